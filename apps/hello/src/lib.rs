@@ -1,0 +1,1 @@
+//! The hello reference service: a greeting with a timestamp, drains on SIGTERM.

@@ -1,0 +1,1 @@
+//! The Kubernetes API: store, watch, patch, authentication, tables, discovery.

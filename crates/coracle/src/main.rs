@@ -1,0 +1,3 @@
+//! The coracle binary.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Gateway API control plane (objects to routing table and statuses) and the L7 proxy.
+
+pub mod table;

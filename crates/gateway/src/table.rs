@@ -1,0 +1,204 @@
+//! The compiled routing table: immutable, built by `control` from objects, read by `proxy` on every request.
+//!
+//! Only plain data is public here; the indices that make a look-up cheap are private to this module and built by
+//! [`Routes::new`]. Endpoints change far more often than routes, so each [`Cluster`] holds them behind its own swap.
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+
+/// Everything the proxy serves.
+#[derive(Debug, Default)]
+pub struct Table {
+    /// One entry per address to listen on.
+    pub listeners: Vec<Listener>,
+}
+
+/// One address and what is served there.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// The address to bind (already mapped from the Gateway's port to the published host port).
+    pub bind: SocketAddr,
+    /// Shown in logs: `namespace/gateway` or `namespace/service`.
+    pub name: Arc<str>,
+    /// What is spoken there.
+    pub service: ListenerService,
+}
+
+/// What a listener speaks.
+#[derive(Debug, Clone)]
+pub enum ListenerService {
+    /// HTTP/1.1, routed by host and request.
+    Http(Arc<Hosts>),
+    /// Bytes, sent to one cluster (a Service port that does not say it is HTTP).
+    Tcp(Arc<Cluster>),
+}
+
+/// Routes by host name: exact names first, then the longest wildcard, then any host (Gateway API, `Listener.hostname`).
+#[derive(Debug, Default)]
+pub struct Hosts {
+    /// `www.example.com` → routes. Lower case, no port, no trailing dot.
+    pub exact: HashMap<Box<str>, Arc<Routes>>,
+    /// `example.com` for `*.example.com` → routes. A wildcard matches one or more labels.
+    pub wildcard: HashMap<Box<str>, Arc<Routes>>,
+    /// Routes for hosts that nothing else names.
+    pub any: Option<Arc<Routes>>,
+}
+
+/// The rules of one host name, in order of precedence.
+#[derive(Debug)]
+pub struct Routes {
+    /// Every match of every rule, most specific first (HTTPRoute's precedence; `control` sorts).
+    pub entries: Vec<Entry>,
+}
+
+impl Routes {
+    /// Routes over entries that are already in order of precedence.
+    pub fn new(entries: Vec<Entry>) -> Self {
+        Self { entries }
+    }
+}
+
+/// One match and the rule it leads to.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The condition.
+    pub matches: Match,
+    /// What to do.
+    pub rule: Arc<Rule>,
+}
+
+/// A conjunction of conditions on a request.
+#[derive(Debug, Clone)]
+pub struct Match {
+    /// On the path, without the query.
+    pub path: PathMatch,
+    /// On the method.
+    pub method: Option<Method>,
+    /// All must hold.
+    pub headers: Vec<(HeaderName, ValueMatch)>,
+    /// All must hold; the first value of a repeated parameter counts.
+    pub queries: Vec<(String, ValueMatch)>,
+}
+
+/// A condition on the path.
+#[derive(Debug, Clone)]
+pub enum PathMatch {
+    /// The whole path.
+    Exact(String),
+    /// Whole path elements; stored without a trailing slash, so `/` is the empty string.
+    Prefix(String),
+    /// A regular expression that must match the whole path.
+    Regex(regex::Regex),
+}
+
+/// A condition on a header or query parameter.
+#[derive(Debug, Clone)]
+pub enum ValueMatch {
+    /// The whole value.
+    Exact(String),
+    /// A regular expression that must match the whole value.
+    Regex(regex::Regex),
+}
+
+/// One rule of a route.
+#[derive(Debug)]
+pub struct Rule {
+    /// `namespace/route/rule`, for logs and metrics.
+    pub name: Arc<str>,
+    /// Changes to the request's headers.
+    pub request_headers: HeaderChange,
+    /// Changes to the response's headers.
+    pub response_headers: HeaderChange,
+    /// `URLRewrite`.
+    pub rewrite: Option<Rewrite>,
+    /// `timeouts.request`: for the whole exchange; zero or `None` is none.
+    pub request_timeout: Option<Duration>,
+    /// `timeouts.backendRequest`: for one try.
+    pub backend_timeout: Option<Duration>,
+    /// What answers.
+    pub action: Action,
+}
+
+/// Header changes, applied in the order set, add, remove.
+#[derive(Debug, Clone, Default)]
+pub struct HeaderChange {
+    /// Replace.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// Append.
+    pub add: Vec<(HeaderName, HeaderValue)>,
+    /// Remove.
+    pub remove: Vec<HeaderName>,
+}
+
+/// `URLRewrite`.
+#[derive(Debug, Clone, Default)]
+pub struct Rewrite {
+    /// The new Host header.
+    pub hostname: Option<HeaderValue>,
+    /// The new path.
+    pub path: Option<PathChange>,
+}
+
+/// `HTTPPathModifier`.
+#[derive(Debug, Clone)]
+pub enum PathChange {
+    /// The whole path.
+    Full(String),
+    /// Replace the matched prefix (given without trailing slash) with this.
+    Prefix {
+        /// What matched.
+        matched: String,
+        /// What takes its place.
+        replacement: String,
+    },
+}
+
+/// What answers a request.
+#[derive(Debug)]
+pub enum Action {
+    /// One of these backends, by weight.
+    Forward(Vec<Backend>),
+    /// `RequestRedirect`.
+    Redirect(Redirect),
+    /// A fixed status: 500 for a rule whose backends are all invalid or which has none.
+    Respond(StatusCode),
+}
+
+/// One weighted backend of a rule.
+#[derive(Debug)]
+pub struct Backend {
+    /// Its share; 0 receives nothing.
+    pub weight: u32,
+    /// Where to send, or the status to answer this share of requests with (an invalid backendRef: 500).
+    pub target: Result<Arc<Cluster>, StatusCode>,
+    /// Changes to the request's headers for this backend alone.
+    pub request_headers: HeaderChange,
+    /// Changes to the response's headers for this backend alone.
+    pub response_headers: HeaderChange,
+}
+
+/// `RequestRedirect`; what is `None` is taken from the request.
+#[derive(Debug, Clone)]
+pub struct Redirect {
+    /// `http` or `https`.
+    pub scheme: Option<String>,
+    /// Host.
+    pub hostname: Option<String>,
+    /// Path.
+    pub path: Option<PathChange>,
+    /// Port; `None` follows the specification's rule (the scheme's well-known port, else the listener's).
+    pub port: Option<u16>,
+    /// 301 or 302.
+    pub status: StatusCode,
+}
+
+/// The endpoints of one Service port.
+#[derive(Debug)]
+pub struct Cluster {
+    /// `namespace/service:port`.
+    pub name: Arc<str>,
+    /// Ready endpoints now. Empty answers 503.
+    pub endpoints: ArcSwap<Vec<SocketAddr>>,
+}

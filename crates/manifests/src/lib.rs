@@ -1,0 +1,1 @@
+//! YAML in, objects out: files, stdin, kustomize builds. No network.

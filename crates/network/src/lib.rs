@@ -1,0 +1,1 @@
+//! Addresses, cluster DNS, pod wiring.
