@@ -1,0 +1,5 @@
+//! The `hello` service as a program of its own.
+
+fn main() -> std::io::Result<()> {
+    hello::run()
+}
