@@ -1,0 +1,62 @@
+//! Lets pods reach addresses outside the machine: forwarding on, and their source address masqueraded by nftables.
+
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
+
+use crate::{NetworkError, addresses::Range};
+
+/// The nftables table of one bridge; replaced as a whole, so that repeating it is harmless.
+fn ruleset(bridge: &str, pods: Range) -> String {
+    format!(
+        "table ip {bridge} {{}}\ndelete table ip {bridge}\ntable ip {bridge} {{\n  chain postrouting {{\n    \
+         type nat hook postrouting priority srcnat; policy accept;\n    \
+         ip saddr {pods} oifname != \"{bridge}\" masquerade\n  }}\n}}\n"
+    )
+}
+
+/// Turns forwarding and masquerading on for the pods behind `bridge`.
+///
+/// # Errors
+/// Says what failed; without it pods reach each other and services, but nothing outside the machine.
+pub fn masquerade(bridge: &str, pods: Range) -> Result<(), NetworkError> {
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")
+        .map_err(|e| NetworkError::kernel("turn on IPv4 forwarding", e))?;
+    nft(&ruleset(bridge, pods))
+}
+
+/// Takes away what [`masquerade`] added.
+///
+/// # Errors
+/// What `nft` said.
+pub fn clear(bridge: &str) -> Result<(), NetworkError> {
+    nft(&format!("table ip {bridge} {{}}\ndelete table ip {bridge}\n"))
+}
+
+fn nft(script: &str) -> Result<(), NetworkError> {
+    let failed = |e: &dyn std::fmt::Display| NetworkError::kernel("run nft (Debian package nftables)", e);
+    let mut child = Command::new("nft")
+        .args(["-f", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|e| failed(&e))?;
+    if let Some(mut input) = child.stdin.take() {
+        input.write_all(script.as_bytes()).map_err(|e| failed(&e))?;
+    }
+    let output = child.wait_with_output().map_err(|e| failed(&e))?;
+    if output.status.success() { Ok(()) } else { Err(failed(&String::from_utf8_lossy(&output.stderr).trim())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_traffic_that_leaves_the_bridge_is_masqueraded() {
+        let rules = ruleset("coracle0", "10.42.0.0/16".parse().unwrap());
+        assert!(rules.contains("ip saddr 10.42.0.0/16 oifname != \"coracle0\" masquerade"), "{rules}");
+    }
+}
