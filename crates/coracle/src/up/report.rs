@@ -1,0 +1,104 @@
+//! What `coracle up` prints: lines for people, or one JSON object a line with stable keys.
+
+use std::{
+    io::Write,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    apply::{Applied, Target},
+    cli::Output,
+    platform::{Platform, Pods},
+};
+
+/// Prints to standard output.
+#[derive(Debug)]
+pub struct Report {
+    output: Output,
+    start: Instant,
+}
+
+impl Report {
+    /// A report whose times count from now.
+    pub fn new(output: Output) -> Self {
+        Self { output, start: Instant::now() }
+    }
+
+    /// The API server answers.
+    pub fn started(&self, platform: &Platform) {
+        let text = format!("API server  {}  ({} runtime)", platform.api_url(), platform.runtime_name());
+        let event = json!({"event": "started", "api": platform.api_url(), "kubeconfig": platform.kubeconfig(),
+            "runtime": platform.runtime_name()});
+        self.say(&text, event);
+    }
+
+    /// One object was applied.
+    pub fn applied(&self, applied: &Applied) {
+        let (target, outcome) = (&applied.target, applied.outcome.word());
+        self.say(&format!("{target} {outcome}"), json!({"event": "applied", "object": target.to_string(), "outcome": outcome}));
+        for warning in &applied.warnings {
+            let text = format!("Warning: {target}: {warning}");
+            self.say(&text, json!({"event": "warning", "object": target.to_string(), "message": warning}));
+        }
+    }
+
+    /// One of the applied objects became ready, or what it waits for changed.
+    pub fn progress(&self, target: &Target, ready: bool, message: &str) {
+        let mark = if ready { "ready" } else { "waiting" };
+        let text = format!("{target} {mark}: {message}");
+        self.say(&text, json!({"event": mark, "object": target.to_string(), "message": message}));
+    }
+
+    /// Everything applied is ready: the addresses.
+    pub fn ready(&self, platform: &Platform) {
+        let took = self.start.elapsed();
+        let addresses = platform.addresses();
+        let mut text = format!("\nReady after {}.\n", seconds(took));
+        for (listener, address) in &addresses {
+            text.push_str(&format!("  port {listener} of gateways  http://{address}/\n"));
+        }
+        text.push_str(&format!("  kubectl  export KUBECONFIG={}\n", platform.kubeconfig().display()));
+        let gateway: Vec<Value> =
+            addresses.iter().map(|(listener, address)| json!({"listener": listener, "address": address})).collect();
+        let event = json!({"event": "up", "seconds": took.as_secs_f64(), "gateway": gateway, "api": platform.api_url(),
+            "kubeconfig": platform.kubeconfig()});
+        self.say(&text, event);
+    }
+
+    /// Something worth knowing happened.
+    pub fn event(&self, kind: &str, object: &str, reason: &str, message: &str) {
+        let text = if kind == "Normal" { format!("{object}: {message}") } else { format!("{kind}: {object}: {reason}: {message}") };
+        self.say(&text, json!({"event": "event", "type": kind, "object": object, "reason": reason, "message": message}));
+    }
+
+    /// The end began.
+    pub fn stopping(&self, pods: Pods) {
+        let what = match pods {
+            Pods::Stop => "Stopping: requests are finished, then pods are stopped. Once more to end at once.",
+            Pods::Keep => "Stopping: requests are finished; pods run on and are taken back at the next start.",
+        };
+        self.say(what, json!({"event": "stopping", "pods": pods == Pods::Keep}));
+    }
+
+    /// The end.
+    pub fn stopped(&self, data_dir: &Path) {
+        let text = format!("Stopped. State is kept in {}.", data_dir.display());
+        self.say(&text, json!({"event": "stopped", "dataDir": data_dir}));
+    }
+
+    fn say(&self, text: &str, event: Value) {
+        let mut out = std::io::stdout().lock();
+        // Standard output that is gone (a closed pipe) does not stop a server.
+        let _ = match self.output {
+            Output::Text => writeln!(out, "{text}"),
+            Output::Json => writeln!(out, "{event}"),
+        };
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.2} s", duration.as_secs_f64())
+}
