@@ -1,5 +1,7 @@
 //! The bridge network on the real kernel, inside network namespaces that the test makes for itself.
 
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is its failure")]
+
 use std::{
     io::Read,
     net::{TcpListener, TcpStream},
