@@ -1,1 +1,8 @@
-//! Starts a whole Coracle on port 0 with a temporary data directory, for tests.
+//! Starts a whole Coracle for a test, as its own process with free ports and a temporary data directory, and finds the real
+//! programs (kubectl, nginx, wrk …) that tests drive it with.
+
+mod coracle;
+mod programs;
+
+pub use coracle::{Coracle, Settings};
+pub use programs::{Kubectl, find};

@@ -1,0 +1,198 @@
+//! One Coracle as a child process.
+
+use std::{
+    io::{self, BufRead, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, anyhow, bail};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long a start may take before a test gives up on it: far more than it takes, so that a slow machine fails nothing.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a Coracle is started.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The binary: `env!("CARGO_BIN_EXE_coracle")`.
+    pub program: PathBuf,
+    /// `native` or `loopback`.
+    pub runtime: &'static str,
+    /// Further arguments, such as `-k DIR`.
+    pub arguments: Vec<String>,
+    /// Run it inside this network namespace (a file), so that its addresses collide with nobody's.
+    pub netns: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Loopback pods, nothing applied.
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        Self { program: program.into(), runtime: "loopback", arguments: Vec::new(), netns: None }
+    }
+}
+
+/// A running Coracle; it and its pods end when this is dropped.
+#[derive(Debug)]
+pub struct Coracle {
+    settings: Settings,
+    data_dir: TempDir,
+    child: Child,
+    events: Receiver<Value>,
+    seen: Vec<Value>,
+}
+
+impl Coracle {
+    /// Starts one with a new data directory and waits until everything that `arguments` apply is ready.
+    ///
+    /// # Errors
+    /// When it does not become ready: what it printed.
+    pub fn start(settings: Settings) -> anyhow::Result<Self> {
+        let data_dir = TempDir::with_prefix("coracle-test-").context("make a data directory")?;
+        let (child, events) = spawn(&settings, data_dir.path())?;
+        let mut this = Self { settings, data_dir, child, events, seen: Vec::new() };
+        this.wait_for("up")?;
+        Ok(this)
+    }
+
+    /// Starts it again on the same data directory, after it ended.
+    ///
+    /// # Errors
+    /// As [`Coracle::start`].
+    pub fn start_again(&mut self) -> anyhow::Result<()> {
+        (self.child, self.events) = spawn(&self.settings, self.data_dir.path())?;
+        self.seen.clear();
+        self.wait_for("up").map(drop)
+    }
+
+    /// The next event of this kind that it prints.
+    ///
+    /// # Errors
+    /// When it ends or stays silent too long: everything it printed so far.
+    pub fn wait_for(&mut self, event: &str) -> anyhow::Result<Value> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.events.recv_timeout(left) {
+                Ok(value) => {
+                    self.seen.push(value.clone());
+                    if value.get("event").and_then(Value::as_str) == Some(event) {
+                        return Ok(value);
+                    }
+                }
+                Err(error) => bail!("no event {event:?} ({error}); it said:\n{}", self.transcript()),
+            }
+        }
+    }
+
+    /// What it has printed so far, a line each.
+    pub fn transcript(&self) -> String {
+        self.seen.iter().map(|v| format!("{v}\n")).collect()
+    }
+
+    /// The address on this machine where Gateway listeners on `port` answer.
+    ///
+    /// # Errors
+    /// When that port is not published.
+    pub fn gateway(&self, port: u16) -> anyhow::Result<SocketAddr> {
+        let up = self.last("up")?;
+        let listeners = up.get("gateway").and_then(Value::as_array).into_iter().flatten();
+        let found = listeners.filter(|l| l.get("listener").and_then(Value::as_u64) == Some(port.into()));
+        let address = found.filter_map(|l| l.get("address").and_then(Value::as_str)).next_back();
+        Ok(address.ok_or_else(|| anyhow!("port {port} is not published: {up}"))?.parse()?)
+    }
+
+    /// The administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.data_dir.path().join("kubeconfig")
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> &Path {
+        self.data_dir.path()
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it at once with SIGKILL; its pods run on.
+    ///
+    /// # Errors
+    /// When it cannot be signalled.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(drop)
+    }
+
+    /// Sends a signal by name (`INT` stops it with its pods, `TERM` leaves them) and waits for its end.
+    ///
+    /// # Errors
+    /// When it cannot be signalled, or ends with an error.
+    pub fn stop(&mut self, signal: &str) -> anyhow::Result<()> {
+        let sent = Command::new("kill").args(["-s", signal, &self.pid().to_string()]).status()?;
+        let ended = self.child.wait()?;
+        if sent.success() && ended.success() { Ok(()) } else { bail!("it ended with {ended}:\n{}", self.transcript()) }
+    }
+
+    fn last(&self, event: &str) -> anyhow::Result<&Value> {
+        let found = self.seen.iter().rev().find(|v| v.get("event").and_then(Value::as_str) == Some(event));
+        found.ok_or_else(|| anyhow!("it has not said {event:?} yet:\n{}", self.transcript()))
+    }
+}
+
+impl Drop for Coracle {
+    fn drop(&mut self) {
+        // A crash test may have ended it already and left its pods: only a Coracle that runs can stop them.
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            self.settings.arguments.clear();
+            if self.start_again().is_err() {
+                return;
+            }
+        }
+        if let Err(error) = self.stop("INT") {
+            eprintln!("stop the Coracle under test: {error:#}");
+        }
+    }
+}
+
+fn spawn(settings: &Settings, data_dir: &Path) -> anyhow::Result<(Child, Receiver<Value>)> {
+    let mut command = match &settings.netns {
+        Some(netns) => {
+            let mut enter = Command::new("nsenter");
+            enter.arg(format!("--net={}", netns.display())).arg(&settings.program);
+            enter
+        }
+        None => Command::new(&settings.program),
+    };
+    command
+        .args(["up", "--output", "json", "--api-port", "0", "--publish", "0:80", "--runtime", settings.runtime])
+        .arg("--data-dir")
+        .arg(data_dir)
+        .args(&settings.arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("start {}", settings.program.display()))?;
+    let stdout = child.stdout.take().context("its standard output")?;
+    Ok((child, read_events(stdout)))
+}
+
+/// Reads its output on a thread, so that a test can wait for an event with a limit and the pipe never fills.
+fn read_events(stdout: ChildStdout) -> Receiver<Value> {
+    let (send, events) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            let event = serde_json::from_str(&line).unwrap_or(Value::String(line));
+            if send.send(event).is_err() {
+                return;
+            }
+        }
+    });
+    events
+}
