@@ -1,1 +1,7 @@
 //! The object vocabulary: Kubernetes and Gateway API types, quantities, selectors, patches, schemas, the support table. Does no I/O.
+
+pub mod intstr;
+pub mod kinds;
+pub mod names;
+pub mod quantity;
+pub mod selector;

@@ -1,0 +1,205 @@
+//! The kinds that the API serves: one table that discovery, storage, patching and clients read.
+
+/// One kind of object in one version of its group.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// `apps`; empty for the core group.
+    pub group: &'static str,
+    /// `v1`.
+    pub version: &'static str,
+    /// `Deployment`.
+    pub kind: &'static str,
+    /// `deployments`, as in paths.
+    pub plural: &'static str,
+    /// `deployment`.
+    pub singular: &'static str,
+    /// `deploy`.
+    pub short_names: &'static [&'static str],
+    /// `all`.
+    pub categories: &'static [&'static str],
+    /// Whether objects live in namespaces.
+    pub namespaced: bool,
+    /// Whether there is a `status` subresource, which alone changes `.status`.
+    pub status: bool,
+    /// Whether there is a `scale` subresource.
+    pub scale: bool,
+}
+
+impl Kind {
+    /// `apps/v1`, or `v1` for the core group.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+    }
+}
+
+const ALL: &[&str] = &["all"];
+const GATEWAY: &[&str] = &["gateway-api"];
+
+/// A namespaced kind without subresources; rows below change what differs.
+const BASE: Kind = Kind {
+    group: "",
+    version: "v1",
+    kind: "",
+    plural: "",
+    singular: "",
+    short_names: &[],
+    categories: &[],
+    namespaced: true,
+    status: false,
+    scale: false,
+};
+
+/// Every kind served.
+pub static KINDS: &[Kind] = &[
+    Kind { kind: "ConfigMap", plural: "configmaps", singular: "configmap", short_names: &["cm"], ..BASE },
+    Kind { kind: "Event", plural: "events", singular: "event", short_names: &["ev"], ..BASE },
+    Kind {
+        kind: "Namespace",
+        plural: "namespaces",
+        singular: "namespace",
+        short_names: &["ns"],
+        namespaced: false,
+        status: true,
+        ..BASE
+    },
+    Kind {
+        kind: "Node",
+        plural: "nodes",
+        singular: "node",
+        short_names: &["no"],
+        namespaced: false,
+        status: true,
+        ..BASE
+    },
+    Kind { kind: "Pod", plural: "pods", singular: "pod", short_names: &["po"], categories: ALL, status: true, ..BASE },
+    Kind { kind: "Secret", plural: "secrets", singular: "secret", ..BASE },
+    Kind {
+        kind: "ServiceAccount",
+        plural: "serviceaccounts",
+        singular: "serviceaccount",
+        short_names: &["sa"],
+        ..BASE
+    },
+    Kind {
+        kind: "Service",
+        plural: "services",
+        singular: "service",
+        short_names: &["svc"],
+        categories: ALL,
+        status: true,
+        ..BASE
+    },
+    Kind {
+        group: "apps",
+        kind: "Deployment",
+        plural: "deployments",
+        singular: "deployment",
+        short_names: &["deploy"],
+        categories: ALL,
+        status: true,
+        scale: true,
+        ..BASE
+    },
+    Kind {
+        group: "apps",
+        kind: "ReplicaSet",
+        plural: "replicasets",
+        singular: "replicaset",
+        short_names: &["rs"],
+        categories: ALL,
+        status: true,
+        scale: true,
+        ..BASE
+    },
+    Kind {
+        group: "autoscaling",
+        version: "v2",
+        kind: "HorizontalPodAutoscaler",
+        plural: "horizontalpodautoscalers",
+        singular: "horizontalpodautoscaler",
+        short_names: &["hpa"],
+        categories: ALL,
+        status: true,
+        ..BASE
+    },
+    Kind { group: "coordination.k8s.io", kind: "Lease", plural: "leases", singular: "lease", ..BASE },
+    Kind {
+        group: "discovery.k8s.io",
+        kind: "EndpointSlice",
+        plural: "endpointslices",
+        singular: "endpointslice",
+        ..BASE
+    },
+    Kind {
+        group: "gateway.networking.k8s.io",
+        kind: "GatewayClass",
+        plural: "gatewayclasses",
+        singular: "gatewayclass",
+        short_names: &["gc"],
+        categories: GATEWAY,
+        namespaced: false,
+        status: true,
+        ..BASE
+    },
+    Kind {
+        group: "gateway.networking.k8s.io",
+        kind: "Gateway",
+        plural: "gateways",
+        singular: "gateway",
+        short_names: &["gtw"],
+        categories: GATEWAY,
+        status: true,
+        ..BASE
+    },
+    Kind {
+        group: "gateway.networking.k8s.io",
+        kind: "HTTPRoute",
+        plural: "httproutes",
+        singular: "httproute",
+        categories: GATEWAY,
+        status: true,
+        ..BASE
+    },
+    Kind {
+        group: "gateway.networking.k8s.io",
+        version: "v1beta1",
+        kind: "ReferenceGrant",
+        plural: "referencegrants",
+        singular: "referencegrant",
+        short_names: &["refgrant"],
+        categories: GATEWAY,
+        ..BASE
+    },
+];
+
+/// The kind behind a path's group, version and resource name.
+pub fn by_resource(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|k| (k.group, k.version, k.plural) == (group, version, plural))
+}
+
+/// The kind that an object's `apiVersion` (split) and `kind` name.
+pub fn by_kind(group: &str, version: &str, kind: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|k| (k.group, k.version, k.kind) == (group, version, kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_is_found_by_its_resource_and_by_its_name() {
+        for kind in KINDS {
+            assert_eq!(by_resource(kind.group, kind.version, kind.plural), Some(kind));
+            assert_eq!(by_kind(kind.group, kind.version, kind.kind), Some(kind));
+            assert_eq!(kind.singular, kind.kind.to_ascii_lowercase());
+        }
+    }
+
+    #[test]
+    fn no_two_kinds_share_a_short_name() {
+        let names: Vec<_> = KINDS.iter().flat_map(|k| k.short_names).collect();
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+    }
+}

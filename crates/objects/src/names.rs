@@ -1,0 +1,106 @@
+//! What names, labels and annotations may look like (apimachinery's `validation` package); each check returns what is wrong,
+//! in upstream's words, and nothing when all is well.
+
+fn is_alphanumeric(byte: u8, upper: bool) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || (upper && byte.is_ascii_uppercase())
+}
+
+/// Starts and ends alphanumeric, with `also` allowed in between.
+fn shaped(text: &str, also: &[u8], upper: bool) -> bool {
+    let bytes = text.as_bytes();
+    let ends = [bytes.first(), bytes.last()];
+    ends.iter().all(|end| end.is_some_and(|b| is_alphanumeric(*b, upper)))
+        && bytes.iter().all(|b| is_alphanumeric(*b, upper) || also.contains(b))
+}
+
+fn too_long(text: &str, most: usize) -> Option<String> {
+    (text.len() > most).then(|| format!("must be no more than {most} characters"))
+}
+
+/// An RFC 1123 label: at most 63 of lower-case letters, digits and `-`.
+pub fn dns_label(text: &str) -> Vec<String> {
+    let wrong = (!shaped(text, b"-", false)).then(|| {
+        "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an \
+         alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+            .to_owned()
+    });
+    too_long(text, 63).into_iter().chain(wrong).collect()
+}
+
+/// An RFC 1035 label: as [`dns_label`], starting with a letter (Service names).
+pub fn dns_1035_label(text: &str) -> Vec<String> {
+    let starts = text.as_bytes().first().is_some_and(u8::is_ascii_lowercase);
+    let wrong = (!starts || !shaped(text, b"-", false)).then(|| {
+        "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and \
+         end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is \
+         '[a-z]([-a-z0-9]*[a-z0-9])?')"
+            .to_owned()
+    });
+    too_long(text, 63).into_iter().chain(wrong).collect()
+}
+
+/// An RFC 1123 subdomain: labels joined by dots, at most 253 characters.
+pub fn dns_subdomain(text: &str) -> Vec<String> {
+    let wrong = (!text.split('.').all(|label| shaped(label, b"-", false))).then(|| {
+        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end \
+         with an alphanumeric character (e.g. 'example.com', regex used for validation is \
+         '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+            .to_owned()
+    });
+    too_long(text, 253).into_iter().chain(wrong).collect()
+}
+
+/// A label's or annotation's key: an optional subdomain and a slash, then at most 63 characters.
+pub fn qualified_name(text: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let (prefix, name) = text.split_once('/').map_or((None, text), |(prefix, name)| (Some(prefix), name));
+    match prefix {
+        Some("") => wrong.push("prefix part must be non-empty".to_owned()),
+        Some(prefix) => wrong.extend(dns_subdomain(prefix).into_iter().map(|w| format!("prefix part {w}"))),
+        None => {}
+    }
+    if name.is_empty() {
+        wrong.push("name part must be non-empty".to_owned());
+    } else if name.len() > 63 {
+        wrong.push("name part must be no more than 63 characters".to_owned());
+    }
+    if !shaped(name, b"-_.", true) {
+        wrong.push(
+            "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric \
+             character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
+             '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+                .to_owned(),
+        );
+    }
+    wrong
+}
+
+/// A label's value: empty, or at most 63 characters.
+pub fn label_value(text: &str) -> Vec<String> {
+    let wrong = (!text.is_empty() && !shaped(text, b"-_.", true)).then(|| {
+        "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end \
+         with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is \
+         '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+            .to_owned()
+    });
+    too_long(text, 63).into_iter().chain(wrong).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn good_names_pass_and_bad_ones_say_why() {
+        assert!(dns_label("my-name").is_empty() && dns_subdomain("a.b-c.d").is_empty());
+        assert!(qualified_name("app.kubernetes.io/name").is_empty() && label_value("").is_empty());
+        for bad in ["", "A", "-a", "a-", "a_b", "a.b"] {
+            assert!(!dns_label(bad).is_empty(), "{bad:?}");
+        }
+        assert!(!dns_1035_label("1a").is_empty() && !dns_subdomain("a..b").is_empty());
+        assert!(
+            !qualified_name("/a").is_empty() && !qualified_name("a/").is_empty() && !qualified_name("a/b/c").is_empty()
+        );
+        assert_eq!(label_value(&"a".repeat(64)), ["must be no more than 63 characters"]);
+    }
+}
