@@ -1,1 +1,3 @@
 //! The Kubernetes API: store, watch, patch, authentication, tables, discovery.
+
+pub mod store;
