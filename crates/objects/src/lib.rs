@@ -4,5 +4,6 @@ pub mod gateway;
 pub mod intstr;
 pub mod kinds;
 pub mod names;
+pub mod patch;
 pub mod quantity;
 pub mod selector;
