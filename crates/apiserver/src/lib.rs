@@ -1,3 +1,129 @@
 //! The Kubernetes API: store, watch, patch, authentication, tables, discovery.
+//!
+//! [`ApiServer`] is the whole of it. A request goes from `http` (what is asked) through `registry` (what that means for an
+//! object) to `store` (durable, watchable bytes); `defaults`, `validation` and `printers` know the kinds.
 
+mod bootstrap;
+mod client;
+mod defaults;
+pub mod http;
+mod openapi;
+pub mod pki;
+mod printers;
+pub mod registry;
+mod request;
+mod scale;
+mod serve;
+pub mod status;
 pub mod store;
+mod validation;
+
+use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    http::Handler,
+    pki::{Pki, PkiError},
+    registry::{Registry, addresses::Addresses},
+    store::Store,
+};
+
+/// What the API server is made of.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The directory of the store and of `pki/`.
+    pub data_dir: PathBuf,
+    /// The range of service addresses, such as `10.43.0.0/16`.
+    pub service_cidr: String,
+    /// Names and addresses by which clients know the server, besides the usual ones.
+    pub names: Vec<String>,
+}
+
+/// Why the API server could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The range is not one.
+    #[error("{0:?} is not a range of service addresses such as 10.43.0.0/16")]
+    Range(String),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] store::OpenError),
+    /// A key or certificate.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// The first objects could not be made.
+    #[error("make the first objects: {0}")]
+    Bootstrap(String),
+}
+
+/// The API server. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct ApiServer {
+    handler: Arc<Handler>,
+    pki: Arc<Pki>,
+    names: Vec<String>,
+}
+
+impl ApiServer {
+    /// Opens the store and the authority, and makes what every cluster has from its first start.
+    ///
+    /// # Errors
+    /// Says what cannot be opened, and why.
+    pub async fn open(options: Options) -> Result<Self, OpenError> {
+        let addresses =
+            Addresses::new(&options.service_cidr).ok_or_else(|| OpenError::Range(options.service_cidr.clone()))?;
+        let pki = Arc::new(Pki::open(&options.data_dir.join("pki"))?);
+        let store = Store::open(&options.data_dir.join("state.redb"))?;
+        let registry = Arc::new(Registry::new(store, addresses));
+        bootstrap::run(&registry).await.map_err(|failure| OpenError::Bootstrap(failure.message))?;
+        let service: Ipv4Addr = registry.api_address();
+        let usual = ["127.0.0.1", "::1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
+        let mut names: Vec<String> = usual.map(str::to_owned).into();
+        names.push(service.to_string());
+        names.extend(options.names.into_iter().filter(|name| name != "0.0.0.0" && name != "::"));
+        names.dedup();
+        Ok(Self { handler: Arc::new(Handler { registry }), pki, names })
+    }
+
+    /// A client in this process, acting under this name.
+    pub fn client(&self, identity: &str) -> kube::Client {
+        client::client(self.handler.clone(), identity)
+    }
+
+    /// Serves HTTPS until `stop`.
+    ///
+    /// # Errors
+    /// When the server's certificate cannot be made.
+    pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) -> Result<(), PkiError> {
+        let mut tls = self.pki.server_config(&self.names, true)?;
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        serve::serve(self.handler.clone(), tls, listener, stop).await;
+        Ok(())
+    }
+
+    /// The authority.
+    pub fn pki(&self) -> &Pki {
+        &self.pki
+    }
+
+    /// An administrator's kubeconfig for the server at `url`, with a new client certificate.
+    ///
+    /// # Errors
+    /// When the certificate cannot be made.
+    pub fn kubeconfig(&self, url: &str) -> Result<String, PkiError> {
+        use base64::Engine;
+        let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+        let admin = self.pki.issue_client("system:admin", &["system:masters"])?;
+        Ok(format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: coracle\nclusters:\n- name: coracle\n  cluster:\n    \
+             server: {url}\n    certificate-authority-data: {}\nusers:\n- name: admin\n  user:\n    \
+             client-certificate-data: {}\n    client-key-data: {}\ncontexts:\n- name: coracle\n  context:\n    \
+             cluster: coracle\n    user: admin\n",
+            encode(&self.pki.ca_pem()),
+            encode(&admin.certificate),
+            encode(&admin.key)
+        ))
+    }
+}

@@ -17,8 +17,8 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use history::{Change, Changes};
 use history::History;
+pub use history::{Change, Changes};
 
 /// Changes remembered for each resource; a watch that asks for older ones is told 410 Gone.
 const REMEMBERED: usize = 1024;

@@ -80,13 +80,7 @@ impl Group {
         Self { revision, changes: Vec::new(), latest: HashMap::new(), answers: Vec::new() }
     }
 
-    fn run(
-        mut self,
-        disk: &Disk,
-        state: &RwLock<State>,
-        tick: &watch::Sender<u64>,
-        jobs: impl Iterator<Item = Job>,
-    ) {
+    fn run(mut self, disk: &Disk, state: &RwLock<State>, tick: &watch::Sender<u64>, jobs: impl Iterator<Item = Job>) {
         for job in jobs {
             self.decide(state, job);
         }

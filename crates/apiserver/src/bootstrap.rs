@@ -1,0 +1,50 @@
+//! What a cluster has from its first start: the namespaces, the Service of the API itself, the gateway class.
+
+use std::sync::Arc;
+
+use objects::kinds;
+use serde_json::{Value, json};
+
+use crate::{registry::Registry, status::Failure};
+
+const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
+
+/// Makes what is missing.
+///
+/// # Errors
+/// When the store cannot write.
+pub(crate) async fn run(registry: &Arc<Registry>) -> Result<(), Failure> {
+    for name in NAMESPACES {
+        ensure(registry, "", "v1", "", json!({"kind": "Namespace", "metadata": {"name": name}})).await?;
+    }
+    let service = json!({
+        "kind": "Service",
+        "metadata": {"name": "kubernetes", "labels": {"component": "apiserver", "provider": "kubernetes"}},
+        "spec": {"clusterIP": registry.api_address().to_string(),
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}]},
+    });
+    ensure(registry, "", "v1", "default", service).await?;
+    let class = json!({"kind": "GatewayClass", "metadata": {"name": "coracle"},
+        "spec": {"controllerName": "coracle.dev/gateway-controller", "description": "The gateway that is part of Coracle."}});
+    ensure(registry, "gateway.networking.k8s.io", "v1", "", class).await
+}
+
+async fn ensure(
+    registry: &Registry,
+    group: &str,
+    version: &str,
+    namespace: &str,
+    object: Value,
+) -> Result<(), Failure> {
+    let name = object.get("kind").and_then(Value::as_str).unwrap_or_default();
+    let Some(kind) = kinds::by_kind(group, version, name) else { return Err(Failure::no_such_path()) };
+    match registry.create(kind, namespace, object, false).await {
+        Err(failure) if failure.reason != "AlreadyExists" && !is_address_taken(&failure) => Err(failure),
+        _ => Ok(()),
+    }
+}
+
+/// The Service is there already, with the address that it is to have.
+fn is_address_taken(failure: &Failure) -> bool {
+    failure.reason == "Invalid" && failure.message.contains("already allocated")
+}

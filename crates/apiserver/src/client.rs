@@ -1,0 +1,22 @@
+//! A `kube::Client` that calls the handler directly, without a socket.
+
+use std::{convert::Infallible, sync::Arc};
+
+use http::Request;
+use kube::client::Body;
+use tower::service_fn;
+
+use crate::http::{Handler, Identity};
+
+/// A client that acts as `user`, a part of this process.
+pub(crate) fn client(handler: Arc<Handler>, user: &str) -> kube::Client {
+    let identity = Identity {
+        user: user.to_owned(),
+        groups: vec!["system:masters".to_owned(), "system:authenticated".to_owned()],
+    };
+    let service = service_fn(move |request: Request<Body>| {
+        let (handler, identity) = (handler.clone(), identity.clone());
+        async move { Ok::<_, Infallible>(handler.handle(request, Some(identity)).await) }
+    });
+    kube::Client::new(service, "default")
+}

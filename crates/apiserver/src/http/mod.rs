@@ -1,0 +1,110 @@
+//! The API over HTTP: one handler that reads the path; no route per kind.
+
+mod body;
+mod discovery;
+mod respond;
+mod verbs;
+mod watch;
+
+use std::{convert::Infallible, sync::Arc};
+
+use ::http::{Request, Response, StatusCode};
+use bytes::Bytes;
+use http_body::Body as HttpBody;
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+
+use crate::{
+    registry::Registry,
+    request::{Query, Target, Verb},
+    status::Failure,
+};
+
+/// The body of every answer.
+pub type Body = UnsyncBoxBody<Bytes, Infallible>;
+/// An answer.
+pub type Answer = Response<Body>;
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The user's name, such as `system:admin`.
+    pub user: String,
+    /// The groups the user is in.
+    pub groups: Vec<String>,
+}
+
+/// Everything a request needs.
+pub struct Handler {
+    /// The objects.
+    pub registry: Arc<Registry>,
+}
+
+impl Handler {
+    /// Answers one request; failures are answers too. `identity` is `None` for somebody unknown.
+    pub async fn handle<B>(self: Arc<Self>, request: Request<B>, identity: Option<Identity>) -> Answer
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: std::fmt::Display,
+    {
+        match self.answer(request, identity).await {
+            Ok(answer) => answer,
+            Err(failure) => respond::failure(&failure),
+        }
+    }
+
+    async fn answer<B>(&self, request: Request<B>, identity: Option<Identity>) -> Result<Answer, Failure>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: std::fmt::Display,
+    {
+        let (parts, incoming) = request.into_parts();
+        let path = parts.uri.path();
+        if let "/healthz" | "/livez" | "/readyz" = path.trim_end_matches('/') {
+            return Ok(plain("ok"));
+        }
+        if path == "/version" {
+            return Ok(respond::json(StatusCode::OK, &discovery::version()));
+        }
+        let identity = identity.ok_or_else(Failure::unauthorized)?;
+        if let Some(document) = discovery::document(&parts)? {
+            return Ok(document);
+        }
+        let Some(target) = Target::parse(path) else {
+            return self.review(path, incoming, &identity).await;
+        };
+        let query = Query::parse(parts.uri.query());
+        let verb = Verb::of(&parts.method, &target, &query).ok_or_else(Failure::method_not_allowed)?;
+        let body = body::read(incoming).await?;
+        let call = verbs::Call { handler: self, target, query, verb, headers: &parts.headers, body };
+        call.run().await
+    }
+
+    /// `kubectl auth whoami` and `kubectl auth can-i`: reviews are answered, never stored. Everybody who is known may do all.
+    async fn review<B>(&self, path: &str, incoming: B, identity: &Identity) -> Result<Answer, Failure>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: std::fmt::Display,
+    {
+        let status = match path {
+            "/apis/authentication.k8s.io/v1/selfsubjectreviews" => {
+                serde_json::json!({"userInfo": {"username": identity.user, "groups": identity.groups}})
+            }
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews" => serde_json::json!({"allowed": true}),
+            _ => return Err(Failure::no_such_path()),
+        };
+        let bytes = body::read(incoming).await?;
+        let mut review = body::decode(None, &bytes)?;
+        if let Some(map) = review.as_object_mut() {
+            map.insert("status".to_owned(), status);
+        }
+        Ok(respond::json(StatusCode::CREATED, &review))
+    }
+}
+
+fn plain(text: &'static str) -> Answer {
+    Response::new(full(Bytes::from_static(text.as_bytes())))
+}
+
+fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).boxed_unsync()
+}

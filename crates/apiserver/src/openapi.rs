@@ -1,0 +1,104 @@
+//! The OpenAPI v3 documents that clients read before they send objects: which paths there are, which parameters a PATCH takes,
+//! and which kind each schema is.
+
+use std::collections::BTreeSet;
+
+use objects::{
+    kinds::{KINDS, Kind},
+    patch,
+};
+use serde_json::{Map, Value, json};
+
+fn root(kind: &Kind) -> String {
+    if kind.group.is_empty() {
+        format!("api/{}", kind.version)
+    } else {
+        format!("apis/{}/{}", kind.group, kind.version)
+    }
+}
+
+/// `/openapi/v3`: the documents there are.
+pub fn index() -> Value {
+    let roots: BTreeSet<String> = KINDS.iter().map(root).collect();
+    let entry = |root: String| {
+        let url = json!({"serverRelativeURL": format!("/openapi/v3/{root}?hash={}", env!("CARGO_PKG_VERSION"))});
+        (root, url)
+    };
+    json!({"paths": roots.into_iter().map(entry).collect::<Map<_, _>>()})
+}
+
+/// `/openapi/v3/…`: the document of one group version.
+pub fn document(path: &[&str]) -> Option<Value> {
+    let wanted = path.join("/");
+    let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| root(kind) == wanted).collect();
+    if kinds.is_empty() {
+        return None;
+    }
+    let mut paths = Map::new();
+    let mut schemas = Map::new();
+    for kind in kinds {
+        let scope = if kind.namespaced { "/namespaces/{namespace}" } else { "" };
+        let collection = format!("/{wanted}{scope}/{}", kind.plural);
+        paths.insert(format!("{collection}/{{name}}"), json!({
+            "get": operation(kind, "get", &[]), "put": operation(kind, "put", WRITE), "patch": patch_operation(kind),
+            "delete": operation(kind, "delete", &["dryRun"]),
+        }));
+        paths.insert(collection, json!({"get": operation(kind, "list", &[]), "post": operation(kind, "post", WRITE)}));
+        let schema = json!({"type": "object", "x-kubernetes-group-version-kind": [gvk(kind)],
+            "x-kubernetes-preserve-unknown-fields": true,
+            "properties": {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"}}});
+        schemas.insert(schema_name(kind), schema);
+    }
+    let info = json!({"title": "Kubernetes", "version": "v1.33.0"});
+    Some(json!({"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": schemas}}))
+}
+
+const WRITE: &[&str] = &["dryRun", "fieldManager", "fieldValidation"];
+
+fn gvk(kind: &Kind) -> Value {
+    json!({"group": kind.group, "version": kind.version, "kind": kind.kind})
+}
+
+fn schema_name(kind: &Kind) -> String {
+    let group = kind.group.split('.').next().unwrap_or_default();
+    let group = if group.is_empty() { "core" } else { group };
+    format!("io.k8s.api.{group}.{}.{}", kind.version, kind.kind)
+}
+
+fn operation(kind: &Kind, action: &str, parameters: &[&str]) -> Value {
+    let parameter =
+        |name: &&str| json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}});
+    let parameters: Vec<Value> = parameters.iter().map(parameter).collect();
+    let schema = json!({"$ref": format!("#/components/schemas/{}", schema_name(kind))});
+    json!({"parameters": parameters, "x-kubernetes-action": action, "x-kubernetes-group-version-kind": gvk(kind),
+        "responses": {"200": {"description": "OK", "content": {"application/json": {"schema": schema}}}}})
+}
+
+fn patch_operation(kind: &Kind) -> Value {
+    let mut operation = operation(kind, "patch", WRITE);
+    let mut media = vec!["application/json-patch+json", "application/merge-patch+json"];
+    if patch::is_strategic(kind) {
+        media.push("application/strategic-merge-patch+json");
+    }
+    let content: Map<String, Value> =
+        media.into_iter().map(|m| (m.to_owned(), json!({"schema": {"type": "object"}}))).collect();
+    if let Some(map) = operation.as_object_mut() {
+        map.insert("requestBody".to_owned(), json!({"content": content, "required": true}));
+    }
+    operation
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_document_of_the_index_is_there_and_says_how_to_patch() {
+        for root in index()["paths"].as_object().unwrap().keys() {
+            let document = document(&root.split('/').collect::<Vec<_>>()).unwrap();
+            let patches = document["paths"].as_object().unwrap().values().filter(|path| path.get("patch").is_some());
+            assert!(patches.clone().all(|path| path["patch"]["parameters"].to_string().contains("fieldValidation")));
+            assert!(patches.count() > 0, "{root}");
+        }
+    }
+}

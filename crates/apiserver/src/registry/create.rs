@@ -1,0 +1,150 @@
+//! What a new object is given before it is stored. No I/O: time and identity are parameters.
+
+use jiff::Timestamp;
+use objects::kinds::Kind;
+use serde_json::{Value, json};
+
+use super::{delete, meta};
+use crate::{status::Failure, validation};
+
+/// What makes one creation differ from another.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The new object's uid.
+    pub uid: String,
+    /// The end of a generated name: five letters and digits.
+    pub suffix: String,
+    /// Now.
+    pub now: Timestamp,
+}
+
+impl Identity {
+    /// A fresh one.
+    pub fn new() -> Self {
+        // Letters that cannot be mistaken for each other or spell words, as upstream generates names.
+        const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+        let random = uuid::Uuid::new_v4();
+        let letter = |byte: &u8| LETTERS.get(usize::from(*byte) % LETTERS.len()).copied().map_or('x', char::from);
+        let suffix = uuid::Uuid::new_v4().as_bytes().iter().take(5).map(letter).collect();
+        Self { uid: random.to_string(), suffix, now: Timestamp::now() }
+    }
+}
+
+/// The object as it is stored first.
+///
+/// # Errors
+/// 400 when it does not fit the path, 422 when it says what it may not.
+pub fn prepare(kind: &Kind, namespace: &str, mut object: Value, identity: &Identity) -> Result<Value, Failure> {
+    place(kind, namespace, &mut object)?;
+    if meta::text(&object, "name").is_empty() {
+        let prefix = meta::text(&object, "generateName").to_owned();
+        if prefix.is_empty() {
+            let cause = crate::status::Cause::required("metadata.name", "name or generateName is required");
+            return Err(Failure::invalid(kind, "", &[cause]));
+        }
+        // A name has 63 characters at most wherever it becomes a label or a host name.
+        let prefix: String = prefix.chars().take(58).collect();
+        meta::set(&mut object, "name", Some(format!("{prefix}{}", identity.suffix).into()));
+    }
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "resourceVersion", "selfLink"] {
+        meta::set(&mut object, field, None);
+    }
+    meta::set(&mut object, "uid", Some(identity.uid.clone().into()));
+    meta::set(&mut object, "creationTimestamp", Some(delete::time(identity.now).into()));
+    if kind.status
+        && let Some(map) = object.as_object_mut()
+    {
+        map.remove("status");
+    }
+    start(kind, &mut object);
+    crate::defaults::apply(kind, &mut object);
+    let causes = validation::create(kind, &object);
+    if causes.is_empty() { Ok(object) } else { Err(Failure::invalid(kind, meta::text(&object, "name"), &causes)) }
+}
+
+/// Checks that the object belongs where it was sent, and says so in it.
+fn place(kind: &Kind, namespace: &str, object: &mut Value) -> Result<(), Failure> {
+    let said = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (api_version, name) = (said("apiVersion"), said("kind"));
+    if !name.is_empty() && name != kind.kind || !api_version.is_empty() && api_version != kind.api_version() {
+        let message = format!(
+            "the object provided is {api_version} {name}, but this is the path of {} {}",
+            kind.api_version(),
+            kind.kind
+        );
+        return Err(Failure::bad_request(message));
+    }
+    let own = meta::text(object, "namespace");
+    if kind.namespaced && !own.is_empty() && own != namespace {
+        let message = format!(
+            "the namespace of the provided object does not match the namespace sent on the request ({own:?} and {namespace:?})"
+        );
+        return Err(Failure::bad_request(message));
+    }
+    if let Some(map) = object.as_object_mut() {
+        map.insert("apiVersion".to_owned(), kind.api_version().into());
+        map.insert("kind".to_owned(), kind.kind.into());
+    }
+    meta::set(object, "namespace", kind.namespaced.then(|| namespace.into()));
+    Ok(())
+}
+
+/// What new objects of some kinds start with.
+fn start(kind: &Kind, object: &mut Value) {
+    if kind.status && kind.kind != "Namespace" && kind.kind != "Node" {
+        meta::set(object, "generation", Some(1.into()));
+    }
+    match kind.kind {
+        "Namespace" => {
+            meta::section(object, "spec").entry("finalizers").or_insert_with(|| json!(["kubernetes"]));
+            meta::section(object, "status").insert("phase".to_owned(), json!("Active"));
+            let name = meta::text(object, "name").to_owned();
+            let labels = meta::metadata(object).entry("labels").or_insert_with(|| json!({}));
+            if let Some(labels) = labels.as_object_mut() {
+                labels.insert("kubernetes.io/metadata.name".to_owned(), name.into());
+            }
+        }
+        "Pod" => drop(meta::section(object, "status").insert("phase".to_owned(), json!("Pending"))),
+        "Service" => drop(meta::section(object, "status").insert("loadBalancer".to_owned(), json!({}))),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use objects::kinds;
+
+    use super::*;
+
+    fn identity() -> Identity {
+        Identity { uid: "u".into(), suffix: "abcde".into(), now: Timestamp::UNIX_EPOCH }
+    }
+
+    #[test]
+    fn the_server_decides_what_is_the_servers() {
+        let pods = kinds::by_kind("", "v1", "Pod").unwrap();
+        let sent = json!({"metadata": {"generateName": "a-", "uid": "mine", "managedFields": []}, "status": {"phase": "Running"},
+            "spec": {"containers": [{"name": "c", "image": "i"}]}});
+        let made = prepare(pods, "ns", sent, &identity()).unwrap();
+        assert_eq!(made["metadata"]["name"], "a-abcde");
+        assert_eq!(made["metadata"]["uid"], "u");
+        assert_eq!(made["metadata"]["namespace"], "ns");
+        assert_eq!(made["status"]["phase"], "Pending");
+        assert_eq!((&made["kind"], &made["apiVersion"]), (&json!("Pod"), &json!("v1")));
+    }
+
+    #[test]
+    fn an_object_sent_to_the_wrong_place_is_refused() {
+        let pods = kinds::by_kind("", "v1", "Pod").unwrap();
+        for wrong in [json!({"kind": "Secret"}), json!({"metadata": {"namespace": "other"}}), json!({"metadata": {}})] {
+            assert!(prepare(pods, "ns", wrong, &identity()).is_err());
+        }
+    }
+
+    #[test]
+    fn generated_names_are_letters_and_digits() {
+        let suffix = Identity::new().suffix;
+        assert_eq!(suffix.len(), 5);
+        assert!(suffix.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()), "{suffix}");
+    }
+}

@@ -1,0 +1,269 @@
+//! Objects as the API has them: the store below, with identity, versions, deletion and service addresses on top.
+
+pub mod addresses;
+pub mod create;
+pub mod delete;
+pub mod meta;
+pub mod update;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use objects::kinds::{self, Kind};
+use serde_json::Value;
+
+use crate::{
+    status::Failure,
+    store::{Key, Next, Snapshot, Store, StoreError, Stored},
+};
+use addresses::Addresses;
+use create::Identity;
+use delete::{DeleteOptions, Fate};
+use update::Part;
+
+/// How often a generated name is made again when it is taken.
+const NAME_TRIES: usize = 8;
+
+/// The objects of the API. Shared by everything that serves requests.
+pub struct Registry {
+    store: Store,
+    addresses: Addresses,
+    /// One string per resource, so that a million keys share it.
+    resources: Mutex<HashMap<&'static str, Arc<str>>>,
+}
+
+/// What deleting did.
+#[derive(Clone, Debug)]
+pub enum Deleted {
+    /// The object went; this was its last state.
+    Gone(Value),
+    /// It waits for its node, a finalizer or the namespace controller.
+    Waits(Bytes),
+}
+
+impl Registry {
+    /// The registry over a store.
+    pub fn new(store: Store, addresses: Addresses) -> Self {
+        let registry = Self { store, addresses, resources: Mutex::default() };
+        if let Some(services) = kinds::by_kind("", "v1", "Service") {
+            for (_, stored) in registry.list(services, "").objects {
+                if let Ok(service) = parse(&stored) {
+                    registry.addresses.adopt(&service);
+                }
+            }
+        }
+        registry
+    }
+
+    /// The store below.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The address of the Service `kubernetes`.
+    pub fn api_address(&self) -> std::net::Ipv4Addr {
+        self.addresses.api()
+    }
+
+    /// The store's name of a kind's resource: kinds that are versions of each other share it.
+    pub fn resource(&self, kind: &'static Kind) -> Arc<str> {
+        let mut resources = self.resources.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = || Arc::from(format!("{}/{}", kind.group, kind.plural));
+        resources.entry(kind.kind).or_insert_with(name).clone()
+    }
+
+    fn key(&self, kind: &'static Kind, namespace: &str, name: &str) -> Key {
+        Key { resource: self.resource(kind), namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+
+    /// One object.
+    ///
+    /// # Errors
+    /// 404.
+    pub fn get(&self, kind: &'static Kind, namespace: &str, name: &str) -> Result<Stored, Failure> {
+        self.store.get(&self.key(kind, namespace, name)).ok_or_else(|| Failure::not_found(kind, name))
+    }
+
+    /// All objects of a kind, in a namespace or (empty) in all.
+    pub fn list(&self, kind: &'static Kind, namespace: &str) -> Snapshot {
+        self.store.list(&self.resource(kind), namespace)
+    }
+
+    /// Makes an object.
+    ///
+    /// # Errors
+    /// 409 when there is one of this name; 403 when its namespace is going, 404 when it is not there; 422.
+    pub async fn create(
+        &self,
+        kind: &'static Kind,
+        namespace: &str,
+        object: Value,
+        dry_run: bool,
+    ) -> Result<Bytes, Failure> {
+        let generated = meta::text(&object, "name").is_empty();
+        for _ in 0..if generated { NAME_TRIES } else { 1 } {
+            let mut made = create::prepare(kind, namespace, object.clone(), &Identity::new())?;
+            let name = meta::text(&made, "name").to_owned();
+            self.check_namespace(kind, namespace, &name)?;
+            let held = if kind.kind == "Service" {
+                let assigned = self.addresses.assign(&mut made);
+                Some(assigned.map_err(|cause| Failure::invalid(kind, &name, &[cause]))?)
+            } else {
+                None
+            };
+            let written = self.write(kind, namespace, &name, dry_run, move |current, revision| match current {
+                Some(_) => Err(Failure::already_exists(kind, meta::text(&made, "name"))),
+                None => Ok((encode(&mut made, revision), false)),
+            });
+            match written.await {
+                Err(failure) if generated && failure.reason == "AlreadyExists" => continue,
+                Ok(bytes) => {
+                    if let (Some(held), false) = (held, dry_run) {
+                        held.keep();
+                    }
+                    return Ok(bytes);
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Err(Failure::already_exists(kind, meta::text(&object, "generateName")))
+    }
+
+    /// Changes an object: `change` turns the current one into the one that is wanted.
+    ///
+    /// # Errors
+    /// 404, 409, 422, and what `change` refuses.
+    pub async fn update(
+        &self,
+        kind: &'static Kind,
+        namespace: &str,
+        name: &str,
+        part: Part,
+        dry_run: bool,
+        change: impl FnOnce(&Value) -> Result<Value, Failure> + Send + 'static,
+    ) -> Result<Bytes, Failure> {
+        let missing = Failure::not_found(kind, name);
+        let written = self.write(kind, namespace, name, dry_run, move |current, revision| {
+            let stored = current.ok_or(missing)?;
+            let current = parse(stored)?;
+            let mut next = update::merge(kind, &current, change(&current)?, part)?;
+            if next == current {
+                return Ok((stored.json.to_vec(), false));
+            }
+            let gone = delete::is_finished(kind, &next);
+            Ok((encode(&mut next, revision), gone))
+        });
+        let bytes = written.await?;
+        self.after_delete(kind, &bytes);
+        Ok(bytes)
+    }
+
+    /// Begins or finishes an object's deletion.
+    ///
+    /// # Errors
+    /// 404, and 409 when a precondition does not hold.
+    pub async fn delete(
+        &self,
+        kind: &'static Kind,
+        namespace: &str,
+        name: &str,
+        options: DeleteOptions,
+        dry_run: bool,
+    ) -> Result<Deleted, Failure> {
+        let missing = Failure::not_found(kind, name);
+        let (tell, told) = std::sync::mpsc::channel();
+        let written = self.write(kind, namespace, name, dry_run, move |current, revision| {
+            let stored = current.ok_or(missing)?;
+            let mut current = parse(stored)?;
+            let fate = delete::fate(kind, &current, &options, Timestamp::now())?;
+            // The receiver lives until the write is answered.
+            let _ = tell.send(fate == Fate::Gone);
+            Ok(match fate {
+                Fate::Gone => (encode(&mut current, revision), true),
+                Fate::Unchanged => (stored.json.to_vec(), false),
+                Fate::Waits(mut next) => (encode(&mut next, revision), false),
+            })
+        });
+        let bytes = written.await?;
+        if told.try_recv() != Ok(true) {
+            return Ok(Deleted::Waits(bytes));
+        }
+        let last: Value = serde_json::from_slice(&bytes).map_err(Failure::internal)?;
+        if kind.kind == "Service" && !dry_run {
+            self.addresses.release(&last);
+        }
+        Ok(Deleted::Gone(last))
+    }
+
+    /// An update that took the last finalizer away removed the object: its address is free.
+    fn after_delete(&self, kind: &'static Kind, bytes: &Bytes) {
+        if kind.kind == "Service"
+            && let Ok(object) = serde_json::from_slice::<Value>(bytes)
+            && delete::is_finished(kind, &object)
+        {
+            self.addresses.release(&object);
+        }
+    }
+
+    fn check_namespace(&self, kind: &Kind, namespace: &str, name: &str) -> Result<(), Failure> {
+        if !kind.namespaced {
+            return Ok(());
+        }
+        let Some(namespaces) = kinds::by_kind("", "v1", "Namespace") else { return Ok(()) };
+        let found = parse(&self.get(namespaces, "", namespace)?)?;
+        if meta::is_deleting(&found) && kind.kind != "Event" {
+            let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+            return Err(Failure::forbidden(kind, name, &why));
+        }
+        Ok(())
+    }
+
+    /// One write; `decide` gives the new JSON and whether it is a deletion.
+    async fn write(
+        &self,
+        kind: &'static Kind,
+        namespace: &str,
+        name: &str,
+        dry_run: bool,
+        decide: impl FnOnce(Option<&Stored>, u64) -> Result<(Vec<u8>, bool), Failure> + Send + 'static,
+    ) -> Result<Bytes, Failure> {
+        let key = self.key(kind, namespace, name);
+        if dry_run {
+            let current = self.store.get(&key);
+            let revision = current.as_ref().map_or(0, |stored| stored.revision);
+            return decide(current.as_ref(), revision).map(|(json, _)| Bytes::from(json));
+        }
+        let written = self.store.write(key, move |current, revision| {
+            let (json, gone) = decide(current, revision)?;
+            if !gone && current.is_some_and(|stored| stored.json == json) {
+                return Ok(Next::Keep);
+            }
+            Ok(if gone { Next::Delete(json) } else { Next::Put(json) })
+        });
+        match written.await {
+            Ok(written) => written.stored.map(|stored| stored.json).ok_or_else(|| Failure::not_found(kind, name)),
+            Err(StoreError::Refused(failure)) => Err(failure),
+            Err(StoreError::Disk(reason)) => {
+                Err(Failure::internal(format!("the write could not be made durable: {reason}")))
+            }
+        }
+    }
+}
+
+/// The object in its stored bytes.
+///
+/// # Errors
+/// 500: the store holds what is not JSON.
+pub fn parse(stored: &Stored) -> Result<Value, Failure> {
+    serde_json::from_slice(&stored.json).map_err(Failure::internal)
+}
+
+/// The object's bytes, saying the revision that writes them.
+fn encode(object: &mut Value, revision: u64) -> Vec<u8> {
+    meta::set(object, "resourceVersion", (revision > 0).then(|| revision.to_string().into()));
+    object.to_string().into_bytes()
+}

@@ -1,0 +1,142 @@
+//! What an update may change, and what it keeps. No I/O.
+
+use objects::kinds::Kind;
+use serde_json::Value;
+
+use super::meta;
+use crate::{status::Failure, validation};
+
+/// Fields of `metadata` that only the server sets.
+const SERVERS: &[&str] = &[
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+    "selfLink",
+    "name",
+    "namespace",
+];
+
+/// Which part of an object an update is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Everything but `status` (where it is a subresource).
+    Main,
+    /// `status` alone.
+    Status,
+    /// A Namespace's `spec.finalizers`.
+    Finalize,
+}
+
+/// The state that results from wanting `wanted` where there is `current`.
+///
+/// # Errors
+/// 409 when `wanted` was made from another version, 422 when it says what it may not.
+pub fn merge(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Result<Value, Failure> {
+    let name = meta::text(current, "name").to_owned();
+    check_version(kind, &name, current, &wanted)?;
+    match part {
+        Part::Main => {
+            for field in SERVERS {
+                let kept = current.pointer("/metadata").and_then(|m| m.get(*field)).cloned();
+                meta::set(&mut wanted, field, kept);
+            }
+            if kind.status {
+                set_section(&mut wanted, "status", current.get("status").cloned());
+            }
+        }
+        Part::Status => wanted = with_section(current, &wanted, "status"),
+        Part::Finalize => wanted = with_section(current, &wanted, "spec"),
+    }
+    meta::set(&mut wanted, "managedFields", None);
+    meta::set(&mut wanted, "resourceVersion", current.pointer("/metadata/resourceVersion").cloned());
+    crate::defaults::apply(kind, &mut wanted);
+    let causes = if part == Part::Main { validation::update(kind, &wanted, current) } else { Vec::new() };
+    if !causes.is_empty() {
+        return Err(Failure::invalid(kind, &name, &causes));
+    }
+    if part == Part::Main && is_new_generation(current, &wanted) {
+        let generation = current.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
+        meta::set(&mut wanted, "generation", Some((generation + 1).into()));
+    }
+    Ok(wanted)
+}
+
+fn check_version(kind: &Kind, name: &str, current: &Value, wanted: &Value) -> Result<(), Failure> {
+    let differs = |field| {
+        let wanted = meta::text(wanted, field);
+        !wanted.is_empty() && wanted != meta::text(current, field)
+    };
+    if differs("uid") {
+        let why = "Precondition failed: UID in precondition does not match the UID in record";
+        return Err(Failure::conflict(kind, name, why));
+    }
+    if differs("resourceVersion") {
+        let why = "the object has been modified; please apply your changes to the latest version and try again";
+        return Err(Failure::conflict(kind, name, why));
+    }
+    Ok(())
+}
+
+fn set_section(object: &mut Value, name: &str, section: Option<Value>) {
+    if let Some(map) = object.as_object_mut() {
+        match section {
+            Some(section) => drop(map.insert(name.to_owned(), section)),
+            None => drop(map.remove(name)),
+        }
+    }
+}
+
+fn with_section(current: &Value, wanted: &Value, name: &str) -> Value {
+    let mut next = current.clone();
+    set_section(&mut next, name, wanted.get(name).cloned());
+    next
+}
+
+/// Whether anything that a controller acts on changed: everything but `metadata` and `status`.
+fn is_new_generation(current: &Value, wanted: &Value) -> bool {
+    if current.pointer("/metadata/generation").is_none() {
+        return false;
+    }
+    let differs = |a: &Value, b: &Value| {
+        let fields = a.as_object().into_iter().flatten();
+        fields.filter(|(k, _)| *k != "metadata" && *k != "status").any(|(k, v)| b.get(k) != Some(v))
+    };
+    differs(current, wanted) || differs(wanted, current)
+}
+
+#[cfg(test)]
+mod tests {
+    use objects::kinds;
+    use serde_json::json;
+
+    use super::*;
+
+    fn autoscaler() -> &'static Kind {
+        kinds::by_kind("autoscaling", "v2", "HorizontalPodAutoscaler").unwrap()
+    }
+
+    fn object(version: &str, replicas: u32, ready: u32) -> Value {
+        json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "a", "uid": "u", "generation": 1, "resourceVersion": version},
+            "spec": {"minReplicas": replicas}, "status": {"readyReplicas": ready}})
+    }
+
+    #[test]
+    fn the_main_part_keeps_the_status_and_the_status_part_keeps_the_rest() {
+        let (current, wanted) = (object("5", 1, 1), object("5", 2, 2));
+        let main = merge(autoscaler(), &current, wanted.clone(), Part::Main).unwrap();
+        assert_eq!((&main["spec"]["minReplicas"], &main["status"]["readyReplicas"]), (&json!(2), &json!(1)));
+        assert_eq!(main["metadata"]["generation"], 2);
+        let status = merge(autoscaler(), &current, wanted, Part::Status).unwrap();
+        assert_eq!((&status["spec"]["minReplicas"], &status["status"]["readyReplicas"]), (&json!(1), &json!(2)));
+        assert_eq!(status["metadata"]["generation"], 1);
+    }
+
+    #[test]
+    fn an_update_made_from_an_old_version_is_a_conflict() {
+        let failure = merge(autoscaler(), &object("5", 1, 1), object("4", 2, 1), Part::Main).unwrap_err();
+        assert_eq!(failure.reason, "Conflict");
+    }
+}

@@ -1,0 +1,170 @@
+//! From a request's path and query to what is asked (the resource handler's request info).
+
+use std::collections::HashMap;
+
+use http::Method;
+use objects::kinds::{self, Kind};
+
+use crate::status::Failure;
+
+/// What a path of `/api` or `/apis` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The kind.
+    pub kind: &'static Kind,
+    /// Empty for all namespaces, and for kinds without.
+    pub namespace: String,
+    /// One object, or the collection.
+    pub name: Option<String>,
+    /// `status`, `scale`, `log`, …
+    pub subresource: Option<String>,
+}
+
+impl Target {
+    /// Reads a path such as `/apis/apps/v1/namespaces/prod/deployments/web/scale`; `None` if it names no resource.
+    pub fn parse(path: &str) -> Option<Self> {
+        let mut parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        let (group, version) = match parts.first()? {
+            &"api" if parts.len() > 2 => ("", *parts.get(1)?),
+            &"apis" if parts.len() > 3 => (*parts.get(1)?, *parts.get(2)?),
+            _ => return None,
+        };
+        parts.drain(..if group.is_empty() { 2 } else { 3 });
+        // `namespaces/x` alone is the Namespace itself, and so are its subresources.
+        let own = matches!(parts.as_slice(), [_, _, sub, ..] if !["status", "finalize"].contains(sub));
+        let namespace = if parts.first() == Some(&"namespaces") && own {
+            let namespace = decode(parts.get(1)?)?;
+            parts.drain(..2);
+            namespace
+        } else {
+            String::new()
+        };
+        let kind = kinds::by_resource(group, version, parts.first()?)?;
+        let name = parts.get(1).map(|name| decode(name)).map_or(Some(None), |name| name.map(Some))?;
+        let subresource = parts.get(2).map(|sub| (*sub).to_owned());
+        (parts.len() <= 3).then_some(Self { kind, namespace, name, subresource })
+    }
+}
+
+/// Percent-decodes one path segment or query value.
+pub fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let digits = [rest.next()?, rest.next()?];
+                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// The query's parameters; the first of a repeated one counts.
+#[derive(Clone, Debug, Default)]
+pub struct Query(HashMap<String, String>);
+
+impl Query {
+    /// Reads `a=b&c=d`.
+    pub fn parse(query: Option<&str>) -> Self {
+        let mut all = HashMap::new();
+        for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let plain = |text: &str| decode(&text.replace('+', " "));
+            if let (Some(key), Some(value)) = (plain(key), plain(value)) {
+                all.entry(key).or_insert(value);
+            }
+        }
+        Self(all)
+    }
+
+    /// A parameter's value; empty ones count as absent.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// Whether a boolean parameter is on.
+    pub fn is_on(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|value| matches!(value.as_str(), "true" | "1"))
+    }
+
+    /// A number.
+    ///
+    /// # Errors
+    /// 400 naming the parameter.
+    pub fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Failure> {
+        let parse =
+            |value: &str| value.parse().map_err(|_| Failure::bad_request(format!("{name}: {value:?} is not a number")));
+        self.get(name).map(parse).transpose()
+    }
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    Get,
+    List,
+    Watch,
+    Create,
+    Update,
+    Patch,
+    Delete,
+    DeleteCollection,
+}
+
+impl Verb {
+    /// The verb of a method on an object or a collection; `None` where the API has none.
+    pub fn of(method: &Method, target: &Target, query: &Query) -> Option<Self> {
+        let one = target.name.is_some();
+        match (method, one) {
+            (&Method::GET | &Method::HEAD, _) if query.is_on("watch") => Some(Self::Watch),
+            (&Method::GET | &Method::HEAD, true) => Some(Self::Get),
+            (&Method::GET | &Method::HEAD, false) => Some(Self::List),
+            (&Method::POST, _) => Some(Self::Create),
+            (&Method::PUT, true) => Some(Self::Update),
+            (&Method::PATCH, true) => Some(Self::Patch),
+            (&Method::DELETE, true) => Some(Self::Delete),
+            (&Method::DELETE, false) => Some(Self::DeleteCollection),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(path: &str) -> Option<(&'static str, String, Option<String>, Option<String>)> {
+        Target::parse(path).map(|t| (t.kind.plural, t.namespace, t.name, t.subresource))
+    }
+
+    #[test]
+    fn paths_name_resources_objects_and_subresources() {
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(parsed("/api/v1/pods"), Some(("pods", String::new(), None, None)));
+        assert_eq!(parsed("/api/v1/namespaces"), Some(("namespaces", String::new(), None, None)));
+        assert_eq!(parsed("/api/v1/namespaces/a"), Some(("namespaces", String::new(), some("a"), None)));
+        assert_eq!(
+            parsed("/api/v1/namespaces/a/finalize"),
+            Some(("namespaces", String::new(), some("a"), some("finalize")))
+        );
+        assert_eq!(parsed("/api/v1/namespaces/a/pods/b/log"), Some(("pods", "a".into(), some("b"), some("log"))));
+        let scale = "/apis/apps/v1/namespaces/a/deployments/b/scale";
+        assert_eq!(parsed(scale), Some(("deployments", "a".into(), some("b"), some("scale"))));
+        for unknown in
+            ["/", "/api", "/api/v1", "/apis/apps/v1", "/apis/apps/v2/deployments", "/api/v1/pods/a/b/c", "/metrics"]
+        {
+            assert_eq!(parsed(unknown), None, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn queries_are_decoded_and_their_mistakes_named() {
+        let query = Query::parse(Some("labelSelector=a%3Db%2Cc&watch=1&limit=x&empty="));
+        assert_eq!(query.get("labelSelector"), Some("a=b,c"));
+        assert!(query.is_on("watch") && query.get("empty").is_none());
+        assert!(query.number::<u64>("limit").unwrap_err().message.contains("limit"));
+    }
+}

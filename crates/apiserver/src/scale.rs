@@ -1,0 +1,85 @@
+//! The `scale` subresource: `autoscaling/v1` Scale over a Deployment or ReplicaSet.
+
+use serde_json::{Value, json};
+
+use crate::{registry::meta, status::Failure};
+
+/// The Scale of an object.
+pub fn of(object: &Value) -> Value {
+    let own = |field: &str| object.pointer(&format!("/metadata/{field}")).cloned().unwrap_or_default();
+    let mut metadata = json!({});
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        meta_insert(&mut metadata, field, own(field));
+    }
+    let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
+    json!({
+        "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
+        "spec": {"replicas": number("/spec/replicas")},
+        "status": {"replicas": number("/status/replicas"), "selector": selector(object)},
+    })
+}
+
+/// The object with the replicas that a Scale wants.
+///
+/// # Errors
+/// 409 when the Scale was made from another version; 400 when it says no number.
+pub fn set(object: &Value, scale: &Value) -> Result<Value, Failure> {
+    let replicas = scale.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(0);
+    if replicas < 0 {
+        return Err(Failure::bad_request(format!(
+            "spec.replicas: Invalid value: {replicas}: must be greater than or equal to 0"
+        )));
+    }
+    let mut next = object.clone();
+    meta::section(&mut next, "spec").insert("replicas".to_owned(), replicas.into());
+    // The update compares these with the stored object's: a Scale of an old version is a conflict.
+    for field in ["uid", "resourceVersion"] {
+        if let Some(value) = scale.pointer(&format!("/metadata/{field}")) {
+            meta::set(&mut next, field, Some(value.clone()));
+        }
+    }
+    Ok(next)
+}
+
+fn meta_insert(metadata: &mut Value, field: &str, value: Value) {
+    if let (Some(map), false) = (metadata.as_object_mut(), value.is_null()) {
+        map.insert(field.to_owned(), value);
+    }
+}
+
+/// The label selector in its text form, as autoscalers read it.
+fn selector(object: &Value) -> String {
+    let exact = object.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
+    let mut terms: Vec<String> =
+        exact.into_iter().flatten().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect();
+    let expressions = object.pointer("/spec/selector/matchExpressions").and_then(Value::as_array);
+    for expression in expressions.into_iter().flatten() {
+        let text = |field: &str| expression.get(field).and_then(Value::as_str).unwrap_or_default();
+        let values = expression.get("values").and_then(Value::as_array).into_iter().flatten();
+        let values: Vec<&str> = values.filter_map(Value::as_str).collect();
+        terms.push(match text("operator") {
+            "In" => format!("{} in ({})", text("key"), values.join(",")),
+            "NotIn" => format!("{} notin ({})", text("key"), values.join(",")),
+            "DoesNotExist" => format!("!{}", text("key")),
+            _ => text("key").to_owned(),
+        });
+    }
+    terms.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scale_shows_and_sets_the_replicas() {
+        let object = json!({"metadata": {"name": "a", "resourceVersion": "7"}, "spec": {"replicas": 2,
+            "selector": {"matchLabels": {"app": "a"}, "matchExpressions": [{"key": "t", "operator": "In", "values": ["x", "y"]}]}}});
+        let mut scale = of(&object);
+        assert_eq!((&scale["spec"]["replicas"], &scale["status"]["selector"]), (&json!(2), &json!("app=a,t in (x,y)")));
+        scale["spec"]["replicas"] = json!(5);
+        assert_eq!(set(&object, &scale).unwrap()["spec"]["replicas"], 5);
+        scale["spec"]["replicas"] = json!(-1);
+        assert!(set(&object, &scale).is_err());
+    }
+}
