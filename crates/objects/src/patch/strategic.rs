@@ -93,11 +93,11 @@ fn merge_object(at: At, target: &mut Map<String, Value>, patch: &Map<String, Val
     }
     // An order may come without a patch of the list itself.
     for (key, order) in patch {
-        if let Some(list) = key.strip_prefix(ORDER).filter(|list| !patch.contains_key(*list)) {
-            if let Some(Value::Array(items)) = target.get_mut(list) {
-                let before = items.clone();
-                reorder(items, &before, order, merge_key(at, list))?;
-            }
+        if let Some(list) = key.strip_prefix(ORDER).filter(|list| !patch.contains_key(*list))
+            && let Some(Value::Array(items)) = target.get_mut(list)
+        {
+            let before = items.clone();
+            reorder(items, &before, order, merge_key(at, list))?;
         }
     }
     Ok(())
