@@ -1,3 +1,4 @@
 //! Gateway API control plane (objects to routing table and statuses) and the L7 proxy.
 
+pub mod control;
 pub mod table;

@@ -1,0 +1,114 @@
+//! Clusters by name: kept from one compilation to the next, so that the proxy's pools and counters survive.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use arc_swap::ArcSwap;
+use k8s_openapi::api::{
+    core::v1::{Service, ServicePort},
+    discovery::v1::EndpointSlice,
+};
+
+use super::Snapshot;
+use crate::table::Cluster;
+
+/// The clusters in use.
+#[derive(Debug, Default)]
+pub struct Clusters {
+    known: BTreeMap<Arc<str>, Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    service: (String, String),
+    port: String,
+    cluster: Arc<Cluster>,
+    used: bool,
+}
+
+/// EndpointSlices by namespace and Service.
+pub(super) struct Slices<'a>(HashMap<(&'a str, &'a str), Vec<&'a EndpointSlice>>);
+
+impl<'a> Slices<'a> {
+    pub fn of(snapshot: &'a Snapshot) -> Self {
+        let mut by_service: HashMap<_, Vec<_>> = HashMap::new();
+        for slice in &snapshot.slices {
+            let service = slice.metadata.labels.as_ref().and_then(|l| l.get("kubernetes.io/service-name"));
+            if let (Some(namespace), Some(service)) = (slice.metadata.namespace.as_deref(), service) {
+                by_service.entry((namespace, service.as_str())).or_default().push(&**slice);
+            }
+        }
+        Self(by_service)
+    }
+
+    /// Ready addresses of one Service port, sorted, each once. An absent `ready` counts as ready.
+    fn ready(&self, namespace: &str, service: &str, port_name: &str) -> Vec<SocketAddr> {
+        let mut found = Vec::new();
+        for slice in self.0.get(&(namespace, service)).into_iter().flatten() {
+            let ports = slice.ports.iter().flatten().filter(|p| p.name.as_deref().unwrap_or_default() == port_name);
+            for port in ports.filter_map(|p| u16::try_from(p.port?).ok()) {
+                let ready = slice.endpoints.iter();
+                let ready = ready.filter(|e| e.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true));
+                let addresses = ready.flat_map(|e| &e.addresses).filter_map(|a| a.parse::<IpAddr>().ok());
+                found.extend(addresses.map(|address| SocketAddr::new(address, port)));
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}
+
+impl Clusters {
+    /// The cluster of a Service port, with its ready endpoints of now.
+    pub(super) fn get(&mut self, slices: &Slices<'_>, service: &Service, port: &ServicePort) -> Arc<Cluster> {
+        let namespace = service.metadata.namespace.clone().unwrap_or_default();
+        let name = service.metadata.name.clone().unwrap_or_default();
+        let full: Arc<str> = format!("{namespace}/{name}:{}", port.port).into();
+        let port = port.name.clone().unwrap_or_default();
+        let endpoints = slices.ready(&namespace, &name, &port);
+        let known = self.known.entry(full.clone()).or_insert_with(|| Known {
+            service: (namespace, name),
+            port: port.clone(),
+            cluster: Arc::new(Cluster { name: full, endpoints: ArcSwap::from_pointee(Vec::new()) }),
+            used: true,
+        });
+        (known.used, known.port) = (true, port);
+        known.set(endpoints);
+        known.cluster.clone()
+    }
+
+    /// Before a compilation: nothing is used yet.
+    pub(super) fn begin(&mut self) {
+        self.known.values_mut().for_each(|known| known.used = false);
+    }
+
+    /// After a compilation: forgets what it did not use.
+    pub(super) fn end(&mut self) {
+        self.known.retain(|_, known| known.used);
+    }
+
+    /// Takes in changed EndpointSlices without compiling anything.
+    pub fn refresh(&mut self, snapshot: &Snapshot) {
+        let slices = Slices::of(snapshot);
+        for known in self.known.values() {
+            known.set(slices.ready(&known.service.0, &known.service.1, &known.port));
+        }
+    }
+
+    /// Every cluster, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Cluster>> {
+        self.known.values().map(|known| &known.cluster)
+    }
+}
+
+impl Known {
+    fn set(&self, endpoints: Vec<SocketAddr>) {
+        if **self.cluster.endpoints.load() != endpoints {
+            self.cluster.endpoints.store(Arc::new(endpoints));
+        }
+    }
+}

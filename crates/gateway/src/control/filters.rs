@@ -1,0 +1,109 @@
+//! HTTPRoute filters, as the table has them.
+
+use http::{HeaderName, HeaderValue, StatusCode};
+use objects::gateway::{HTTPHeaderFilter, HTTPPathModifier, HTTPRequestRedirectFilter, HTTPRouteFilter};
+
+use crate::table::{HeaderChange, PathChange, Redirect, Rewrite};
+
+/// What a list of filters asks for.
+#[derive(Debug, Default)]
+pub(super) struct Filters {
+    pub request: HeaderChange,
+    pub response: HeaderChange,
+    pub rewrite: Option<Rewrite>,
+    pub redirect: Option<Redirect>,
+}
+
+/// A rule that cannot be honoured: the reason for `Accepted` and the message.
+#[derive(Debug, Clone)]
+pub(super) struct Invalid {
+    pub reason: &'static str,
+    pub message: String,
+}
+
+/// An unsupported value.
+pub(super) fn unsupported(message: impl Into<String>) -> Invalid {
+    Invalid { reason: "UnsupportedValue", message: message.into() }
+}
+
+/// Compiles filters; `prefix` is the rule's path prefix, which `ReplacePrefixMatch` needs. Filters of a backend may only
+/// change headers.
+pub(super) fn filters(filters: &[HTTPRouteFilter], prefix: Option<&str>, of_backend: bool) -> Result<Filters, Invalid> {
+    let mut all = Filters::default();
+    for filter in filters {
+        let kind = filter.type_.as_str();
+        match kind {
+            "RequestHeaderModifier" => extend(&mut all.request, filter.request_header_modifier.as_ref())?,
+            "ResponseHeaderModifier" => extend(&mut all.response, filter.response_header_modifier.as_ref())?,
+            "RequestRedirect" if !of_backend => {
+                let redirect = filter.request_redirect.clone().unwrap_or_default();
+                all.redirect = Some(to_redirect(redirect, prefix)?);
+            }
+            "URLRewrite" if !of_backend => {
+                let rewrite = filter.url_rewrite.clone().unwrap_or_default();
+                let hostname = rewrite.hostname.as_deref().map(header_value).transpose()?;
+                let path = rewrite.path.as_ref().map(|p| path_change(p, prefix)).transpose()?;
+                all.rewrite = Some(Rewrite { hostname, path });
+            }
+            _ if of_backend => return Err(unsupported(format!("filter {kind} of a backendRef is not supported yet"))),
+            _ => return Err(unsupported(format!("filter {kind} is not supported yet"))),
+        }
+    }
+    if all.redirect.is_some() && all.rewrite.is_some() {
+        let message = "RequestRedirect and URLRewrite cannot be used in the same rule".to_owned();
+        return Err(Invalid { reason: "IncompatibleFilters", message });
+    }
+    Ok(all)
+}
+
+fn header_name(name: &str) -> Result<HeaderName, Invalid> {
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| unsupported(format!("{name:?} is not a header name")))
+}
+
+fn header_value(value: &str) -> Result<HeaderValue, Invalid> {
+    HeaderValue::from_str(value).map_err(|_| unsupported(format!("{value:?} is not a header value")))
+}
+
+fn extend(change: &mut HeaderChange, filter: Option<&HTTPHeaderFilter>) -> Result<(), Invalid> {
+    let Some(filter) = filter else { return Ok(()) };
+    for header in filter.set.iter().flatten() {
+        change.set.push((header_name(&header.name)?, header_value(&header.value)?));
+    }
+    for header in filter.add.iter().flatten() {
+        change.add.push((header_name(&header.name)?, header_value(&header.value)?));
+    }
+    for name in filter.remove.iter().flatten() {
+        change.remove.push(header_name(name)?);
+    }
+    Ok(())
+}
+
+fn path_change(path: &HTTPPathModifier, prefix: Option<&str>) -> Result<PathChange, Invalid> {
+    match (path.type_.as_str(), &path.replace_full_path, &path.replace_prefix_match, prefix) {
+        ("ReplaceFullPath", Some(full), ..) => Ok(PathChange::Full(full.clone())),
+        ("ReplacePrefixMatch", _, Some(replacement), Some(matched)) => {
+            let (matched, replacement) = (matched.to_owned(), replacement.clone());
+            Ok(PathChange::Prefix { matched, replacement })
+        }
+        ("ReplacePrefixMatch", _, Some(_), None) => {
+            Err(unsupported("ReplacePrefixMatch needs every match of its rule to be a PathPrefix"))
+        }
+        (other, ..) => Err(unsupported(format!("path modifier {other:?} is unknown or lacks its value"))),
+    }
+}
+
+fn to_redirect(filter: HTTPRequestRedirectFilter, prefix: Option<&str>) -> Result<Redirect, Invalid> {
+    let code = filter.status_code.unwrap_or(302);
+    let status = match code {
+        301 | 302 | 303 | 307 | 308 => u16::try_from(code).ok().and_then(|c| StatusCode::from_u16(c).ok()),
+        _ => None,
+    };
+    let port = filter.port.map(u16::try_from).transpose().map_err(|_| unsupported("redirect port is out of range"))?;
+    Ok(Redirect {
+        scheme: filter.scheme,
+        hostname: filter.hostname,
+        path: filter.path.as_ref().map(|p| path_change(p, prefix)).transpose()?,
+        port,
+        status: status.ok_or_else(|| unsupported(format!("redirect status {code} is not supported")))?,
+    })
+}

@@ -1,0 +1,96 @@
+//! The control plane: watches Gateway API objects, Services and endpoints, compiles them into a routing table, and writes
+//! their statuses. [`compile`] does no I/O; [`run`] is the loop around it.
+
+mod attach;
+mod clusters;
+mod compile;
+mod dump;
+mod filters;
+mod hosts;
+mod listeners;
+mod routes;
+mod run;
+mod services;
+mod status;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use k8s_openapi::api::{
+    core::v1::{Namespace, Service},
+    discovery::v1::EndpointSlice,
+};
+use objects::gateway::{Gateway, GatewayClass, HTTPRoute, ReferenceGrant};
+
+pub use clusters::Clusters;
+pub use compile::{Compiled, compile};
+pub use dump::dump;
+pub use run::run;
+pub use status::{StatusKind, StatusUpdate};
+
+use crate::table::Table;
+
+/// The `controllerName` of the GatewayClasses served.
+pub const CONTROLLER: &str = "coracle.dev/gateway-controller";
+
+/// What the control plane must know of this machine.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Listener ports served at other addresses, such as 80 at 127.0.0.1:8080.
+    pub publish: Vec<Publish>,
+    /// Where a port that is not published is bound, if it is 1024 or above; also the Gateways' address.
+    pub bind: IpAddr,
+}
+
+/// One published port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Publish {
+    /// The address bound on this machine.
+    pub address: SocketAddr,
+    /// The port Gateways name in `listeners[].port`.
+    pub listener_port: u16,
+}
+
+/// An address the proxy could not bind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BindError {
+    /// The address.
+    pub address: SocketAddr,
+    /// What the operating system said.
+    pub message: String,
+}
+
+/// Takes each new table; the proxy does.
+pub trait Sink: Send + Sync + 'static {
+    /// Serves the table from now on; returns the addresses that could not be bound.
+    fn apply(&self, table: Arc<Table>) -> Vec<BindError>;
+}
+
+impl<S: Sink> Sink for Arc<S> {
+    fn apply(&self, table: Arc<Table>) -> Vec<BindError> {
+        S::apply(self, table)
+    }
+}
+
+/// Everything a table is compiled from.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Of every controller; others' are ignored.
+    pub classes: Vec<Arc<GatewayClass>>,
+    /// Gateways.
+    pub gateways: Vec<Arc<Gateway>>,
+    /// HTTPRoutes.
+    pub routes: Vec<Arc<HTTPRoute>>,
+    /// ReferenceGrants.
+    pub grants: Vec<Arc<ReferenceGrant>>,
+    /// Services.
+    pub services: Vec<Arc<Service>>,
+    /// EndpointSlices.
+    pub slices: Vec<Arc<EndpointSlice>>,
+    /// Namespaces, for `allowedRoutes` selectors.
+    pub namespaces: Vec<Arc<Namespace>>,
+    /// What the proxy could not bind when it took the last table.
+    pub bind_errors: Vec<BindError>,
+}

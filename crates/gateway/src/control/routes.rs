@@ -1,0 +1,228 @@
+//! One HTTPRoute: its rules as table entries, and what is wrong with them.
+
+use std::sync::Arc;
+
+use http::{HeaderName, Method, StatusCode};
+use objects::gateway::{
+    GROUP, HTTPBackendRef, HTTPPathMatch, HTTPRoute, HTTPRouteMatch, HTTPRouteRule, HTTPValueMatch, parse_duration,
+};
+use regex::Regex;
+
+use super::{
+    compile::Context,
+    filters::{Filters, Invalid, filters, unsupported},
+};
+use crate::table::{Action, Backend, Entry, HeaderChange, Match, PathMatch, Rule, ValueMatch};
+
+/// A route's entries in the order of its rules, and its faults.
+#[derive(Default)]
+pub(super) struct Built {
+    pub entries: Vec<Entry>,
+    /// Rules that are dropped, or that answer 500.
+    pub invalid: Vec<Invalid>,
+    /// How many rules are as asked for.
+    pub valid: usize,
+    /// The first unresolved reference: reason and message.
+    pub unresolved: Option<(&'static str, String)>,
+    /// Fields that take no effect.
+    pub ignored: Vec<String>,
+}
+
+/// Compiles every rule; a rule that is invalid leaves the others working.
+pub(super) fn build(route: &HTTPRoute, context: &mut Context<'_>) -> Built {
+    let mut built = Built::default();
+    let default = [HTTPRouteRule::default()];
+    let rules = route.spec.rules.as_deref().unwrap_or(&default);
+    let namespace = route.metadata.namespace.clone().unwrap_or_default();
+    let route_name = route.metadata.name.clone().unwrap_or_default();
+    for (index, rule) in rules.iter().enumerate() {
+        let label = rule.name.clone().unwrap_or_else(|| index.to_string());
+        if rule.retry.is_some() || rule.session_persistence.is_some() {
+            built.ignored.push(format!("rule {label}: retry and sessionPersistence have no effect yet"));
+        }
+        let matches = match matches(rule) {
+            Ok(matches) => matches,
+            Err(fault) => {
+                let message = format!("Dropped Rule {label}: {}", fault.message);
+                built.invalid.push(Invalid { message, ..fault });
+                continue;
+            }
+        };
+        let name: Arc<str> = format!("{namespace}/{route_name}/{label}").into();
+        let prefix = common_prefix(&matches);
+        let rule = match compile_rule(rule, name.clone(), prefix.as_deref(), &namespace, context, &mut built) {
+            Ok(rule) => {
+                built.valid += 1;
+                rule
+            }
+            Err(fault) => {
+                let message = format!("rule {label} answers 500: {}", fault.message);
+                built.invalid.push(Invalid { message, ..fault });
+                blank(name, Action::Respond(StatusCode::INTERNAL_SERVER_ERROR))
+            }
+        };
+        let rule = Arc::new(rule);
+        built.entries.extend(matches.into_iter().map(|matches| Entry { matches, rule: rule.clone() }));
+    }
+    built
+}
+
+fn blank(name: Arc<str>, action: Action) -> Rule {
+    Rule {
+        name,
+        request_headers: HeaderChange::default(),
+        response_headers: HeaderChange::default(),
+        rewrite: None,
+        request_timeout: None,
+        backend_timeout: None,
+        action,
+    }
+}
+
+fn compile_rule(
+    rule: &HTTPRouteRule,
+    name: Arc<str>,
+    prefix: Option<&str>,
+    namespace: &str,
+    context: &mut Context<'_>,
+    built: &mut Built,
+) -> Result<Rule, Invalid> {
+    let Filters { request, response, rewrite, redirect } =
+        filters(rule.filters.as_deref().unwrap_or_default(), prefix, false)?;
+    let timeouts = rule.timeouts.clone().unwrap_or_default();
+    let duration = |text: Option<String>| match text.map(|t| parse_duration(&t)).transpose() {
+        Ok(duration) => Ok(duration.filter(|d| !d.is_zero())),
+        Err(error) => Err(unsupported(error.to_string())),
+    };
+    let (request_timeout, backend_timeout) = (duration(timeouts.request)?, duration(timeouts.backend_request)?);
+    let refs = rule.backend_refs.as_deref().unwrap_or_default();
+    let backends = refs.iter().map(|r| backend(r, namespace, context, built)).collect::<Result<Vec<_>, _>>()?;
+    let action = match redirect {
+        Some(redirect) => Action::Redirect(redirect),
+        None if backends.iter().all(|b| b.weight == 0) => Action::Respond(StatusCode::INTERNAL_SERVER_ERROR),
+        None => Action::Forward(backends),
+    };
+    let mut compiled = blank(name, action);
+    (compiled.request_headers, compiled.response_headers, compiled.rewrite) = (request, response, rewrite);
+    (compiled.request_timeout, compiled.backend_timeout) = (request_timeout, backend_timeout);
+    Ok(compiled)
+}
+
+fn backend(
+    wanted: &HTTPBackendRef,
+    namespace: &str,
+    context: &mut Context<'_>,
+    built: &mut Built,
+) -> Result<Backend, Invalid> {
+    let changes = filters(wanted.filters.as_deref().unwrap_or_default(), None, true)?;
+    let target = resolve(wanted, namespace, context).map_err(|problem| {
+        built.unresolved.get_or_insert(problem);
+        StatusCode::INTERNAL_SERVER_ERROR
+    });
+    let weight = u32::try_from(wanted.weight.unwrap_or(1)).unwrap_or(0);
+    Ok(Backend { weight, target, request_headers: changes.request, response_headers: changes.response })
+}
+
+fn resolve(
+    wanted: &HTTPBackendRef,
+    from: &str,
+    context: &mut Context<'_>,
+) -> Result<Arc<crate::table::Cluster>, (&'static str, String)> {
+    let object = &wanted.object;
+    let (group, kind) = (object.group.as_deref().unwrap_or_default(), object.kind.as_deref().unwrap_or("Service"));
+    if !group.is_empty() || kind != "Service" {
+        return Err(("InvalidKind", format!("backend {} is a {kind} of group {group:?}, not a Service", object.name)));
+    }
+    let namespace = object.namespace.as_deref().unwrap_or(from);
+    if namespace != from && !granted(context, from, namespace, &object.name) {
+        let message =
+            format!("no ReferenceGrant in {namespace} lets HTTPRoutes of {from} refer to Service {}", object.name);
+        return Err(("RefNotPermitted", message));
+    }
+    let Some(service) = context.services.get(&(namespace, object.name.as_str())).copied() else {
+        return Err(("BackendNotFound", format!("Service {namespace}/{} does not exist", object.name)));
+    };
+    let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
+    let Some(port) = ports.into_iter().find(|p| Some(p.port) == object.port) else {
+        let wanted = object.port.map_or_else(|| "(none given)".to_owned(), |p| p.to_string());
+        return Err(("BackendNotFound", format!("Service {namespace}/{} has no port {wanted}", object.name)));
+    };
+    match port.app_protocol.as_deref() {
+        Some(other @ ("kubernetes.io/h2c" | "kubernetes.io/wss" | "https")) => Err((
+            "UnsupportedProtocol",
+            format!("appProtocol {other} of Service {namespace}/{} is not supported yet", object.name),
+        )),
+        _ => Ok(context.clusters.get(&context.slices, service, port)),
+    }
+}
+
+fn granted(context: &Context<'_>, from: &str, to: &str, name: &str) -> bool {
+    context.snapshot.grants.iter().filter(|g| g.metadata.namespace.as_deref() == Some(to)).any(|grant| {
+        grant.spec.from.iter().any(|f| f.group == GROUP && f.kind == "HTTPRoute" && f.namespace == from)
+            && grant.spec.to.iter().any(|t| {
+                t.group.is_empty() && t.kind == "Service" && t.name.as_deref().is_none_or(|wanted| wanted == name)
+            })
+    })
+}
+
+fn matches(rule: &HTTPRouteRule) -> Result<Vec<Match>, Invalid> {
+    let default = [HTTPRouteMatch::default()];
+    let wanted = rule.matches.as_deref().filter(|m| !m.is_empty()).unwrap_or(&default);
+    wanted.iter().map(one_match).collect()
+}
+
+fn one_match(wanted: &HTTPRouteMatch) -> Result<Match, Invalid> {
+    let method = wanted.method.as_deref().map(|m| Method::from_bytes(m.as_bytes())).transpose();
+    let mut headers: Vec<(HeaderName, ValueMatch)> = Vec::new();
+    for header in wanted.headers.iter().flatten() {
+        let name = HeaderName::from_bytes(header.name.as_bytes());
+        let name = name.map_err(|_| unsupported(format!("{:?} is not a header name", header.name)))?;
+        // Of entries with equal names only the first counts.
+        if headers.iter().all(|(known, _)| *known != name) {
+            headers.push((name, value(header)?));
+        }
+    }
+    let mut queries: Vec<(String, ValueMatch)> = Vec::new();
+    for query in wanted.query_params.iter().flatten() {
+        if queries.iter().all(|(known, _)| *known != query.name) {
+            queries.push((query.name.clone(), value(query)?));
+        }
+    }
+    let method = method.map_err(|_| unsupported("the method is not a token"))?;
+    Ok(Match { path: path(&wanted.path.clone().unwrap_or_default())?, method, headers, queries })
+}
+
+fn path(wanted: &HTTPPathMatch) -> Result<PathMatch, Invalid> {
+    let value = wanted.value.as_deref().unwrap_or("/");
+    match wanted.r#type.as_deref().unwrap_or("PathPrefix") {
+        "Exact" => Ok(PathMatch::Exact(value.to_owned())),
+        "PathPrefix" => Ok(PathMatch::Prefix(value.trim_end_matches('/').to_owned())),
+        "RegularExpression" => Ok(PathMatch::Regex(whole(value)?)),
+        other => Err(unsupported(format!("path match type {other} is not supported"))),
+    }
+}
+
+fn value(wanted: &HTTPValueMatch) -> Result<ValueMatch, Invalid> {
+    match wanted.type_.as_deref().unwrap_or("Exact") {
+        "Exact" => Ok(ValueMatch::Exact(wanted.value.clone())),
+        "RegularExpression" => Ok(ValueMatch::Regex(whole(&wanted.value)?)),
+        other => Err(unsupported(format!("match type {other} of {} is not supported", wanted.name))),
+    }
+}
+
+/// An expression that must match the whole text. The expression alone is checked first, lest `a)(b` pass by accident.
+fn whole(expression: &str) -> Result<Regex, Invalid> {
+    let bad = |error: regex::Error| unsupported(format!("{expression:?} is not a regular expression: {error}"));
+    Regex::new(expression).map_err(bad)?;
+    Regex::new(&format!("^(?:{expression})$")).map_err(bad)
+}
+
+/// The prefix that `ReplacePrefixMatch` replaces, if every match has the same one.
+fn common_prefix(matches: &[Match]) -> Option<String> {
+    let mut prefixes = matches.iter().map(|m| match &m.path {
+        PathMatch::Prefix(prefix) => Some(prefix),
+        _ => None,
+    });
+    let first = prefixes.next()??;
+    prefixes.all(|other| other == Some(first)).then(|| first.clone())
+}

@@ -1,0 +1,65 @@
+//! Service addresses: every cluster IP and TCP port is a listener.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use k8s_openapi::api::core::v1::{Service, ServicePort};
+
+use super::clusters::{Clusters, Slices};
+use crate::table::{
+    Action, Backend, Cluster, Entry, HeaderChange, Hosts, Listener, ListenerService, Match, PathMatch, Routes, Rule,
+};
+
+/// The listeners of one Service; UDP and SCTP ports are logged and left out.
+pub(super) fn listeners(service: &Service, slices: &Slices<'_>, clusters: &mut Clusters) -> Vec<Listener> {
+    let Some(spec) = &service.spec else { return Vec::new() };
+    let (namespace, name) = (service.metadata.namespace.as_deref(), service.metadata.name.as_deref());
+    let label: Arc<str> = format!("{}/{}", namespace.unwrap_or_default(), name.unwrap_or_default()).into();
+    let Some(address) = spec.cluster_ip.as_deref().and_then(|ip| ip.parse::<IpAddr>().ok()) else { return Vec::new() };
+    let mut found = Vec::new();
+    for port in spec.ports.iter().flatten() {
+        let Ok(number) = u16::try_from(port.port) else { continue };
+        if !matches!(port.protocol.as_deref(), None | Some("TCP")) {
+            tracing::debug!(service = %label, port = number, "a port that is not TCP is not served");
+            continue;
+        }
+        let cluster = clusters.get(slices, service, port);
+        let service = if speaks_http(port) {
+            ListenerService::Http(Arc::new(everything_to(label.clone(), cluster)))
+        } else {
+            ListenerService::Tcp(cluster)
+        };
+        found.push(Listener { bind: SocketAddr::new(address, number), name: label.clone(), service });
+    }
+    found
+}
+
+/// Whether a port says that it is HTTP/1.1: by `appProtocol`, else by the beginning of its name.
+fn speaks_http(port: &ServicePort) -> bool {
+    match port.app_protocol.as_deref() {
+        Some(protocol) => matches!(protocol, "http" | "kubernetes.io/ws"),
+        None => {
+            let name = port.name.as_deref().unwrap_or_default();
+            (name.starts_with("http") && !name.starts_with("https")) || name.starts_with("web")
+        }
+    }
+}
+
+fn everything_to(name: Arc<str>, cluster: Arc<Cluster>) -> Hosts {
+    let (request_headers, response_headers) = (HeaderChange::default(), HeaderChange::default());
+    let backend = Backend { weight: 1, target: Ok(cluster), request_headers, response_headers };
+    let rule = Rule {
+        name,
+        request_headers: HeaderChange::default(),
+        response_headers: HeaderChange::default(),
+        rewrite: None,
+        request_timeout: None,
+        backend_timeout: None,
+        action: Action::Forward(vec![backend]),
+    };
+    let matches =
+        Match { path: PathMatch::Prefix(String::new()), method: None, headers: Vec::new(), queries: Vec::new() };
+    Hosts { any: Some(Arc::new(Routes::new(vec![Entry { matches, rule: Arc::new(rule) }]))), ..Hosts::default() }
+}

@@ -1,0 +1,59 @@
+//! Golden pairs for the control plane: manifests in, routing table and statuses out. `BLESS=1` writes the expected files.
+
+use std::{fs, path::Path, sync::Arc};
+
+use gateway::control::{BindError, Clusters, Options, Publish, Snapshot, compile, dump};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+fn typed<T: DeserializeOwned>(value: &Value) -> Arc<T> {
+    Arc::new(serde_json::from_value(value.clone()).unwrap())
+}
+
+fn snapshot(yaml: &str) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    for object in serde_saphyr::from_multiple::<Value>(yaml).unwrap() {
+        match object["kind"].as_str().unwrap() {
+            "GatewayClass" => snapshot.classes.push(typed(&object)),
+            "Gateway" => snapshot.gateways.push(typed(&object)),
+            "HTTPRoute" => snapshot.routes.push(typed(&object)),
+            "ReferenceGrant" => snapshot.grants.push(typed(&object)),
+            "Service" => snapshot.services.push(typed(&object)),
+            "EndpointSlice" => snapshot.slices.push(typed(&object)),
+            "Namespace" => snapshot.namespaces.push(typed(&object)),
+            other => panic!("unexpected kind {other}"),
+        }
+    }
+    snapshot
+}
+
+fn options() -> Options {
+    let publish = vec![Publish { address: "127.0.0.1:8080".parse().unwrap(), listener_port: 80 }];
+    Options { publish, bind: "127.0.0.1".parse().unwrap() }
+}
+
+fn check(file: &Path, actual: &str) {
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(file, actual).unwrap();
+    }
+    assert_eq!(fs::read_to_string(file).unwrap_or_default(), actual, "{} differs; BLESS=1 rewrites it", file.display());
+}
+
+#[test]
+fn every_golden_case_compiles_to_its_table_and_statuses() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let prelude = fs::read_to_string(root.join("prelude.yaml")).unwrap();
+    for case in fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+        let mut snapshot = snapshot(&format!("{prelude}---\n{}", fs::read_to_string(case.join("in.yaml")).unwrap()));
+        let message = "Address already in use".to_owned();
+        snapshot.bind_errors = vec![BindError { address: "127.0.0.1:9099".parse().unwrap(), message }];
+        let compiled =
+            compile(&snapshot, &options(), &mut Clusters::default(), "2026-02-01T00:00:00Z".parse().unwrap());
+        check(&case.join("table.txt"), &dump(&compiled.table));
+        let statuses = compiled
+            .statuses
+            .iter()
+            .map(|s| json!({"kind": format!("{:?}", s.kind), "name": s.name, "status": s.status}));
+        check(&case.join("status.yaml"), &serde_saphyr::to_string(&statuses.collect::<Vec<_>>()).unwrap());
+    }
+}
