@@ -24,9 +24,9 @@ impl Target {
     /// Reads a path such as `/apis/apps/v1/namespaces/prod/deployments/web/scale`; `None` if it names no resource.
     pub fn parse(path: &str) -> Option<Self> {
         let mut parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-        let (group, version) = match parts.first()? {
-            &"api" if parts.len() > 2 => ("", *parts.get(1)?),
-            &"apis" if parts.len() > 3 => (*parts.get(1)?, *parts.get(2)?),
+        let (group, version) = match *parts.first()? {
+            "api" if parts.len() > 2 => ("", *parts.get(1)?),
+            "apis" if parts.len() > 3 => (*parts.get(1)?, *parts.get(2)?),
             _ => return None,
         };
         parts.drain(..if group.is_empty() { 2 } else { 3 });

@@ -26,7 +26,7 @@ pub fn version() -> Value {
 pub fn document(parts: &Parts) -> Result<Option<Answer>, Failure> {
     let path = parts.uri.path().trim_end_matches('/');
     let accept = parts.headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let aggregated = accept.split(',').any(|media| is_aggregated(media));
+    let aggregated = accept.split(',').any(is_aggregated);
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let document = match segments.as_slice() {
         ["api" | "apis"] if aggregated => {
@@ -83,10 +83,10 @@ fn group(name: &str, versions: &[&str]) -> Value {
     json!({"name": name, "versions": list, "preferredVersion": list.first()})
 }
 
-/// A kind's subresources: name, the kind sent there, verbs.
-fn subresources(
-    kind: &Kind,
-) -> Vec<(&'static str, (&'static str, &'static str, &'static str), &'static [&'static str])> {
+/// One subresource: its name, the group, version and kind of what is sent there, and its verbs.
+type Subresource = (&'static str, (&'static str, &'static str, &'static str), &'static [&'static str]);
+
+fn subresources(kind: &Kind) -> Vec<Subresource> {
     const CHANGE: &[&str] = &["get", "patch", "update"];
     let own = (kind.group, kind.version, kind.kind);
     let mut all = Vec::new();

@@ -151,12 +151,23 @@ impl Call<'_> {
         watch::start(&self.handler.registry, &self.target, selection, options)
     }
 
+    /// The answer to a write: the object, and what of it has no effect here.
+    fn written(&self, status: StatusCode, json: Bytes) -> Result<Answer, Failure> {
+        let warnings = match serde_json::from_slice(&json) {
+            Ok(object) if self.target.subresource.is_none() => ::objects::support::warnings(self.kind(), &object),
+            _ => Vec::new(),
+        };
+        let mut answer = self.shown(status, json)?;
+        respond::warn(&mut answer, &warnings);
+        Ok(answer)
+    }
+
     async fn create(self) -> Result<Answer, Failure> {
         let kind = self.kind();
         let object = body::decode(self.headers.get(header::CONTENT_TYPE), &self.body)?;
         let dry_run = self.dry_run()?;
         let created = self.handler.registry.create(kind, &self.target.namespace, object, dry_run).await?;
-        self.shown(StatusCode::CREATED, created)
+        self.written(StatusCode::CREATED, created)
     }
 
     async fn update(self, part: Part) -> Result<Answer, Failure> {
@@ -213,7 +224,7 @@ impl Call<'_> {
         let (kind, dry_run) = (self.kind(), self.dry_run()?);
         let registry = &self.handler.registry;
         let changed = registry.update(kind, &self.target.namespace, self.name(), part, dry_run, change).await?;
-        self.shown(StatusCode::OK, changed)
+        self.written(StatusCode::OK, changed)
     }
 
     fn delete_options(&self) -> Result<DeleteOptions, Failure> {
@@ -274,7 +285,7 @@ impl Call<'_> {
             Ok(respond::json(StatusCode::OK, &scale::of(&object)))
         };
         let (registry, namespace) = (&self.handler.registry, &self.target.namespace);
-        let change: Box<dyn FnOnce(&Value) -> Result<Value, Failure> + Send> = match self.verb {
+        let change: Box<dyn Change> = match self.verb {
             Verb::Get => return shown(&registry.get(self.kind(), namespace, self.name())?.json),
             Verb::Update => {
                 let wanted = body::decode(self.headers.get(header::CONTENT_TYPE), &self.body)?;
@@ -317,6 +328,10 @@ impl Call<'_> {
         Ok(respond::json(StatusCode::CREATED, &status))
     }
 }
+
+/// From the object as it is to the object that is wanted.
+trait Change: FnOnce(&Value) -> Result<Value, Failure> + Send {}
+impl<T: FnOnce(&Value) -> Result<Value, Failure> + Send> Change for T {}
 
 /// Where the next page of a list begins.
 struct Position {

@@ -20,7 +20,7 @@ pub struct Identity {
 
 impl Identity {
     /// A fresh one.
-    pub fn new() -> Self {
+    pub fn generate() -> Self {
         // Letters that cannot be mistaken for each other or spell words, as upstream generates names.
         const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
         let random = uuid::Uuid::new_v4();
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn generated_names_are_letters_and_digits() {
-        let suffix = Identity::new().suffix;
+        let suffix = Identity::generate().suffix;
         assert_eq!(suffix.len(), 5);
         assert!(suffix.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()), "{suffix}");
     }

@@ -106,7 +106,7 @@ impl Registry {
     ) -> Result<Bytes, Failure> {
         let generated = meta::text(&object, "name").is_empty();
         for _ in 0..if generated { NAME_TRIES } else { 1 } {
-            let mut made = create::prepare(kind, namespace, object.clone(), &Identity::new())?;
+            let mut made = create::prepare(kind, namespace, object.clone(), &Identity::generate())?;
             let name = meta::text(&made, "name").to_owned();
             self.check_namespace(kind, namespace, &name)?;
             let held = if kind.kind == "Service" {
