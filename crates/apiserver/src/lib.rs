@@ -10,6 +10,7 @@ pub mod http;
 mod openapi;
 pub mod pki;
 mod printers;
+pub mod protobuf;
 pub mod registry;
 mod request;
 mod scale;

@@ -1,4 +1,4 @@
-//! Reading request bodies, with a limit.
+//! Reading request bodies, with a limit: JSON, or Kubernetes' protobuf.
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -6,7 +6,7 @@ use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
 
-use crate::status::Failure;
+use crate::{protobuf, status::Failure};
 
 /// The largest body taken, as upstream's default.
 const LIMIT: usize = 3 * 1024 * 1024;
@@ -31,13 +31,17 @@ where
 /// The object in a body.
 ///
 /// # Errors
-/// 415 for what is not JSON, 400 for what is not an object.
+/// 415 for what is neither JSON nor Kubernetes' protobuf, 400 for what is not an object.
 pub fn decode(content_type: Option<&HeaderValue>, bytes: &[u8]) -> Result<Value, Failure> {
     let media = content_type.and_then(|v| v.to_str().ok()).unwrap_or("application/json");
     match media.split(';').next().unwrap_or_default().trim() {
         "application/json" | "" => {}
+        protobuf::MEDIA_TYPE => {
+            return protobuf::decode(bytes).map_err(|e| Failure::bad_request(format!("the body cannot be read: {e}")));
+        }
         other => {
-            return Err(Failure::unsupported_media_type(format!("the body has type {other:?}: send application/json")));
+            let message = format!("the body has type {other:?}: send application/json or {}", protobuf::MEDIA_TYPE);
+            return Err(Failure::unsupported_media_type(message));
         }
     }
     let value: Value = serde_json::from_slice(bytes)

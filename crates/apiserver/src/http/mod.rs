@@ -70,7 +70,7 @@ impl Handler {
             return Ok(document);
         }
         let Some(target) = Target::parse(path) else {
-            return self.review(path, incoming, &identity).await;
+            return self.review(path, parts.headers.get(http::header::CONTENT_TYPE), incoming, &identity).await;
         };
         let query = Query::parse(parts.uri.query());
         let verb = Verb::of(&parts.method, &target, &query).ok_or_else(Failure::method_not_allowed)?;
@@ -80,7 +80,13 @@ impl Handler {
     }
 
     /// `kubectl auth whoami` and `kubectl auth can-i`: reviews are answered, never stored. Everybody who is known may do all.
-    async fn review<B>(&self, path: &str, incoming: B, identity: &Identity) -> Result<Answer, Failure>
+    async fn review<B>(
+        &self,
+        path: &str,
+        content_type: Option<&http::HeaderValue>,
+        incoming: B,
+        identity: &Identity,
+    ) -> Result<Answer, Failure>
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: std::fmt::Display,
@@ -93,7 +99,7 @@ impl Handler {
             _ => return Err(Failure::no_such_path()),
         };
         let bytes = body::read(incoming).await?;
-        let mut review = body::decode(None, &bytes)?;
+        let mut review = body::decode(content_type, &bytes)?;
         if let Some(map) = review.as_object_mut() {
             map.insert("status".to_owned(), status);
         }

@@ -1,0 +1,77 @@
+//! The messages that clients send, as tables: `tag name: type`, one line or more a message. The notation is that of
+//! [`messages!`](super::schema). The numbers are those of upstream's wire format, which never change.
+
+mod core;
+mod groups;
+mod meta;
+mod pods;
+mod status;
+mod volumes;
+
+use super::schema::Message;
+
+/// The kinds that are understood: API version, kind, message.
+static KINDS: &[(&str, &str, &Message)] = &[
+    ("v1", "Namespace", &core::Namespace),
+    ("v1", "ConfigMap", &core::ConfigMap),
+    ("v1", "Secret", &core::Secret),
+    ("v1", "ServiceAccount", &core::ServiceAccount),
+    ("v1", "Service", &core::Service),
+    ("v1", "Event", &core::CoreEvent),
+    ("v1", "Binding", &core::Binding),
+    ("v1", "Pod", &status::Pod),
+    ("v1", "Node", &status::Node),
+    ("apps/v1", "Deployment", &groups::Deployment),
+    ("apps/v1", "ReplicaSet", &groups::ReplicaSet),
+    ("autoscaling/v1", "Scale", &groups::Scale),
+    ("autoscaling/v1", "HorizontalPodAutoscaler", &groups::HorizontalPodAutoscalerV1),
+    ("autoscaling/v2", "HorizontalPodAutoscaler", &groups::HorizontalPodAutoscaler),
+    ("authentication.k8s.io/v1", "SelfSubjectReview", &groups::SelfSubjectReview),
+    ("authentication.k8s.io/v1", "TokenRequest", &groups::TokenRequest),
+    ("authorization.k8s.io/v1", "SelfSubjectAccessReview", &groups::SelfSubjectAccessReview),
+    ("authorization.k8s.io/v1", "SelfSubjectRulesReview", &groups::SelfSubjectRulesReview),
+    ("coordination.k8s.io/v1", "Lease", &groups::Lease),
+    ("discovery.k8s.io/v1", "EndpointSlice", &groups::EndpointSlice),
+    ("events.k8s.io/v1", "Event", &groups::Event),
+    ("policy/v1", "Eviction", &groups::Eviction),
+];
+
+/// The message of a kind. `DeleteOptions` are the same in every group: clients write them in the group of what they delete.
+pub(super) fn by_kind(api_version: &str, kind: &str) -> Option<&'static Message> {
+    if kind == "DeleteOptions" {
+        return Some(&meta::DeleteOptions);
+    }
+    KINDS.iter().find(|(version, name, _)| *version == api_version && *name == kind).map(|(_, _, message)| *message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::protobuf::schema::{Shape, Type};
+
+    fn check(message: &'static Message, seen: &mut BTreeSet<&'static str>) {
+        if !seen.insert(message.name) {
+            return;
+        }
+        let mut names = BTreeSet::new();
+        for pair in message.fields.windows(2) {
+            assert!(pair[0].tag < pair[1].tag, "{}: tags must rise", message.name);
+        }
+        for field in message.fields {
+            assert!(names.insert(field.name), "{}.{} is there twice", message.name, field.name);
+            assert_eq!(field.name.is_empty(), field.shape == Shape::Inline, "{}", message.name);
+            if let Type::Message(child) = field.of {
+                check(child, seen);
+            }
+        }
+    }
+
+    #[test]
+    fn tags_rise_and_names_are_unique_in_every_message() {
+        let mut seen = BTreeSet::new();
+        KINDS.iter().for_each(|(_, _, message)| check(message, &mut seen));
+        assert!(seen.len() > 200, "{}", seen.len());
+    }
+}

@@ -1,0 +1,4 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
