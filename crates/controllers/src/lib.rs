@@ -1,1 +1,56 @@
 //! One module per controller: a pure planner plus a thin loop that observes and acts.
+//!
+//! [`cache`] holds what the API has, once for all controllers; [`queue`] says which keys are due; [`runner`] ties both to a
+//! controller. A controller is told a key and nothing else: it reads the state again, plans, acts.
+
+mod cache;
+pub mod deployment;
+pub mod endpointslice;
+mod events;
+mod garbage;
+mod namespace;
+mod queue;
+pub mod replicaset;
+mod runner;
+pub mod scheduler;
+mod serviceaccount;
+
+use std::sync::Arc;
+
+use kube::Client;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use cache::Cache;
+use runner::run_controller;
+
+/// What controllers need to know besides the API.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The authority's certificate in PEM: every namespace gets it as the ConfigMap `kube-root-ca.crt`.
+    pub root_ca: Option<String>,
+}
+
+/// Runs every controller until `stop`. `client_for` gives a client that acts under a name.
+pub async fn run(client_for: impl Fn(&str) -> Client, options: Options, stop: CancellationToken) {
+    let mut tasks = JoinSet::new();
+    let cache = Arc::new(Cache::start(&client_for("system:kube-controller-manager"), &mut tasks));
+    if stop.run_until_cancelled(cache.ready()).await.is_none() {
+        return;
+    }
+    let client = |name: &str| client_for(&format!("system:serviceaccount:kube-system:{name}"));
+    let (c, o) = (&cache, options);
+    tasks.spawn(run_controller(deployment::Controller::new(client("deployment-controller"), c.clone()), c.clone()));
+    tasks.spawn(run_controller(replicaset::Controller::new(client("replicaset-controller"), c.clone()), c.clone()));
+    tasks.spawn(run_controller(
+        endpointslice::Controller::new(client("endpointslice-controller"), c.clone()),
+        c.clone(),
+    ));
+    tasks.spawn(run_controller(namespace::Controller::new(client("namespace-controller"), c.clone()), c.clone()));
+    let accounts = serviceaccount::Controller::new(client("service-account-controller"), c.clone(), o.root_ca);
+    tasks.spawn(run_controller(accounts, c.clone()));
+    tasks.spawn(run_controller(scheduler::Controller::new(client_for("system:kube-scheduler"), c.clone()), c.clone()));
+    tasks.spawn(garbage::run(client("generic-garbage-collector")));
+    stop.cancelled().await;
+    tasks.shutdown().await;
+}

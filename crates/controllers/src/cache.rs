@@ -1,0 +1,178 @@
+//! What the API has of the kinds that controllers read: one watch and one copy of each, shared by all of them.
+
+use std::{hash::Hash, sync::Arc};
+
+use futures::StreamExt;
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet},
+    core::v1::{Namespace, Node, Pod, Service, ServiceAccount},
+    discovery::v1::EndpointSlice,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    runtime::{
+        WatchStreamExt,
+        reflector::{self, ObjectRef, Store},
+        watcher::{self, Event},
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::{sync::broadcast, task::JoinSet};
+
+/// Changes that a controller may fall behind; past it, it looks at everything again.
+const BEHIND: usize = 4096;
+
+/// Which object; the namespace is empty for kinds without.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// `metadata.namespace`.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+}
+
+impl Key {
+    /// The key of an object.
+    pub fn of<K: Resource>(object: &K) -> Self {
+        let meta = object.meta();
+        Self { namespace: meta.namespace.clone().unwrap_or_default(), name: meta.name.clone().unwrap_or_default() }
+    }
+}
+
+/// An object that changed, in its new state (its last one if it went).
+#[derive(Clone, Debug)]
+pub enum Changed {
+    /// A Deployment.
+    Deployment(Arc<Deployment>),
+    /// A ReplicaSet.
+    ReplicaSet(Arc<ReplicaSet>),
+    /// A Pod.
+    Pod(Arc<Pod>),
+    /// A Service.
+    Service(Arc<Service>),
+    /// An EndpointSlice.
+    EndpointSlice(Arc<EndpointSlice>),
+    /// A Namespace.
+    Namespace(Arc<Namespace>),
+    /// A Node: whichever it is, pods that wait are looked at again.
+    Node,
+    /// A ServiceAccount.
+    ServiceAccount(Arc<ServiceAccount>),
+}
+
+/// The copies.
+#[derive(Debug)]
+pub struct Cache {
+    pub(crate) deployments: Store<Deployment>,
+    pub(crate) replica_sets: Store<ReplicaSet>,
+    pub(crate) pods: Store<Pod>,
+    pub(crate) services: Store<Service>,
+    pub(crate) slices: Store<EndpointSlice>,
+    pub(crate) namespaces: Store<Namespace>,
+    pub(crate) nodes: Store<Node>,
+    pub(crate) accounts: Store<ServiceAccount>,
+    changes: broadcast::Sender<Changed>,
+}
+
+impl Cache {
+    /// Starts the watches.
+    pub fn start(client: &Client, tasks: &mut JoinSet<()>) -> Self {
+        let (changes, _) = broadcast::channel(BEHIND);
+        Self {
+            deployments: watch(client, Changed::Deployment, &changes, tasks),
+            replica_sets: watch(client, Changed::ReplicaSet, &changes, tasks),
+            pods: watch(client, Changed::Pod, &changes, tasks),
+            services: watch(client, Changed::Service, &changes, tasks),
+            slices: watch(client, Changed::EndpointSlice, &changes, tasks),
+            namespaces: watch(client, Changed::Namespace, &changes, tasks),
+            nodes: watch(client, |_| Changed::Node, &changes, tasks),
+            accounts: watch(client, Changed::ServiceAccount, &changes, tasks),
+            changes,
+        }
+    }
+
+    /// Resolves when everything has been listed once.
+    pub async fn ready(&self) {
+        // A store whose writer is gone never becomes ready; its watch task has said why.
+        let _ = tokio::join!(
+            self.deployments.wait_until_ready(),
+            self.replica_sets.wait_until_ready(),
+            self.pods.wait_until_ready(),
+            self.services.wait_until_ready(),
+            self.slices.wait_until_ready(),
+            self.namespaces.wait_until_ready(),
+            self.nodes.wait_until_ready(),
+            self.accounts.wait_until_ready(),
+        );
+    }
+
+    /// All later changes.
+    pub fn changes(&self) -> broadcast::Receiver<Changed> {
+        self.changes.subscribe()
+    }
+
+    /// Everything there is, as if it had just changed.
+    pub fn everything(&self) -> Vec<Changed> {
+        let mut all = Vec::new();
+        all.extend(self.deployments.state().into_iter().map(Changed::Deployment));
+        all.extend(self.replica_sets.state().into_iter().map(Changed::ReplicaSet));
+        all.extend(self.pods.state().into_iter().map(Changed::Pod));
+        all.extend(self.services.state().into_iter().map(Changed::Service));
+        all.extend(self.slices.state().into_iter().map(Changed::EndpointSlice));
+        all.extend(self.namespaces.state().into_iter().map(Changed::Namespace));
+        all.extend(self.nodes.state().iter().map(|_| Changed::Node));
+        all.extend(self.accounts.state().into_iter().map(Changed::ServiceAccount));
+        all
+    }
+}
+
+/// One object of a store.
+pub fn get<K>(store: &Store<K>, key: &Key) -> Option<Arc<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let reference = ObjectRef::new(&key.name);
+    store.get(&if key.namespace.is_empty() { reference } else { reference.within(&key.namespace) })
+}
+
+/// The objects of one namespace.
+pub fn in_namespace<K>(store: &Store<K>, namespace: &str) -> Vec<Arc<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    store.state().into_iter().filter(|object| object.meta().namespace.as_deref() == Some(namespace)).collect()
+}
+
+/// Whether `owner_uid` is the object's controller.
+pub fn is_controlled_by<K: Resource>(object: &K, owner_uid: &str) -> bool {
+    object.owner_references().iter().any(|owner| owner.controller == Some(true) && owner.uid == owner_uid)
+}
+
+fn watch<K>(
+    client: &Client,
+    wrap: fn(Arc<K>) -> Changed,
+    changes: &broadcast::Sender<Changed>,
+    tasks: &mut JoinSet<()>,
+) -> Store<K>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
+    K::DynamicType: Hash + Eq,
+{
+    let (store, writer) = reflector::store();
+    let changes = changes.clone();
+    let stream = kube::runtime::watcher(Api::<K>::all(client.clone()), watcher::Config::default()).default_backoff();
+    let mut events = stream.reflect(writer).boxed();
+    tasks.spawn(async move {
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Apply(object) | Event::InitApply(object) | Event::Delete(object)) => {
+                    // Nobody listens before the first list is done: they start with everything.
+                    let _ = changes.send(wrap(Arc::new(object)));
+                }
+                Ok(Event::Init | Event::InitDone) => {}
+                Err(error) => tracing::warn!("watch {}: {error}", K::plural(&())),
+            }
+        }
+    });
+    store
+}
