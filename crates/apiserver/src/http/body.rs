@@ -48,3 +48,22 @@ pub fn decode(content_type: Option<&HeaderValue>, bytes: &[u8]) -> Result<Value,
         .map_err(|e| Failure::bad_request(format!("couldn't get version/kind; json parse error: {e}")))?;
     if value.is_object() { Ok(value) } else { Err(Failure::bad_request("the body is not a JSON object")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_read_as_its_content_type_says() {
+        let protobuf = HeaderValue::from_static(protobuf::MEDIA_TYPE);
+        let envelope = b"k8s\0\x0a\x0f\x0a\x02v1\x12\x09Namespace";
+        assert_eq!(
+            decode(Some(&protobuf), envelope).unwrap(),
+            serde_json::json!({"apiVersion": "v1", "kind": "Namespace"})
+        );
+        assert_eq!(decode(Some(&protobuf), b"{}").unwrap_err().code, http::StatusCode::BAD_REQUEST);
+        assert_eq!(decode(None, b"{}").unwrap(), serde_json::json!({}));
+        let yaml = HeaderValue::from_static("application/yaml");
+        assert_eq!(decode(Some(&yaml), b"{}").unwrap_err().code, http::StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    }
+}

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Deeper than any type of the tables, and shallow enough for any stack.
-const MAX_DEPTH: u8 = 32;
+pub(super) const MAX_DEPTH: u8 = 32;
 
 /// Why one value is not of its type: the caller, who knows the field, says where.
 enum Wrong {

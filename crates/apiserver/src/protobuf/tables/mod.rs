@@ -1,5 +1,6 @@
 //! The messages that clients send, as tables: `tag name: type`, one line or more a message. The notation is that of
-//! [`messages!`](super::schema). The numbers are those of upstream's wire format, which never change.
+//! [`messages!`](super::schema). The numbers are those of upstream's wire format, which never change. A name that
+//! two groups use has the older group's version or name added.
 
 mod core;
 mod groups;
@@ -11,7 +12,7 @@ mod volumes;
 use super::schema::Message;
 
 /// The kinds that are understood: API version, kind, message.
-static KINDS: &[(&str, &str, &Message)] = &[
+pub(super) static KINDS: &[(&str, &str, &Message)] = &[
     ("v1", "Namespace", &core::Namespace),
     ("v1", "ConfigMap", &core::ConfigMap),
     ("v1", "Secret", &core::Secret),
@@ -49,7 +50,25 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::protobuf::schema::{Shape, Type};
+    use crate::protobuf::{
+        schema::{Shape, Type},
+        transcode::MAX_DEPTH,
+    };
+
+    fn depth(message: &'static Message) -> u8 {
+        let children = message.fields.iter().filter_map(|field| match field.of {
+            Type::Message(child) => Some(1 + depth(child)),
+            _ => None,
+        });
+        children.max().unwrap_or(0)
+    }
+
+    #[test]
+    fn no_message_is_deeper_than_the_reader_goes() {
+        for (_, kind, message) in KINDS {
+            assert!(depth(message) <= MAX_DEPTH, "{kind}");
+        }
+    }
 
     fn check(message: &'static Message, seen: &mut BTreeSet<&'static str>) {
         if !seen.insert(message.name) {
