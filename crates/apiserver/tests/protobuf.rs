@@ -1,7 +1,7 @@
 //! Bodies that kubectl 1.33 sent (`tests/protobuf/*.hex`), and the JSON that they must become (`*.json` beside them). With
 //! `UPDATE_GOLDEN=1` the JSON is written instead of compared.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
 
 use std::{fs, path::Path};
 
