@@ -41,9 +41,10 @@ impl Config {
 /// Answers one request.
 pub fn respond(method: &Method, path: &str, now: jiff::Timestamp) -> Response<Full<Bytes>> {
     let (status, body) = match (path, method) {
-        ("/", &Method::GET | &Method::HEAD) => {
-            (StatusCode::OK, serde_json::json!({"status": "ok", "message": "Hello World", "timestamp": now.to_string()}))
-        }
+        ("/", &Method::GET | &Method::HEAD) => (
+            StatusCode::OK,
+            serde_json::json!({"status": "ok", "message": "Hello World", "timestamp": now.to_string()}),
+        ),
         ("/", _) => (StatusCode::METHOD_NOT_ALLOWED, serde_json::json!({"detail": "Method Not Allowed"})),
         _ => (StatusCode::NOT_FOUND, serde_json::json!({"detail": "Not Found"})),
     };
@@ -104,7 +105,10 @@ pub fn run() -> io::Result<()> {
         let listener = TcpListener::bind(config.listen)
             .await
             .map_err(|e| io::Error::new(e.kind(), format!("cannot listen on {}: {e}", config.listen)))?;
-        println!("{}", serde_json::json!({"level": "info", "message": "listening", "address": listener.local_addr()?.to_string()}));
+        println!(
+            "{}",
+            serde_json::json!({"level": "info", "message": "listening", "address": listener.local_addr()?.to_string()})
+        );
         serve(listener, async move {
             tokio::select! {
                 _ = terminate.recv() => {}

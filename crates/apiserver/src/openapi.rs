@@ -53,6 +53,26 @@ pub fn document(path: &[&str]) -> Option<Value> {
     Some(json!({"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": schemas}}))
 }
 
+/// The media type of OpenAPI v2 in protobuf, as kubectl before 1.29 asks for it.
+pub const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+/// `/openapi/v2` without schemas: kubectl before 1.29 fails without the document, and does with its own knowledge without
+/// schemas.
+pub fn v2() -> Value {
+    json!({"swagger": "2.0", "info": {"title": "Kubernetes", "version": "v1.33.0"}, "paths": {}})
+}
+
+/// [`v2`] in protobuf: fields 1 (swagger), 2 (info: 1 title, 2 version) and 8 (paths) of gnostic's `Document`.
+pub fn v2_protobuf() -> Vec<u8> {
+    let field = |tag: u8, bytes: &[u8]| {
+        // Every length here is far below 128, so it is one byte.
+        let length = u8::try_from(bytes.len()).unwrap_or_default();
+        [&[tag << 3 | 2, length], bytes].concat()
+    };
+    let info = [field(1, b"Kubernetes"), field(2, b"v1.33.0")].concat();
+    [field(1, b"2.0"), field(2, &info), field(8, b"")].concat()
+}
+
 const WRITE: &[&str] = &["dryRun", "fieldManager", "fieldValidation"];
 
 fn gvk(kind: &Kind) -> Value {

@@ -159,7 +159,11 @@ pub async fn apply(client: &Client, object: &Value) -> anyhow::Result<Applied> {
         }
     };
     let warnings = response.warnings.clone();
-    response.into_found().with_context(failed)?.ok_or_else(|| anyhow!("it was deleted meanwhile")).with_context(failed)?;
+    response
+        .into_found()
+        .with_context(failed)?
+        .ok_or_else(|| anyhow!("it was deleted meanwhile"))
+        .with_context(failed)?;
     Ok(Applied { target, outcome, warnings })
 }
 
@@ -172,7 +176,10 @@ fn annotated(object: &Value) -> anyhow::Result<Value> {
     let text = serde_json::to_string(&plain)?;
     let metadata = plain.get_mut("metadata").and_then(Value::as_object_mut).context("metadata is not an object")?;
     let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
-    annotations.as_object_mut().context("metadata.annotations is not an object")?.insert(LAST_APPLIED.into(), text.into());
+    annotations
+        .as_object_mut()
+        .context("metadata.annotations is not an object")?
+        .insert(LAST_APPLIED.into(), text.into());
     Ok(plain)
 }
 

@@ -16,62 +16,29 @@ pub struct Cli {
 enum Command {
     /// Start everything in the foreground, apply the manifests, and serve until Ctrl-C.
     Up(Up),
-    /// Print the objects of a kustomization, as `kubectl kustomize` does.
-    Build {
-        /// The directory with the kustomization.
-        #[arg(short = 'k', long = "kustomize", value_name = "DIR")]
-        dir: PathBuf,
-    },
 }
 
 /// The flags of `coracle up`. `None` means: not given here; `coracle.toml` or the default decides.
 #[derive(Debug, Default, Args)]
 pub struct Up {
-    /// Apply the kustomization in DIR (repeatable).
-    #[arg(short = 'k', long = "kustomize", value_name = "DIR")]
-    pub kustomize: Vec<PathBuf>,
     /// Apply the manifests in FILE, a directory of them, or `-` for standard input (repeatable).
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     pub filename: Vec<PathBuf>,
     /// Where all state is kept [default: $XDG_STATE_HOME/coracle, as root /var/lib/coracle].
     #[arg(long, env = "CORACLE_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Serve the Gateway listeners on port LISTENER at port HOST of the bind address (repeatable) [default: 8080:80 8443:443].
-    #[arg(long, env = "CORACLE_PUBLISH", value_name = "HOST:LISTENER", value_delimiter = ',')]
-    pub publish: Vec<String>,
-    /// The address that published ports and the API server listen on [default: 127.0.0.1].
+    /// The address that the API server listens on [default: 127.0.0.1].
     #[arg(long, env = "CORACLE_BIND", value_name = "ADDRESS")]
     pub bind: Option<IpAddr>,
     /// The API server's port; 0 takes a free one [default: 6443].
     #[arg(long, env = "CORACLE_API_PORT", value_name = "PORT")]
     pub api_port: Option<u16>,
-    /// How pods run [default: auto: native as root, else loopback].
-    #[arg(long, env = "CORACLE_RUNTIME", value_name = "RUNTIME")]
-    pub runtime: Option<RuntimeKind>,
-    /// Run pods with image NAME as the program PATH on this machine's own root file system (repeatable).
-    #[arg(long, env = "CORACLE_IMAGE", value_name = "NAME=PATH", value_delimiter = ',')]
-    pub image: Vec<String>,
-    /// A file of such images, with the arguments, environment and working directory an image would have.
-    #[arg(long, env = "CORACLE_IMAGES", value_name = "FILE")]
-    pub images: Option<PathBuf>,
     /// Read settings from this file [default: ./coracle.toml, if there is one].
     #[arg(long, env = "CORACLE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// How progress is printed; `json` is one object a line.
     #[arg(long, env = "CORACLE_OUTPUT", value_name = "FORMAT", default_value = "text")]
     pub output: Output,
-}
-
-/// How pods run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RuntimeKind {
-    /// `native` as root, else `loopback`.
-    Auto,
-    /// Namespaces, cgroups and a root file system of their own for each pod.
-    Native,
-    /// Plain processes, each pod with a loopback address of its own.
-    Loopback,
 }
 
 /// How progress is printed.
@@ -92,11 +59,6 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Up(flags) => crate::up::run(flags),
-            Command::Build { dir } => {
-                let objects = manifests::kustomize::build(&dir)?;
-                print!("{}", manifests::to_yaml(&objects));
-                Ok(())
-            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Golden pairs for the control plane: manifests in, routing table and statuses out. `BLESS=1` writes the expected files.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step of a test is its failure")]
 
 use std::{fs, path::Path, sync::Arc};
 

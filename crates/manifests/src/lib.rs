@@ -1,1 +1,5 @@
-//! YAML in, objects out: files, stdin, kustomize builds. No network.
+//! YAML in, objects out: files, folders, standard input. No network.
+
+mod load;
+
+pub use load::{Error, Object, load, parse};

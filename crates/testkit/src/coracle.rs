@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, BufRead, BufReader},
-    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
     sync::mpsc::{self, Receiver},
@@ -10,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -22,22 +21,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Settings {
     /// The binary: `env!("CARGO_BIN_EXE_coracle")`.
     pub program: PathBuf,
-    /// `native` or `loopback`.
-    pub runtime: &'static str,
-    /// Further arguments, such as `-k DIR`.
+    /// Further arguments, such as `-f FILE`.
     pub arguments: Vec<String>,
-    /// Run it inside this network namespace (a file), so that its addresses collide with nobody's.
-    pub netns: Option<PathBuf>,
 }
 
 impl Settings {
-    /// Loopback pods, nothing applied.
+    /// Nothing applied.
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), runtime: "loopback", arguments: Vec::new(), netns: None }
+        Self { program: program.into(), arguments: Vec::new() }
     }
 }
 
-/// A running Coracle; it and its pods end when this is dropped.
+/// A running Coracle; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Coracle {
     settings: Settings,
@@ -95,18 +90,6 @@ impl Coracle {
         self.seen.iter().map(|v| format!("{v}\n")).collect()
     }
 
-    /// The address on this machine where Gateway listeners on `port` answer.
-    ///
-    /// # Errors
-    /// When that port is not published.
-    pub fn gateway(&self, port: u16) -> anyhow::Result<SocketAddr> {
-        let up = self.last("up")?;
-        let listeners = up.get("gateway").and_then(Value::as_array).into_iter().flatten();
-        let found = listeners.filter(|l| l.get("listener").and_then(Value::as_u64) == Some(port.into()));
-        let address = found.filter_map(|l| l.get("address").and_then(Value::as_str)).next_back();
-        Ok(address.ok_or_else(|| anyhow!("port {port} is not published: {up}"))?.parse()?)
-    }
-
     /// The administrator's kubeconfig.
     pub fn kubeconfig(&self) -> PathBuf {
         self.data_dir.path().join("kubeconfig")
@@ -122,7 +105,7 @@ impl Coracle {
         self.child.id()
     }
 
-    /// Ends it at once with SIGKILL; its pods run on.
+    /// Ends it at once with SIGKILL.
     ///
     /// # Errors
     /// When it cannot be signalled.
@@ -131,7 +114,7 @@ impl Coracle {
         self.child.wait().map(drop)
     }
 
-    /// Sends a signal by name (`INT` stops it with its pods, `TERM` leaves them) and waits for its end.
+    /// Sends a signal by name (`INT`, `TERM`) and waits for its end.
     ///
     /// # Errors
     /// When it cannot be signalled, or ends with an error.
@@ -140,21 +123,13 @@ impl Coracle {
         let ended = self.child.wait()?;
         if sent.success() && ended.success() { Ok(()) } else { bail!("it ended with {ended}:\n{}", self.transcript()) }
     }
-
-    fn last(&self, event: &str) -> anyhow::Result<&Value> {
-        let found = self.seen.iter().rev().find(|v| v.get("event").and_then(Value::as_str) == Some(event));
-        found.ok_or_else(|| anyhow!("it has not said {event:?} yet:\n{}", self.transcript()))
-    }
 }
 
 impl Drop for Coracle {
     fn drop(&mut self) {
-        // A crash test may have ended it already and left its pods: only a Coracle that runs can stop them.
+        // A crash test may have ended it already.
         if !matches!(self.child.try_wait(), Ok(None)) {
-            self.settings.arguments.clear();
-            if self.start_again().is_err() {
-                return;
-            }
+            return;
         }
         if let Err(error) = self.stop("INT") {
             eprintln!("stop the Coracle under test: {error:#}");
@@ -163,16 +138,9 @@ impl Drop for Coracle {
 }
 
 fn spawn(settings: &Settings, data_dir: &Path) -> anyhow::Result<(Child, Receiver<Value>)> {
-    let mut command = match &settings.netns {
-        Some(netns) => {
-            let mut enter = Command::new("nsenter");
-            enter.arg(format!("--net={}", netns.display())).arg(&settings.program);
-            enter
-        }
-        None => Command::new(&settings.program),
-    };
+    let mut command = Command::new(&settings.program);
     command
-        .args(["up", "--output", "json", "--api-port", "0", "--publish", "0:80", "--runtime", settings.runtime])
+        .args(["up", "--output", "json", "--api-port", "0"])
         .arg("--data-dir")
         .arg(data_dir)
         .args(&settings.arguments)

@@ -53,6 +53,13 @@ pub fn document(parts: &Parts) -> Result<Option<Answer>, Failure> {
         },
         ["apis", name, version] if groups().get(name).is_some_and(|v| v.contains(version)) => resources(name, version),
         ["apis", _, _] if parts.uri.path().split('/').count() == 4 => return Err(Failure::no_such_path()),
+        ["openapi", "v2"] if accept.contains("protobuf") => {
+            let mut answer = respond::bytes(StatusCode::OK, openapi::v2_protobuf());
+            let media = HeaderValue::from_static(openapi::V2_PROTOBUF);
+            answer.headers_mut().insert(header::CONTENT_TYPE, media);
+            return Ok(Some(answer));
+        }
+        ["openapi", "v2"] => openapi::v2(),
         ["openapi", "v3"] => openapi::index(),
         ["openapi", "v3", rest @ ..] => openapi::document(rest).ok_or_else(Failure::no_such_path)?,
         _ => return Ok(None),

@@ -63,7 +63,7 @@ pub(super) enum Type {
 /// message.
 macro_rules! messages {
     ($($message:ident { $($tag:literal $name:tt : $of:tt),* $(,)? })*) => { $(
-        #[allow(non_upper_case_globals)]
+        #[allow(non_upper_case_globals, reason = "the tables are named as the messages are")]
         pub(super) static $message: $crate::protobuf::schema::Message = $crate::protobuf::schema::Message {
             name: stringify!($message),
             fields: &[$($crate::protobuf::schema::field!($tag $name $of)),*],

@@ -32,15 +32,15 @@ impl Tasks {
     }
 
     /// Resolves when a part failed; a part that ended well is done and not missed.
-    pub async fn failed(&mut self) -> Option<(&'static str, anyhow::Error)> {
+    pub async fn failed(&mut self) -> anyhow::Error {
         while let Some(ended) = self.set.join_next().await {
             match ended {
                 Ok((_, Ok(()))) => {}
-                Ok((name, Err(error))) => return Some((name, error)),
-                Err(panic) => return Some(("panicked part", panic.into())),
+                Ok((name, Err(error))) => return error.context(format!("the {name} failed")),
+                Err(panic) => return anyhow::Error::new(panic).context("a part panicked"),
             }
         }
-        None
+        anyhow::anyhow!("every part ended")
     }
 
     /// Tells every part to stop and waits for all of them.
@@ -66,9 +66,7 @@ mod tests {
             Ok::<_, std::io::Error>(())
         });
         tasks.spawn("bad", |_| async { Err(std::io::Error::other("no")) });
-        let (name, error) = tasks.failed().await.unwrap();
-        assert_eq!((name, error.to_string().as_str()), ("bad", "no"));
+        assert_eq!(format!("{:#}", tasks.failed().await), "the bad failed: no");
         tasks.stop().await;
-        assert!(tasks.failed().await.is_none());
     }
 }

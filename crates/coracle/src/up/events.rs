@@ -20,7 +20,8 @@ const NOTABLE: &[&str] = &["ScalingReplicaSet", "SuccessfulRescale", "Killing"];
 /// # Errors
 /// None today; a lost watch is taken up again.
 pub async fn follow(client: Client, report: &Report) -> anyhow::Result<()> {
-    let mut changes = kube::runtime::watcher(Api::<Event>::all(client), watcher::Config::default()).default_backoff().boxed();
+    let mut changes =
+        kube::runtime::watcher(Api::<Event>::all(client), watcher::Config::default()).default_backoff().boxed();
     while let Some(change) = changes.next().await {
         // The first list holds what happened before; only later changes are news.
         if let Ok(Change::Apply(event)) = change
@@ -33,7 +34,8 @@ pub async fn follow(client: Client, report: &Report) -> anyhow::Result<()> {
                 object.name.as_deref().unwrap_or_default(),
                 object.namespace.as_deref().unwrap_or_default()
             );
-            let (kind, reason) = (event.type_.as_deref().unwrap_or("Normal"), event.reason.as_deref().unwrap_or_default());
+            let (kind, reason) =
+                (event.type_.as_deref().unwrap_or("Normal"), event.reason.as_deref().unwrap_or_default());
             report.event(kind, &name, reason, event.message.as_deref().unwrap_or_default());
         }
     }
@@ -50,7 +52,11 @@ mod tests {
 
     #[test]
     fn warnings_and_scaling_are_notable_and_routine_is_not() {
-        let event = |kind: &str, reason: &str| Event { type_: Some(kind.into()), reason: Some(reason.into()), ..Event::default() };
+        let event = |kind: &str, reason: &str| Event {
+            type_: Some(kind.into()),
+            reason: Some(reason.into()),
+            ..Event::default()
+        };
         assert!(is_notable(&event("Warning", "Unhealthy")));
         assert!(is_notable(&event("Normal", "ScalingReplicaSet")));
         assert!(!is_notable(&event("Normal", "Pulled")));

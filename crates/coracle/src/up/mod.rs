@@ -14,7 +14,7 @@ use crate::{
     apply,
     cli::Up,
     config::{Config, Machine},
-    platform::{Platform, Pods},
+    platform::Platform,
 };
 use report::Report;
 
@@ -24,7 +24,7 @@ use report::Report;
 /// When the settings or manifests are wrong (said before anything starts), or when a part cannot start.
 pub fn run(flags: Up) -> anyhow::Result<()> {
     let config = Config::load(&flags, &Machine::current())?;
-    let objects = read(&flags.kustomize, &flags.filename)?;
+    let objects = read(&flags.filename)?;
     let report = Report::new(flags.output);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -36,11 +36,8 @@ pub fn run(flags: Up) -> anyhow::Result<()> {
 
 /// Everything the manifests hold, in the order in which it is applied. Read before anything starts, so that a mistake in a
 /// file costs nothing.
-fn read(kustomizations: &[PathBuf], files: &[PathBuf]) -> anyhow::Result<Vec<Value>> {
+fn read(files: &[PathBuf]) -> anyhow::Result<Vec<Value>> {
     let mut objects = Vec::new();
-    for dir in kustomizations {
-        objects.extend(manifests::kustomize::build(dir)?);
-    }
     for file in files {
         objects.extend(manifests::load(file)?.into_iter().map(|object| object.value));
     }
@@ -50,7 +47,7 @@ fn read(kustomizations: &[PathBuf], files: &[PathBuf]) -> anyhow::Result<Vec<Val
 async fn serve(config: Config, objects: Vec<Value>, report: Report) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for Ctrl-C")?;
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    let mut platform = Platform::start(&config).await?;
+    let (platform, mut tasks) = Platform::start(&config).await?;
     let work = async {
         report.started(&platform);
         let targets = apply_all(&platform, &objects, &report).await?;
@@ -58,16 +55,14 @@ async fn serve(config: Config, objects: Vec<Value>, report: Report) -> anyhow::R
         report.ready(&platform);
         events::follow(platform.client("coracle:up"), &report).await
     };
-    // An administrator who presses Ctrl-C wants everything to end; a service manager that sends SIGTERM usually starts the next
-    // version at once, and the pods serve on meanwhile.
-    let (result, pods) = tokio::select! {
-        result = work => (result, Pods::Stop),
-        error = platform.failed() => (Err(error), Pods::Keep),
-        _ = interrupt.recv() => (Ok(()), Pods::Stop),
-        _ = terminate.recv() => (Ok(()), Pods::Keep),
+    let result = tokio::select! {
+        result = work => result,
+        error = tasks.failed() => Err(error),
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
     };
-    report.stopping(pods);
-    platform.stop(pods).await;
+    report.stopping();
+    tasks.stop().await;
     report.stopped(&config.data_dir);
     result
 }

@@ -96,7 +96,7 @@ fn number(object: &Value, pointer: &str) -> i64 {
     object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0)
 }
 
-fn conditions<'a>(list: Option<&'a Value>) -> impl Iterator<Item = &'a Value> {
+fn conditions(list: Option<&Value>) -> impl Iterator<Item = &Value> {
     list.and_then(Value::as_array).into_iter().flatten()
 }
 
@@ -175,7 +175,9 @@ mod tests {
     #[test]
     fn a_deployment_is_ready_when_every_pod_is_new_and_available() {
         let counts = |updated, total, available| {
-            rollout(&json!({"observedGeneration": 2, "updatedReplicas": updated, "replicas": total, "availableReplicas": available}))
+            rollout(
+                &json!({"observedGeneration": 2, "updatedReplicas": updated, "replicas": total, "availableReplicas": available}),
+            )
         };
         assert!(matches!(counts(2, 4, 3), Readiness::Waiting(m) if m.starts_with("2 of 3")));
         assert!(matches!(counts(3, 4, 3), Readiness::Waiting(m) if m.starts_with("1 old")));

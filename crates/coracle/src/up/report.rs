@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     apply::{Applied, Target},
     cli::Output,
-    platform::{Platform, Pods},
+    platform::Platform,
 };
 
 /// Prints to standard output.
@@ -29,16 +29,19 @@ impl Report {
 
     /// The API server answers.
     pub fn started(&self, platform: &Platform) {
-        let text = format!("API server  {}  ({} runtime)", platform.api_url(), platform.runtime_name());
-        let event = json!({"event": "started", "api": platform.api_url(), "kubeconfig": platform.kubeconfig(),
-            "runtime": platform.runtime_name()});
+        let (api, kubeconfig) = (platform.api_url(), platform.kubeconfig());
+        let text = format!("API server  {api}\nkubectl     export KUBECONFIG={}", kubeconfig.display());
+        let event = json!({"event": "started", "api": api, "kubeconfig": kubeconfig});
         self.say(&text, event);
     }
 
     /// One object was applied.
     pub fn applied(&self, applied: &Applied) {
         let (target, outcome) = (&applied.target, applied.outcome.word());
-        self.say(&format!("{target} {outcome}"), json!({"event": "applied", "object": target.to_string(), "outcome": outcome}));
+        self.say(
+            &format!("{target} {outcome}"),
+            json!({"event": "applied", "object": target.to_string(), "outcome": outcome}),
+        );
         for warning in &applied.warnings {
             let text = format!("Warning: {target}: {warning}");
             self.say(&text, json!({"event": "warning", "object": target.to_string(), "message": warning}));
@@ -52,35 +55,31 @@ impl Report {
         self.say(&text, json!({"event": mark, "object": target.to_string(), "message": message}));
     }
 
-    /// Everything applied is ready: the addresses.
+    /// Everything applied is ready.
     pub fn ready(&self, platform: &Platform) {
         let took = self.start.elapsed();
-        let addresses = platform.addresses();
-        let mut text = format!("\nReady after {}.\n", seconds(took));
-        for (listener, address) in &addresses {
-            text.push_str(&format!("  port {listener} of gateways  http://{address}/\n"));
-        }
-        text.push_str(&format!("  kubectl  export KUBECONFIG={}\n", platform.kubeconfig().display()));
-        let gateway: Vec<Value> =
-            addresses.iter().map(|(listener, address)| json!({"listener": listener, "address": address})).collect();
-        let event = json!({"event": "up", "seconds": took.as_secs_f64(), "gateway": gateway, "api": platform.api_url(),
+        let text = format!("Ready after {}.", seconds(took));
+        let event = json!({"event": "up", "seconds": took.as_secs_f64(), "api": platform.api_url(),
             "kubeconfig": platform.kubeconfig()});
         self.say(&text, event);
     }
 
     /// Something worth knowing happened.
     pub fn event(&self, kind: &str, object: &str, reason: &str, message: &str) {
-        let text = if kind == "Normal" { format!("{object}: {message}") } else { format!("{kind}: {object}: {reason}: {message}") };
-        self.say(&text, json!({"event": "event", "type": kind, "object": object, "reason": reason, "message": message}));
+        let text = if kind == "Normal" {
+            format!("{object}: {message}")
+        } else {
+            format!("{kind}: {object}: {reason}: {message}")
+        };
+        self.say(
+            &text,
+            json!({"event": "event", "type": kind, "object": object, "reason": reason, "message": message}),
+        );
     }
 
     /// The end began.
-    pub fn stopping(&self, pods: Pods) {
-        let what = match pods {
-            Pods::Stop => "Stopping: requests are finished, then pods are stopped. Once more to end at once.",
-            Pods::Keep => "Stopping: requests are finished; pods run on and are taken back at the next start.",
-        };
-        self.say(what, json!({"event": "stopping", "pods": pods == Pods::Keep}));
+    pub fn stopping(&self) {
+        self.say("Stopping: requests are finished.", json!({"event": "stopping"}));
     }
 
     /// The end.

@@ -1,0 +1,142 @@
+//! The real kubectl against a running Coracle: what people type, and what a crash leaves behind.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
+
+use std::io::Write;
+
+use testkit::{Coracle, Kubectl, Settings};
+
+/// The versions that people have: before and after request bodies became protobuf.
+const VERSIONS: &[&str] = &["1.28", "1.33"];
+
+const WEB: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers: [{name: web, image: web:1, ports: [{name: http, containerPort: 8000}]}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  selector: {app: web}
+  ports: [{name: http, port: 80, targetPort: http}]
+";
+
+fn coracle() -> Coracle {
+    Coracle::start(Settings::new(env!("CARGO_BIN_EXE_coracle"))).unwrap()
+}
+
+/// Runs `test` with each kubectl there is; says which it did without.
+fn with_each_kubectl(test: impl Fn(&Kubectl, &Coracle)) {
+    for version in VERSIONS {
+        let coracle = coracle();
+        match Kubectl::version(version, &coracle.kubeconfig()) {
+            Some(kubectl) => test(&kubectl, &coracle),
+            None => eprintln!("skipped: there is no kubectl {version} on this machine"),
+        }
+    }
+}
+
+fn manifest(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+/// Waits until kubectl's own `wait` sees it.
+fn wait(kubectl: &Kubectl, what: &str) {
+    kubectl.run(&format!("wait --timeout=60s {what}")).unwrap();
+}
+
+#[test]
+fn a_deployment_is_applied_changed_scaled_and_deleted_with_all_that_it_owns() {
+    with_each_kubectl(|kubectl, _| {
+        let file = manifest(WEB);
+        let apply = format!("apply -f {}", file.path().display());
+        assert!(kubectl.run(&apply).unwrap().contains("deployment.apps/web created"));
+        wait(kubectl, "deployment/web --for=jsonpath={.status.replicas}=2");
+        let pods = kubectl.run("get pods -l app=web -o name").unwrap();
+        assert_eq!(pods.lines().count(), 2, "{pods}");
+
+        assert!(kubectl.run(&apply).unwrap().contains("deployment.apps/web unchanged"));
+        kubectl.run("scale deployment/web --replicas=3").unwrap();
+        wait(kubectl, "deployment/web --for=jsonpath={.status.replicas}=3");
+        kubectl.run("set env deployment/web A=b").unwrap();
+        wait(kubectl, "deployment/web --for=jsonpath={.status.updatedReplicas}=1");
+        let history = kubectl.run("rollout history deployment/web").unwrap();
+        assert!(history.contains("\n1 ") && history.contains("\n2 "), "{history}");
+        kubectl.run("rollout undo deployment/web").unwrap();
+        kubectl.run("patch deployment/web -p {\"spec\":{\"minReadySeconds\":1}}").unwrap();
+        kubectl.run("label deployment/web team=a").unwrap();
+        assert_eq!(kubectl.run("get deployment web -o jsonpath={.metadata.labels.team}").unwrap(), "a");
+        assert!(kubectl.run("describe deployment web").unwrap().contains("ScalingReplicaSet"));
+
+        kubectl.run("delete deployment web").unwrap();
+        wait(kubectl, "pods -l app=web --for=delete");
+        wait(kubectl, "replicasets -l app=web --for=delete");
+    });
+}
+
+#[test]
+fn typed_commands_work_whatever_the_encoding_of_their_bodies() {
+    with_each_kubectl(|kubectl, _| {
+        kubectl.run("create namespace team").unwrap();
+        kubectl.run("-n team create configmap settings --from-literal=a=b").unwrap();
+        kubectl.run("-n team create secret generic key --from-literal=a=b").unwrap();
+        kubectl.run("-n team create deployment web --image=web:1 --replicas=1 --port=8000").unwrap();
+        kubectl.run("-n team expose deployment web --port=80 --target-port=8000").unwrap();
+        assert_eq!(kubectl.run("-n team get cm settings -o jsonpath={.data.a}").unwrap(), "b");
+        assert_eq!(kubectl.run("-n team get secret key -o jsonpath={.data.a}").unwrap(), "Yg==");
+        assert_eq!(kubectl.run("-n team get service web -o jsonpath={.spec.ports[0].targetPort}").unwrap(), "8000");
+        wait(kubectl, "-n team endpointslices -l kubernetes.io/service-name=web --for=jsonpath={.addressType}=IPv4");
+        kubectl.run("delete namespace team").unwrap();
+        let gone = kubectl.run("get namespace team").unwrap_err();
+        assert!(gone.contains("namespaces \"team\" not found"), "{gone}");
+    });
+}
+
+#[test]
+fn mistakes_are_refused_in_upstreams_words() {
+    with_each_kubectl(|kubectl, _| {
+        let missing = kubectl.run("get deployment nope").unwrap_err();
+        assert!(missing.contains("deployments.apps \"nope\" not found"), "{missing}");
+        let file = manifest(&WEB.replace("matchLabels: {app: web}", "matchLabels: {app: other}"));
+        let wrong = kubectl.run(&format!("apply -f {}", file.path().display())).unwrap_err();
+        assert!(wrong.contains("`selector` does not match template `labels`"), "{wrong}");
+    });
+}
+
+#[test]
+fn a_pod_without_a_node_says_why_it_waits() {
+    with_each_kubectl(|kubectl, _| {
+        let file =
+            manifest("apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: i}]}\n");
+        kubectl.run(&format!("apply -f {}", file.path().display())).unwrap();
+        wait(kubectl, "pod/p --for=condition=PodScheduled=false");
+        assert!(kubectl.run("describe pod p").unwrap().contains("no nodes available to schedule pods"));
+        kubectl.run("delete pod p").unwrap();
+    });
+}
+
+#[test]
+fn everything_is_there_after_a_crash() {
+    let mut coracle = coracle();
+    let Some(kubectl) = Kubectl::version("1.33", &coracle.kubeconfig()) else {
+        return eprintln!("skipped: there is no kubectl 1.33 on this machine");
+    };
+    for name in ["one", "two"] {
+        kubectl.run(&format!("create configmap {name} --from-literal=a={name}")).unwrap();
+        coracle.kill().unwrap();
+        coracle.start_again().unwrap();
+    }
+    for name in ["one", "two"] {
+        assert_eq!(kubectl.run(&format!("get cm {name} -o jsonpath={{.data.a}}")).unwrap(), name);
+    }
+}
