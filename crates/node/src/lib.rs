@@ -1,3 +1,217 @@
 //! The kubelet's role: pods, runtimes, images, volumes, probes, logs, exec.
 
+mod endpoint;
+mod env;
+mod events;
+pub mod images;
+mod logs;
+mod monitor;
+mod plan;
+mod probes;
+mod recover;
+mod register;
 pub mod runtime;
+mod sources;
+mod start;
+mod state;
+mod status;
+mod volumes;
+mod worker;
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, Client, ResourceExt,
+    runtime::{WatchStreamExt, watcher},
+};
+use tokio::{
+    net::TcpListener,
+    sync::{Mutex, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+/// The cluster's DNS, as pods are told.
+#[derive(Clone, Debug)]
+pub struct Dns {
+    /// The server's address.
+    pub nameserver: IpAddr,
+    /// The cluster's domain, `cluster.local`.
+    pub domain: String,
+}
+
+/// What a node is made from.
+pub struct Options {
+    /// The Node object's name.
+    pub name: String,
+    /// Volumes and logs are kept in `volumes` and `logs` of this directory.
+    pub data_dir: PathBuf,
+    /// Runs the processes.
+    pub runtime: Arc<dyn runtime::Runtime>,
+    /// What image names stand for.
+    pub images: images::Images,
+    /// Cluster DNS; without it pods use the machine's resolver.
+    pub dns: Option<Dns>,
+    /// TLS of the node's endpoint; it must ask for a client certificate.
+    pub tls: Arc<rustls::ServerConfig>,
+    /// The node's address.
+    pub internal_ip: IpAddr,
+    /// Where the node's endpoint listens.
+    pub listener: TcpListener,
+}
+
+/// Why the node cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The endpoint's socket has no address.
+    #[error("node endpoint: {0}")]
+    Listener(#[from] std::io::Error),
+    /// What a previous Coracle left running cannot be found.
+    #[error("find the pods that are running: {0}")]
+    Recover(#[from] runtime::RuntimeError),
+}
+
+/// What every part of the node shares.
+pub(crate) struct Context {
+    client: Client,
+    name: String,
+    data_dir: PathBuf,
+    runtime: Arc<dyn runtime::Runtime>,
+    images: images::Images,
+    dns: Option<Dns>,
+    internal_ip: IpAddr,
+    sources: sources::Sources,
+    events: events::Events,
+    pods: Mutex<HashMap<String, watch::Sender<Option<Arc<Pod>>>>>,
+}
+
+impl Context {
+    fn volumes_dir(&self, pod: &Pod) -> PathBuf {
+        self.data_dir.join("volumes").join(pod.uid().unwrap_or_default())
+    }
+
+    fn logs_dir(&self, pod: &Pod) -> PathBuf {
+        logs_dir(&self.data_dir, pod)
+    }
+}
+
+/// `logs/<namespace>_<pod>_<uid>` of the data directory.
+fn logs_dir(data_dir: &Path, pod: &Pod) -> PathBuf {
+    let name = format!("{}_{}_{}", pod.namespace().unwrap_or_default(), pod.name_any(), pod.uid().unwrap_or_default());
+    data_dir.join("logs").join(name)
+}
+
+/// The kubelet's role on this machine.
+pub struct Node {
+    client: Client,
+    options: Options,
+}
+
+impl Node {
+    /// A node that acts through this client.
+    pub fn new(client: Client, options: Options) -> Self {
+        Self { client, options }
+    }
+
+    /// Runs the pods that are bound to this node until told to stop; the pods then run on and are taken back at the next
+    /// start.
+    ///
+    /// # Errors
+    /// When the endpoint or the machine's state cannot be read at the start.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), NodeError> {
+        let Options { name, data_dir, runtime, images, dns, tls, internal_ip, listener } = self.options;
+        let port = listener.local_addr()?.port();
+        let found = runtime.recover().await?;
+        let context = Arc::new(Context {
+            sources: sources::Sources::start(&self.client, &stop),
+            events: events::Events::new(self.client.clone(), name.clone()),
+            client: self.client,
+            name: name.clone(),
+            data_dir,
+            runtime,
+            images,
+            dns,
+            internal_ip,
+            pods: Mutex::default(),
+        });
+        let facts = register::Facts { name, internal_ip, port };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(register::run(context.client.clone(), facts, stop.clone()));
+        tasks.spawn(endpoint::serve(context.clone(), listener, tls, stop.clone()));
+        tasks.spawn(async move {
+            // Cancelled: the workers end here, the pods run on.
+            let _ = stop.clone().run_until_cancelled_owned(pods(context, found, stop)).await;
+        });
+        while tasks.join_next().await.is_some() {}
+        Ok(())
+    }
+}
+
+/// Watches the node's pods and keeps one worker for each.
+async fn pods(context: Arc<Context>, found: Vec<worker::Found>, stop: CancellationToken) {
+    context.sources.ready().await;
+    let mut found: HashMap<String, worker::Found> = found.into_iter().map(|f| (f.0.pod_uid.clone(), f)).collect();
+    let api: Api<Pod> = Api::all(context.client.clone());
+    let config = watcher::Config::default().fields(&format!("spec.nodeName={}", context.name));
+    let mut events = std::pin::pin!(watcher(api, config).default_backoff());
+    let mut listed = Vec::new();
+    let mut workers = JoinSet::new();
+    while let Some(event) = events.next().await {
+        while workers.try_join_next().is_some() {}
+        match event {
+            Ok(watcher::Event::Init) => listed.clear(),
+            Ok(watcher::Event::InitApply(pod)) => listed.push(pod),
+            Ok(watcher::Event::InitDone) => {
+                let present: Vec<String> = listed.iter().filter_map(ResourceExt::uid).collect();
+                for pod in listed.drain(..) {
+                    apply(&context, pod, &mut found, &mut workers, &stop).await;
+                }
+                let mut known = context.pods.lock().await;
+                known.retain(|uid, sender| present.contains(uid) || sender.send(None).is_err());
+                drop(known);
+                for uid in std::mem::take(&mut found).into_keys() {
+                    // The object was deleted while nobody watched.
+                    if let Err(error) = context.runtime.remove_sandbox(&uid).await {
+                        tracing::warn!("remove pod {uid}: {error}");
+                    }
+                }
+            }
+            Ok(watcher::Event::Apply(pod)) => apply(&context, pod, &mut found, &mut workers, &stop).await,
+            Ok(watcher::Event::Delete(pod)) => {
+                if let Some(sender) = context.pods.lock().await.remove(&pod.uid().unwrap_or_default()) {
+                    // A worker that has ended has nothing left to take away.
+                    let _ = sender.send(None);
+                }
+            }
+            Err(error) => tracing::debug!("watch pods: {error}"),
+        }
+    }
+}
+
+async fn apply(
+    context: &Arc<Context>,
+    pod: Pod,
+    found: &mut HashMap<String, worker::Found>,
+    workers: &mut JoinSet<()>,
+    stop: &CancellationToken,
+) {
+    let uid = pod.uid().unwrap_or_default();
+    let pod = Arc::new(pod);
+    let mut known = context.pods.lock().await;
+    if let Some(sender) = known.get(&uid) {
+        if sender.send(Some(pod.clone())).is_ok() {
+            return;
+        }
+    }
+    let (sender, receiver) = watch::channel(Some(pod.clone()));
+    let worker = worker::Worker::new(context.clone(), pod, found.remove(&uid));
+    workers.spawn(worker.run(receiver, stop.clone()));
+    known.insert(uid, sender);
+}

@@ -1,0 +1,214 @@
+//! Probes and hooks: counting results into verdicts (pure), and asking a container over HTTP, TCP or exec.
+
+use std::{net::IpAddr, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use k8s_openapi::{
+    api::core::v1::{Container, ExecAction, HTTPGetAction, Probe, TCPSocketAction},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use tokio::net::TcpStream;
+
+use crate::runtime::{ContainerId, Runtime};
+
+/// How much of an answer is read.
+const MAX_ANSWER: usize = 10 * 1024;
+
+/// Which probe of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Holds the other two back until it has passed once.
+    Startup,
+    /// Ends the run when it fails.
+    Liveness,
+    /// Takes the container out of services while it fails.
+    Readiness,
+}
+
+impl Kind {
+    /// As `Unhealthy` events name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Startup => "Startup",
+            Self::Liveness => "Liveness",
+            Self::Readiness => "Readiness",
+        }
+    }
+}
+
+/// Counts results in a row.
+#[derive(Clone, Copy, Debug)]
+pub struct Counter {
+    success: u32,
+    failure: u32,
+    passed: u32,
+    failed: u32,
+}
+
+impl Counter {
+    /// A counter with the probe's thresholds.
+    pub fn new(probe: &Probe) -> Self {
+        let positive =
+            |n: Option<i32>, default| n.and_then(|n| n.try_into().ok()).filter(|n| *n > 0).unwrap_or(default);
+        Self {
+            success: positive(probe.success_threshold, 1),
+            failure: positive(probe.failure_threshold, 3),
+            passed: 0,
+            failed: 0,
+        }
+    }
+
+    /// Takes one result; gives the verdict when a threshold is reached or was passed.
+    pub fn count(&mut self, ok: bool) -> Option<bool> {
+        if ok {
+            (self.passed, self.failed) = (self.passed.saturating_add(1), 0);
+            (self.passed >= self.success).then_some(true)
+        } else {
+            (self.passed, self.failed) = (0, self.failed.saturating_add(1));
+            (self.failed >= self.failure).then_some(false)
+        }
+    }
+}
+
+/// Seconds of a probe's field.
+pub fn seconds(field: Option<i32>, default: u64) -> Duration {
+    Duration::from_secs(field.and_then(|n| n.try_into().ok()).unwrap_or(default))
+}
+
+/// Whom to ask.
+pub struct Target<'a> {
+    /// The container as specified, for port names.
+    pub container: &'a Container,
+    /// The run.
+    pub id: &'a ContainerId,
+    /// The pod's address.
+    pub ip: IpAddr,
+    /// Runs exec probes.
+    pub runtime: &'a dyn Runtime,
+    /// The time allowed.
+    pub timeout: Duration,
+}
+
+impl Target<'_> {
+    /// Asks once.
+    ///
+    /// # Errors
+    /// Says why the probe failed, as `Unhealthy` events do.
+    pub async fn probe(&self, probe: &Probe) -> Result<(), String> {
+        if let Some(http) = &probe.http_get {
+            self.http(http).await
+        } else if let Some(tcp) = &probe.tcp_socket {
+            self.tcp(tcp).await
+        } else if let Some(exec) = &probe.exec {
+            self.exec(exec).await
+        } else {
+            // gRPC probes are answered by a warning event when the run starts.
+            Ok(())
+        }
+    }
+
+    /// Runs a command in the container.
+    ///
+    /// # Errors
+    /// When it cannot be run, runs too long, or exits with another code than 0.
+    pub async fn exec(&self, exec: &ExecAction) -> Result<(), String> {
+        let argv = exec.command.as_deref().unwrap_or_default();
+        let output = self.runtime.exec(self.id, argv, self.timeout, MAX_ANSWER).await.map_err(|e| e.to_string())?;
+        if output.code == 0 { Ok(()) } else { Err(String::from_utf8_lossy(&output.output).into_owned()) }
+    }
+
+    async fn tcp(&self, tcp: &TCPSocketAction) -> Result<(), String> {
+        let port = self.port(&tcp.port)?;
+        let host = tcp.host.clone().unwrap_or_else(|| self.ip.to_string());
+        let connect = TcpStream::connect((host.as_str(), port));
+        match tokio::time::timeout(self.timeout, connect).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(format!("dial tcp {host}:{port}: {error}")),
+            Err(_) => Err(format!("dial tcp {host}:{port}: i/o timeout")),
+        }
+    }
+
+    /// Sends a GET request; 200 to 399 is success.
+    ///
+    /// # Errors
+    /// When there is no answer in time, or another status.
+    pub async fn http(&self, get: &HTTPGetAction) -> Result<(), String> {
+        if get.scheme.as_deref() == Some("HTTPS") {
+            return self.tcp(&TCPSocketAction { host: get.host.clone(), port: get.port.clone() }).await;
+        }
+        let port = self.port(&get.port)?;
+        let host = get.host.clone().unwrap_or_else(|| self.ip.to_string());
+        let path = get.path.as_deref().filter(|p| !p.is_empty()).unwrap_or("/");
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        let url = format!("http://{host}:{port}{path}");
+        let request = async {
+            let stream = TcpStream::connect((host.as_str(), port)).await.map_err(|e| e.to_string())?;
+            let (mut sender, connection) =
+                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
+            let mut request = http::Request::get(path.as_str());
+            let given = get.http_headers.as_deref().unwrap_or_default();
+            let has = |name: &str| given.iter().any(|h| h.name.eq_ignore_ascii_case(name));
+            let defaults = [
+                ("Host", format!("{host}:{port}")),
+                ("User-Agent", "kube-probe/1.33".to_owned()),
+                ("Accept", "*/*".to_owned()),
+            ];
+            for (name, value) in defaults.into_iter().filter(|(name, _)| !has(name)) {
+                request = request.header(name, value);
+            }
+            for header in given {
+                request = request.header(&header.name, &header.value);
+            }
+            let request =
+                request.header("Connection", "close").body(Empty::<Bytes>::new()).map_err(|e| e.to_string())?;
+            let exchange = async {
+                let answer = sender.send_request(request).await.map_err(|e| e.to_string())?;
+                let status = answer.status();
+                // The body is read so that the server is not cut off while it writes; what it says does not matter.
+                let _ = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
+                Ok::<_, String>(status)
+            };
+            tokio::pin!(exchange);
+            tokio::select! {
+                status = &mut exchange => status,
+                ended = connection => {
+                    ended.map_err(|e| e.to_string())?;
+                    exchange.await
+                }
+            }
+        };
+        match tokio::time::timeout(self.timeout, request).await {
+            Ok(Ok(status)) if (200..400).contains(&status.as_u16()) => Ok(()),
+            Ok(Ok(status)) => Err(format!("HTTP probe failed with statuscode: {}", status.as_u16())),
+            Ok(Err(error)) => Err(format!("Get {url:?}: {error}")),
+            Err(_) => Err(format!("Get {url:?}: context deadline exceeded")),
+        }
+    }
+
+    fn port(&self, port: &IntOrString) -> Result<u16, String> {
+        let number = match port {
+            IntOrString::Int(number) => Some(*number),
+            IntOrString::String(name) => {
+                let ports = self.container.ports.as_deref().unwrap_or_default();
+                let named = ports.iter().find(|p| p.name.as_ref() == Some(name)).map(|p| p.container_port);
+                named.or_else(|| name.parse().ok())
+            }
+        };
+        number.and_then(|n| n.try_into().ok()).ok_or_else(|| format!("couldn't find port: {port:?}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_needs_as_many_results_in_a_row_as_its_threshold() {
+        let probe = Probe { failure_threshold: Some(2), success_threshold: Some(2), ..Probe::default() };
+        let mut counter = Counter::new(&probe);
+        let verdicts: Vec<_> = [false, true, true, false, true, false, false, false].map(|ok| counter.count(ok)).into();
+        assert_eq!(verdicts, [None, None, Some(true), None, None, None, Some(false), Some(false)]);
+    }
+}

@@ -1,0 +1,143 @@
+//! The Node object and its lease: what this machine is, and that it is alive.
+
+use std::{net::IpAddr, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::Node};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+/// How often the lease is renewed.
+const RENEW: Duration = Duration::from_secs(10);
+/// The node's status is written again after this many renewals (5 minutes).
+const STATUS_EVERY: u32 = 30;
+
+/// What the Node object says.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The node's name.
+    pub name: String,
+    /// Its address.
+    pub internal_ip: IpAddr,
+    /// The port of the node's endpoint.
+    pub port: u16,
+}
+
+/// Memory in bytes and CPUs in thousandths of this machine.
+pub fn capacity() -> (i128, i128) {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib: i128 = total.and_then(|t| t.split_whitespace().next()).and_then(|n| n.parse().ok()).unwrap_or(0);
+    let cpus = std::thread::available_parallelism().map_or(1, |n| n.get());
+    (kib * 1024, i128::try_from(cpus).unwrap_or(1) * 1000)
+}
+
+/// Registers the node and keeps its lease until told to stop.
+pub async fn run(client: Client, facts: Facts, stop: CancellationToken) {
+    let mut beats = 0_u32;
+    loop {
+        let result = async {
+            if beats % STATUS_EVERY == 0 {
+                register(&client, &facts).await?;
+            }
+            renew(&client, &facts.name).await
+        };
+        match result.await {
+            Ok(()) => beats = beats.wrapping_add(1),
+            Err(error) => tracing::warn!("node {}: {error}", facts.name),
+        }
+        if stop.run_until_cancelled(tokio::time::sleep(RENEW)).await.is_none() {
+            return;
+        }
+    }
+}
+
+async fn register(client: &Client, facts: &Facts) -> kube::Result<()> {
+    let api: Api<Node> = Api::all(client.clone());
+    let old = api.get_opt(&facts.name).await?;
+    if old.is_none() {
+        let node = serde_json::from_value(json!({"metadata": {"name": facts.name, "labels": labels(&facts.name)}}));
+        match api.create(&PostParams::default(), &node.map_err(kube::Error::SerdeError)?).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            other => drop(other?),
+        }
+    } else {
+        let patch = json!({"metadata": {"labels": labels(&facts.name)}});
+        api.patch(&facts.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    }
+    let old = old.and_then(|n| n.status).and_then(|s| serde_json::to_value(s).ok()).unwrap_or_default();
+    let patch = json!({"status": status(facts, &old, Timestamp::now())});
+    api.patch_status(&facts.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    Ok(())
+}
+
+fn arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn labels(name: &str) -> Value {
+    json!({"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": arch(),
+        "beta.kubernetes.io/os": "linux", "beta.kubernetes.io/arch": arch()})
+}
+
+/// The node's status; conditions keep their transition times.
+fn status(facts: &Facts, old: &Value, now: Timestamp) -> Value {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let (memory, cpu) = capacity();
+    let resources = json!({"cpu": (cpu / 1000).to_string(), "memory": format!("{}Ki", memory / 1024), "pods": "110"});
+    let since = |type_: &str, status: &str| {
+        let conditions = old["conditions"].as_array().into_iter().flatten();
+        let same = conditions.into_iter().find(|c| c["type"] == type_ && c["status"] == status);
+        same.map_or_else(|| json!(now), |c| c["lastTransitionTime"].clone())
+    };
+    let table = [
+        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+    ];
+    let conditions: Vec<Value> = table
+        .iter()
+        .map(|(type_, status, reason, message)| {
+            json!({"type": type_, "status": status, "reason": reason, "message": message,
+                "lastHeartbeatTime": now, "lastTransitionTime": since(type_, status)})
+        })
+        .collect();
+    let release = read("/etc/os-release");
+    let os = release.lines().find_map(|l| l.strip_prefix("PRETTY_NAME=")).unwrap_or("Linux").trim_matches('"');
+    json!({
+        "capacity": resources, "allocatable": resources, "conditions": conditions,
+        "addresses": [{"type": "InternalIP", "address": facts.internal_ip}, {"type": "Hostname", "address": facts.name}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": facts.port}},
+        "nodeInfo": {"machineID": read("/etc/machine-id"), "systemUUID": read("/etc/machine-id"),
+            "bootID": read("/proc/sys/kernel/random/boot_id"), "kernelVersion": read("/proc/sys/kernel/osrelease"),
+            "osImage": os, "containerRuntimeVersion": concat!("coracle://", env!("CARGO_PKG_VERSION")),
+            "kubeletVersion": concat!("v1.33.0+coracle-", env!("CARGO_PKG_VERSION")), "kubeProxyVersion": "",
+            "operatingSystem": "linux", "architecture": arch()},
+    })
+}
+
+async fn renew(client: &Client, name: &str) -> kube::Result<()> {
+    let api: Api<Lease> = Api::namespaced(client.clone(), "kube-node-lease");
+    let now = format!("{:.6}", Timestamp::now());
+    let spec = json!({"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": now});
+    let patch = Patch::Merge(json!({"spec": spec}));
+    match api.patch(name, &PatchParams::default(), &patch).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => {
+            let lease = serde_json::from_value(
+                json!({"metadata": {"name": name, "namespace": "kube-node-lease"}, "spec": spec}),
+            );
+            api.create(&PostParams::default(), &lease.map_err(kube::Error::SerdeError)?).await?;
+            Ok(())
+        }
+        other => other.map(|_| ()),
+    }
+}

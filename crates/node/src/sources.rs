@@ -1,0 +1,87 @@
+//! The ConfigMaps, Secrets and Services that pods refer to, kept up to date by watches.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
+use kube::{
+    Api, Client, Resource,
+    runtime::{
+        WatchStreamExt,
+        reflector::{self, ObjectRef, Store},
+        watcher,
+    },
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::env::Lookup;
+
+/// The stores, and a signal that something in them changed.
+pub struct Sources {
+    config_maps: Store<ConfigMap>,
+    secrets: Store<Secret>,
+    services: Store<Service>,
+    changed: watch::Sender<u64>,
+}
+
+impl Sources {
+    /// Starts the watches; they end with the token.
+    pub fn start(client: &Client, stop: &CancellationToken) -> Self {
+        let changed = watch::Sender::new(0);
+        Self {
+            config_maps: follow(client, &changed, stop),
+            secrets: follow(client, &changed, stop),
+            services: follow(client, &watch::Sender::new(0), stop),
+            changed,
+        }
+    }
+
+    /// Resolves once everything has been listed.
+    pub async fn ready(&self) {
+        let ready =
+            (self.config_maps.wait_until_ready(), self.secrets.wait_until_ready(), self.services.wait_until_ready());
+        // A writer that is gone means that the node is stopping.
+        let _ = tokio::join!(ready.0, ready.1, ready.2);
+    }
+
+    /// Changes when a ConfigMap or Secret does.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+}
+
+fn follow<K>(client: &Client, changed: &watch::Sender<u64>, stop: &CancellationToken) -> Store<K>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
+{
+    let (store, writer) = reflector::store();
+    let stream = watcher(Api::<K>::all(client.clone()), watcher::Config::default()).default_backoff().reflect(writer);
+    let (changed, stop) = (changed.clone(), stop.clone());
+    tokio::spawn(async move {
+        let run = stream.for_each(|event| {
+            match event {
+                Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
+                Ok(_) => changed.send_modify(|n| *n = n.wrapping_add(1)),
+                Err(error) => tracing::debug!("watch {}: {error}", K::plural(&())),
+            }
+            std::future::ready(())
+        });
+        stop.run_until_cancelled(run).await
+    });
+    store
+}
+
+impl Lookup for Sources {
+    fn config_map(&self, namespace: &str, name: &str) -> Option<Arc<ConfigMap>> {
+        self.config_maps.get(&ObjectRef::new(name).within(namespace))
+    }
+
+    fn secret(&self, namespace: &str, name: &str) -> Option<Arc<Secret>> {
+        self.secrets.get(&ObjectRef::new(name).within(namespace))
+    }
+
+    fn services(&self) -> Vec<Arc<Service>> {
+        self.services.state()
+    }
+}

@@ -1,0 +1,224 @@
+//! Turning a container of a pod into what the runtime starts, and its exit into what the status says.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use kube::ResourceExt;
+use objects::quantity::Quantity;
+
+use crate::{
+    Context, Dns, env, logs,
+    runtime::{ContainerId, ContainerSpec, Exit, Limits, Mount, Security},
+    state::{Blocked, Ended},
+    volumes,
+};
+
+/// How long something that is missing is waited for, unless it appears earlier.
+const WAIT: SignedDuration = SignedDuration::from_secs(10);
+/// kubelet's `containerLogMaxSize`.
+const LOG_BYTES: u64 = 10 * 1024 * 1024;
+/// kubelet's `containerLogMaxFiles`.
+const LOG_FILES: u32 = 5;
+/// The most of a termination message that is kept.
+const MESSAGE: usize = 4096;
+/// The search path where neither image nor pod sets one.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Makes the runtime's specification of the next run.
+///
+/// # Errors
+/// The reason and message of the waiting state: an unknown image, a reference to something that does not exist.
+pub fn prepare(
+    ctx: &Context,
+    pod: &Pod,
+    container: &Container,
+    id: ContainerId,
+    ip: IpAddr,
+) -> Result<ContainerSpec, Blocked> {
+    let blocked = |reason: &str, message: String| Blocked {
+        reason: reason.to_owned(),
+        message,
+        until: Timestamp::now().checked_add(WAIT).unwrap_or(Timestamp::MAX),
+    };
+    let config = |message| blocked("CreateContainerConfigError", message);
+    let name = container.image.as_deref().unwrap_or_default();
+    let image = ctx.images.resolve(name).ok_or_else(|| {
+        let reason =
+            if container.image_pull_policy.as_deref() == Some("Never") { "ErrImageNeverPull" } else { "ErrImagePull" };
+        blocked(reason, format!("image {name:?} is not known: map it to a program with --image {name}=PATH"))
+    })?;
+    let place = env::Place { pod_ip: ip, host_ip: ctx.internal_ip, capacity: crate::register::capacity() };
+    let variables = env::build(pod, container, place, &ctx.sources).map_err(config)?;
+    let expand = |list: &[String]| -> Vec<String> {
+        list.iter().map(|s| env::expand(s, &|n| variables.get(n).cloned())).collect()
+    };
+    let argv = match (container.command.as_deref(), container.args.as_deref()) {
+        (Some(command), args) if !command.is_empty() => [expand(command), expand(args.unwrap_or_default())].concat(),
+        (_, Some(args)) if !args.is_empty() => [image.entrypoint.clone(), expand(args)].concat(),
+        _ => [image.entrypoint.clone(), image.arguments.clone()].concat(),
+    };
+    if argv.is_empty() {
+        return Err(blocked("CreateContainerError", "no command specified".to_owned()));
+    }
+    let dir = ctx.volumes_dir(pod);
+    let mut mounts = volumes::mounts(pod, container, &dir, &variables).map_err(config)?;
+    mounts.extend(termination_log(container, &id, &dir).map_err(config)?);
+    let log_dir = ctx.logs_dir(pod).join(&container.name);
+    std::fs::create_dir_all(&log_dir).map_err(|e| config(format!("make {}: {e}", log_dir.display())))?;
+    let mut all = image.env.clone();
+    all.push(("PATH".to_owned(), PATH.to_owned()));
+    all.push(("HOSTNAME".to_owned(), hostname(pod)));
+    all.retain(|(name, _)| !variables.contains_key(name));
+    all.extend(variables);
+    Ok(ContainerSpec {
+        log_path: log_dir.join(format!("{}.log", id.attempt)),
+        id,
+        rootfs: image.rootfs.clone(),
+        argv,
+        env: all,
+        workdir: container
+            .working_dir
+            .as_deref()
+            .filter(|d| !d.is_empty())
+            .map_or(image.workdir.clone(), PathBuf::from),
+        mounts,
+        limits: limits(container),
+        security: security(pod, container).map_err(config)?,
+        log_max_bytes: LOG_BYTES,
+        log_max_files: LOG_FILES,
+    })
+}
+
+fn termination_file(id: &ContainerId, dir: &std::path::Path) -> PathBuf {
+    dir.join(".termination").join(format!("{}-{}", id.name, id.attempt))
+}
+
+fn termination_log(container: &Container, id: &ContainerId, dir: &std::path::Path) -> Result<Option<Mount>, String> {
+    let source = termination_file(id, dir);
+    let write = || {
+        std::fs::create_dir_all(source.parent().unwrap_or(dir))?;
+        std::fs::write(&source, "")?;
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+        std::fs::set_permissions(&source, mode)
+    };
+    write().map_err(|e| format!("make {}: {e}", source.display()))?;
+    let target = container.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
+    Ok(Some(Mount { source, target: target.into(), read_only: false }))
+}
+
+fn limits(container: &Container) -> Limits {
+    let resources = container.resources.clone().unwrap_or_default();
+    let (limits, requests) = (resources.limits.unwrap_or_default(), resources.requests.unwrap_or_default());
+    let quantity = |text: Option<&str>| text.and_then(|t| t.parse::<Quantity>().ok());
+    let memory = quantity(limits.get("memory").map(|q| q.0.as_str()));
+    let cpu = quantity(limits.get("cpu").map(|q| q.0.as_str()));
+    let request = quantity(requests.get("cpu").or(limits.get("cpu")).map(|q| q.0.as_str()));
+    let number = |n: i128| u64::try_from(n).ok();
+    Limits {
+        memory_bytes: memory.and_then(|q| number(q.value())),
+        cpu_millis: cpu.and_then(|q| number(q.millis())),
+        cpu_request_millis: request.and_then(|q| number(q.millis())).unwrap_or(0),
+        pids: None,
+    }
+}
+
+fn security(pod: &Pod, container: &Container) -> Result<Security, String> {
+    let of_pod = pod.spec.as_ref().and_then(|s| s.security_context.clone()).unwrap_or_default();
+    let own = container.security_context.clone().unwrap_or_default();
+    let id = |n: Option<i64>| n.and_then(|n| u32::try_from(n).ok());
+    let uid = id(own.run_as_user.or(of_pod.run_as_user));
+    if own.run_as_non_root.or(of_pod.run_as_non_root) == Some(true) && uid.unwrap_or(0) == 0 {
+        return Err("container has runAsNonRoot and image will run as root".to_owned());
+    }
+    let groups = of_pod.supplemental_groups.unwrap_or_default().into_iter().chain(of_pod.fs_group);
+    let capabilities = own.capabilities.unwrap_or_default();
+    let names = |list: Option<Vec<String>>| -> Vec<String> {
+        list.unwrap_or_default().iter().map(|c| c.strip_prefix("CAP_").unwrap_or(c).to_owned()).collect()
+    };
+    Ok(Security {
+        uid,
+        gid: id(own.run_as_group.or(of_pod.run_as_group)),
+        groups: groups.filter_map(|g| u32::try_from(g).ok()).collect(),
+        no_new_privileges: own.allow_privilege_escalation == Some(false),
+        read_only_root: own.read_only_root_filesystem == Some(true),
+        privileged: own.privileged == Some(true),
+        add_capabilities: names(capabilities.add),
+        drop_capabilities: names(capabilities.drop),
+    })
+}
+
+/// The pod's host name: `spec.hostname` or its name, at most 63 characters.
+pub fn hostname(pod: &Pod) -> String {
+    let name = pod.spec.as_ref().and_then(|s| s.hostname.clone()).unwrap_or_else(|| pod.name_any());
+    name.chars().take(63).collect::<String>().trim_end_matches(['-', '.']).to_owned()
+}
+
+/// The pod's `/etc/resolv.conf` by its `dnsPolicy` and `dnsConfig`; empty keeps the machine's.
+pub fn resolv_conf(dns: Option<&Dns>, spec: &PodSpec, namespace: &str) -> String {
+    let policy = spec.dns_policy.as_deref().unwrap_or("ClusterFirst");
+    let host = spec.host_network == Some(true) && policy == "ClusterFirst";
+    let (mut servers, mut searches, mut options) = (Vec::new(), Vec::new(), Vec::new());
+    match dns {
+        Some(dns) if policy.starts_with("ClusterFirst") && !host => {
+            servers.push(dns.nameserver.to_string());
+            let domain = &dns.domain;
+            searches.extend([format!("{namespace}.svc.{domain}"), format!("svc.{domain}"), domain.clone()]);
+            options.push("ndots:5".to_owned());
+        }
+        _ if policy != "None" => return String::new(),
+        _ => {}
+    }
+    let config = spec.dns_config.clone().unwrap_or_default();
+    servers.extend(config.nameservers.unwrap_or_default());
+    searches.extend(config.searches.unwrap_or_default());
+    for option in config.options.unwrap_or_default() {
+        let name = option.name.unwrap_or_default();
+        options.retain(|o: &String| o.split(':').next() != Some(name.as_str()));
+        options.push(option.value.map_or(name.clone(), |value| format!("{name}:{value}")));
+    }
+    let mut text: String = servers.iter().map(|s| format!("nameserver {s}\n")).collect();
+    for (word, list) in [("search", searches), ("options", options)] {
+        if !list.is_empty() {
+            text += &format!("{word} {}\n", list.join(" "));
+        }
+    }
+    text
+}
+
+/// A run's end, as the status says it.
+pub fn from_exit(id: &ContainerId, started_at: Timestamp, exit: &Exit, message: Option<String>) -> Ended {
+    let reason = match exit {
+        Exit { oom_killed: true, .. } => "OOMKilled",
+        Exit { code: 0, .. } => "Completed",
+        _ => "Error",
+    };
+    Ended {
+        attempt: id.attempt,
+        code: exit.code,
+        signal: exit.signal,
+        reason: reason.to_owned(),
+        message,
+        started_at,
+        finished_at: exit.finished_at,
+    }
+}
+
+/// A run's end with its termination message.
+pub fn ended(
+    ctx: &Context,
+    pod: &Pod,
+    container: Option<&Container>,
+    id: &ContainerId,
+    since: Timestamp,
+    exit: Exit,
+) -> Ended {
+    let written = std::fs::read(termination_file(id, &ctx.volumes_dir(pod))).unwrap_or_default();
+    let mut message = String::from_utf8_lossy(written.get(..MESSAGE).unwrap_or(&written)).into_owned();
+    let policy = container.and_then(|c| c.termination_message_policy.as_deref());
+    if message.is_empty() && exit.code != 0 && policy == Some("FallbackToLogsOnError") {
+        let path = ctx.logs_dir(pod).join(&id.name).join(format!("{}.log", id.attempt));
+        message = logs::tail(&path, 80, 2048);
+    }
+    from_exit(id, since, &exit, (!message.is_empty()).then_some(message))
+}
