@@ -39,7 +39,7 @@ pub struct Key {
 pub struct Stored {
     /// The revision that wrote it: its `resourceVersion`.
     pub revision: u64,
-    /// The whole object as JSON, without `metadata.resourceVersion`, which the revision is.
+    /// The whole object as JSON; whoever wrote it put the revision into it.
     pub json: Bytes,
 }
 
