@@ -157,7 +157,10 @@ fn stream_log(path: PathBuf, query: logs::Query, running: Running) -> Response<B
                 return;
             }
         }
-        while query.follow {
+        if !query.follow {
+            return;
+        }
+        loop {
             let more = running();
             let (lines, next) = fresh(&path, position, &query);
             position = next;

@@ -49,7 +49,7 @@ pub fn build(pod: &Pod, container: &Container, place: Place, lookup: &dyn Lookup
         if let Some(from) = &source.secret_ref {
             match lookup.secret(namespace, &from.name) {
                 Some(secret) => {
-                    env.extend(secret.data.iter().flatten().map(|(k, v)| (format!("{prefix}{k}"), text(&v.0))))
+                    env.extend(secret.data.iter().flatten().map(|(k, v)| (format!("{prefix}{k}"), text(&v.0))));
                 }
                 None if from.optional == Some(true) => {}
                 None => return Err(format!("secret {:?} not found", from.name)),
@@ -236,4 +236,58 @@ fn services(all: &[Arc<Service>], namespace: &str, links: bool) -> Env {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    struct Objects;
+
+    impl Lookup for Objects {
+        fn config_map(&self, _: &str, name: &str) -> Option<Arc<ConfigMap>> {
+            let map = json!({"data": {"k": "v"}});
+            (name == "c").then(|| Arc::new(serde_json::from_value(map).unwrap()))
+        }
+
+        fn secret(&self, _: &str, _: &str) -> Option<Arc<Secret>> {
+            None
+        }
+
+        fn services(&self) -> Vec<Arc<Service>> {
+            let service = json!({"metadata": {"name": "my-db", "namespace": "n"},
+                "spec": {"clusterIP": "10.43.0.9", "ports": [{"port": 5432}]}});
+            vec![Arc::new(serde_json::from_value(service).unwrap())]
+        }
+    }
+
+    fn env(container: serde_json::Value) -> Result<Env, String> {
+        let pod = serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "n"}})).unwrap();
+        let ip = IpAddr::from([127, 0, 0, 1]);
+        let place = Place { pod_ip: ip, host_ip: ip, capacity: (1 << 30, 2000) };
+        build(&pod, &serde_json::from_value(container).unwrap(), place, &Objects)
+    }
+
+    #[test]
+    fn references_fields_resources_services_and_expansion_give_the_environment() {
+        let env = env(json!({"name": "a", "resources": {"limits": {"cpu": "1500m"}},
+            "envFrom": [{"prefix": "P_", "configMapRef": {"name": "c"}}, {"secretRef": {"name": "x", "optional": true}}],
+            "env": [{"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+                {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
+                {"name": "ALL", "value": "$(IP) $(P_k) $$(IP) $(NO) $"}]}))
+        .unwrap();
+        assert_eq!(env["ALL"], "127.0.0.1 v $(IP) $(NO) $");
+        assert_eq!(env["CPU"], "2");
+        assert_eq!(env["MY_DB_SERVICE_HOST"], "10.43.0.9");
+        assert_eq!(env["MY_DB_PORT_5432_TCP"], "tcp://10.43.0.9:5432");
+    }
+
+    #[test]
+    fn a_missing_reference_is_named() {
+        let from =
+            json!({"name": "a", "env": [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]});
+        assert_eq!(env(from).unwrap_err(), "secret \"s\" not found");
+    }
 }

@@ -205,10 +205,8 @@ async fn apply(
     let uid = pod.uid().unwrap_or_default();
     let pod = Arc::new(pod);
     let mut known = context.pods.lock().await;
-    if let Some(sender) = known.get(&uid) {
-        if sender.send(Some(pod.clone())).is_ok() {
-            return;
-        }
+    if known.get(&uid).is_some_and(|sender| sender.send(Some(pod.clone())).is_ok()) {
+        return;
     }
     let (sender, receiver) = watch::channel(Some(pod.clone()));
     let worker = worker::Worker::new(context.clone(), pod, found.remove(&uid));

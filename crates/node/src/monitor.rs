@@ -135,9 +135,9 @@ pub async fn stop(ctx: &Context, container: &Container, id: &ContainerId, ip: Ip
     if let Err(error) = ctx.runtime.signal(id, libc::SIGTERM).await {
         tracing::warn!("SIGTERM to container {}: {error}", id.name);
     }
-    if tokio::time::timeout(left, ctx.runtime.wait(id)).await.is_err() {
-        if let Err(error) = ctx.runtime.kill(id).await {
-            tracing::warn!("SIGKILL to container {}: {error}", id.name);
-        }
+    if tokio::time::timeout(left, ctx.runtime.wait(id)).await.is_err()
+        && let Err(error) = ctx.runtime.kill(id).await
+    {
+        tracing::warn!("SIGKILL to container {}: {error}", id.name);
     }
 }

@@ -41,7 +41,7 @@ pub async fn run(client: Client, facts: Facts, stop: CancellationToken) {
     let mut beats = 0_u32;
     loop {
         let result = async {
-            if beats % STATUS_EVERY == 0 {
+            if beats.is_multiple_of(STATUS_EVERY) {
                 register(&client, &facts).await?;
             }
             renew(&client, &facts.name).await

@@ -270,3 +270,54 @@ fn qos(spec: &PodSpec) -> &'static str {
         (true, false) => "Burstable",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::plan::plan;
+
+    #[test]
+    fn a_crashing_container_waits_with_upstreams_message_and_a_running_one_is_ready() {
+        let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "n", "uid": "u"},
+            "spec": {"containers": [{"name": "a", "image": "hello"}]}}))
+        .unwrap();
+        let (ip, at) = (IpAddr::from([127, 0, 0, 1]), |s| Timestamp::from_second(s).unwrap());
+        let mut view = View { sandbox: Some(ip), ..View::default() };
+        let status = |view: &View, now| {
+            let plan = plan(pod.spec.as_ref().unwrap(), false, view, now);
+            let facts = Facts { view, plan: &plan, host_ip: ip, failure: None, now };
+            serde_json::to_value(build(&pod, facts)).unwrap()
+        };
+        let pending = status(&view, at(0));
+        assert_eq!(pending["phase"], "Pending");
+        assert_eq!(pending["containerStatuses"][0]["state"]["waiting"]["reason"], "ContainerCreating");
+        let mut container = Container::default();
+        container.begin(0, at(0), true, true);
+        container.end(crate::start::from_exit(&id(0), at(0), &exit(at(1)), None));
+        container.begin(1, at(1), true, true);
+        view.containers.insert("a".to_owned(), container.clone());
+        let running = status(&view, at(1));
+        assert_eq!(
+            (running["phase"].as_str(), running["conditions"][2]["status"].as_str()),
+            (Some("Running"), Some("True"))
+        );
+        container.end(crate::start::from_exit(&id(1), at(1), &exit(at(2)), None));
+        view.containers.insert("a".to_owned(), container);
+        let crashing = status(&view, at(3));
+        let waiting = &crashing["containerStatuses"][0]["state"]["waiting"];
+        assert_eq!(waiting["reason"], "CrashLoopBackOff");
+        assert_eq!(waiting["message"], "back-off 10s restarting failed container=a pod=p_n(u)");
+        assert_eq!(crashing["containerStatuses"][0]["lastState"]["terminated"]["exitCode"], 3);
+        assert_eq!(crashing["conditions"][2]["reason"], "ContainersNotReady");
+    }
+
+    fn id(attempt: u32) -> crate::runtime::ContainerId {
+        crate::runtime::ContainerId { pod_uid: "u".to_owned(), name: "a".to_owned(), attempt }
+    }
+
+    fn exit(finished_at: Timestamp) -> crate::runtime::Exit {
+        crate::runtime::Exit { code: 3, signal: None, oom_killed: false, finished_at }
+    }
+}

@@ -47,10 +47,9 @@ pub fn prepare(pod: &Pod, dir: &Path, lookup: &dyn Lookup) -> Result<Vec<String>
         } else {
             warnings.push(named(&"this type of volume is not supported here, it is an empty directory"));
         }
-        if let Some(group) = pod.spec.as_ref().and_then(|s| s.security_context.as_ref()).and_then(|s| s.fs_group) {
-            if own(&path, u32::try_from(group).ok()).is_err() {
-                warnings.push(named(&"fsGroup needs root, it has no effect here"));
-            }
+        let group = pod.spec.as_ref().and_then(|s| s.security_context.as_ref()).and_then(|s| s.fs_group);
+        if group.is_some_and(|group| own(&path, u32::try_from(group).ok()).is_err()) {
+            warnings.push(named(&"fsGroup needs root, it has no effect here"));
         }
     }
     Ok(warnings)
