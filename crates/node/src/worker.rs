@@ -180,6 +180,13 @@ impl Worker {
             }
             Err(error) => return self.failed("FailedMount", &format!("MountVolume.SetUp failed: {error}")).await,
         }
+        let mounted = |c: &k8s_openapi::api::core::v1::Container| c.volume_mounts.iter().flatten().next().is_some();
+        if !self.ctx.runtime.features().mounts && crate::state::init(spec).iter().chain(&spec.containers).any(mounted) {
+            let runtime = self.ctx.runtime.name();
+            let message =
+                format!("the {runtime} runtime cannot mount volumes; they are linked at their paths where possible");
+            self.ctx.events.pod(&self.pod, None, "Warning", "NotHonoured", &message).await;
+        }
         let sandbox = sandbox_spec(&self.ctx, &self.pod, spec);
         match self.ctx.runtime.run_sandbox(&sandbox).await {
             Ok(status) => self.view.sandbox = Some(status.ip),
