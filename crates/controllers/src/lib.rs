@@ -1,6 +1,6 @@
 //! One module per controller: a pure planner plus a thin loop that observes and acts.
 //!
-//! [`cache`] holds what the API has, once for all controllers; [`queue`] says which keys are due; [`runner`] ties both to a
+//! `cache` holds what the API has, once for all controllers; `queue` says which keys are due; `runner` ties both to a
 //! controller. A controller is told a key and nothing else: it reads the state again, plans, acts.
 
 mod cache;
