@@ -60,6 +60,15 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
 }
 
 #[tokio::test]
+async fn nobody_but_its_owner_can_read_the_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    put(&open(dir.path()), "a", "secret").await;
+    let mode = std::fs::metadata(dir.path().join("state.redb")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
 async fn a_refused_write_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());

@@ -1,6 +1,6 @@
 //! The store's file: one redb database, of a format that says its version.
 
-use std::path::Path;
+use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, path::Path};
 
 use bytes::Bytes;
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
@@ -23,6 +23,9 @@ pub(super) type Row = (Key, Option<Stored>);
 
 impl Disk {
     pub(super) fn open(path: &Path) -> Result<Self, String> {
+        // Secrets are in it: the file is made for its owner alone before anything is written.
+        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path);
+        drop(file.map_err(|e| e.to_string())?);
         let database = Database::create(path).map_err(|e| e.to_string())?;
         let disk = Self { database };
         let format = disk.meta("format")?;
