@@ -11,6 +11,7 @@ mod probes;
 mod recover;
 mod register;
 pub mod runtime;
+pub mod shim;
 mod sources;
 mod start;
 mod state;

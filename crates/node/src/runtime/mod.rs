@@ -1,6 +1,8 @@
 //! The narrow contract between the pod lifecycle and whatever runs processes: start, signal, wait, exec, inspect, remove.
 //! Recovery is part of it: [`Runtime::recover`] finds everything that a previous Coracle left running.
 
+pub mod loopback;
+
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
