@@ -15,6 +15,9 @@ This directory holds the whole state of one Coracle. Stop it before you copy or 
 kubeconfig   administrator's access for kubectl: export KUBECONFIG=<this directory>/kubeconfig
 state.redb   every Kubernetes object (transactional; the only copy)
 pki/         the certificate authority and the keys made from it; private
+pods/        one directory for each pod: what its processes run on
+logs/        the containers' output, one directory for each pod
+network      the addresses this Coracle used last
 lock         held while a Coracle runs; the process id is in it
 ";
 
@@ -85,7 +88,6 @@ impl DataDir {
     }
 
     /// Reads a file that may not be there.
-    #[cfg(test)]
     pub fn read(&self, name: &str) -> Option<String> {
         fs::read_to_string(self.path.join(name)).ok()
     }

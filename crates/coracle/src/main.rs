@@ -1,6 +1,7 @@
 //! The `coracle` binary: what was asked on the command line, and the boxes it takes.
 
 mod apply;
+mod apps;
 mod cli;
 mod config;
 mod data_dir;
@@ -12,6 +13,14 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    // Two roles come before everything else: this binary is also the shim that owns a container, which must hold nothing it
+    // does not need, and each of the built-in reference services.
+    let mut args = std::env::args_os().skip(1);
+    match args.next().as_deref().and_then(|first| first.to_str()) {
+        Some(platform::SHIM) => return node::shim::main(args),
+        Some(apps::ROLE) => return apps::main(args),
+        _ => {}
+    }
     log();
     match cli::Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,

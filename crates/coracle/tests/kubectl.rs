@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
 
-use std::io::Write;
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
 
 use testkit::{Coracle, Kubectl, Settings};
 
@@ -114,15 +117,49 @@ fn mistakes_are_refused_in_upstreams_words() {
 }
 
 #[test]
-fn a_pod_without_a_node_says_why_it_waits() {
+fn a_pod_that_no_node_can_take_says_why_it_waits() {
     with_each_kubectl(|kubectl, _| {
-        let file =
-            manifest("apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: i}]}\n");
+        let file = manifest(
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {nodeSelector: {disk: ssd}, containers: [{name: c, image: i}]}\n",
+        );
         kubectl.run(&format!("apply -f {}", file.path().display())).unwrap();
         wait(kubectl, "pod/p --for=condition=PodScheduled=false");
-        assert!(kubectl.run("describe pod p").unwrap().contains("no nodes available to schedule pods"));
+        assert!(kubectl.run("describe pod p").unwrap().contains("didn't match Pod's node affinity/selector"));
         kubectl.run("delete pod p").unwrap();
     });
+}
+
+#[test]
+fn a_pod_serves_outlives_a_crash_and_ends_with_coracle() {
+    let mut coracle = coracle();
+    let Some(kubectl) = Kubectl::version("1.33", &coracle.kubeconfig()) else {
+        return eprintln!("skipped: there is no kubectl 1.33 on this machine");
+    };
+    let system = concat!(env!("CARGO_MANIFEST_DIR"), "/../../systems/hello/overlays/dev");
+    kubectl.run(&format!("apply -k {system}")).unwrap();
+    wait(&kubectl, "-n dev deployment/hello --for=condition=Available");
+    let address = kubectl.run("-n dev get pod -l app=hello -o jsonpath={.items[0].status.podIP}").unwrap();
+    assert!(get(&address).contains("Hello World"));
+
+    coracle.kill().unwrap();
+    assert!(get(&address).contains("Hello World"), "the pod serves on without Coracle");
+    coracle.start_again().unwrap();
+    wait(&kubectl, "-n dev deployment/hello --for=condition=Available");
+    let restarts = "-n dev get pod -l app=hello -o jsonpath={.items[*].status.containerStatuses[0].restartCount}";
+    assert_eq!(kubectl.run(restarts).unwrap(), "0", "the pod was taken back as it was");
+    assert!(get(&address).contains("Hello World"));
+
+    coracle.stop("INT").unwrap();
+    assert!(TcpStream::connect((address.as_str(), 8000)).is_err(), "Ctrl-C ends the pods too");
+}
+
+/// The answer of the hello service at an address.
+fn get(address: &str) -> String {
+    let mut stream = TcpStream::connect((address, 8000)).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! The boxes, started in order and stopped in reverse. This is the one place that knows them all.
 
 mod lifecycle;
+mod pods;
 
 use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::Context;
@@ -15,8 +17,19 @@ use tokio::net::TcpListener;
 use crate::{config::Config, data_dir::DataDir};
 pub use lifecycle::Tasks;
 
-/// Service addresses, as a cluster has them.
-const SERVICES: &str = "10.43.0.0/16";
+/// The first argument that makes this binary a container's shim.
+pub const SHIM: &str = "shim";
+/// The node's name: there is one.
+const NODE: &str = "coracle";
+
+/// What happens to the pods at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pods {
+    /// They are stopped, each within its grace period.
+    Stop,
+    /// They run on, and are taken back at the next start.
+    Keep,
+}
 
 /// A running Coracle.
 pub struct Platform {
@@ -25,6 +38,7 @@ pub struct Platform {
     api: ApiServer,
     address: SocketAddr,
     kubeconfig: PathBuf,
+    runtime: Arc<dyn node::runtime::Runtime>,
 }
 
 impl Platform {
@@ -36,9 +50,10 @@ impl Platform {
         let data = DataDir::open(&config.data_dir)?;
         let listener = listen(config.bind, config.api_port).await?;
         let address = listener.local_addr().context("API server")?;
+        let network = Arc::new(pods::Network::open(&data)?);
         let options = apiserver::Options {
             data_dir: data.path().to_owned(),
-            service_cidr: SERVICES.to_owned(),
+            service_cidr: network.services(),
             names: vec![config.bind.to_string()],
         };
         let api = ApiServer::open(options).await.context("open the API server")?;
@@ -53,7 +68,10 @@ impl Platform {
             controllers::run(|identity: &str| managed.client(identity), options, stop).await;
             Ok::<_, anyhow::Error>(())
         });
-        Ok((Self { _data: data, api, address, kubeconfig }, tasks))
+        let runtime = pods::runtime(&data, network)?;
+        let node = pods::node(&api, &data, runtime.clone()).await?;
+        tasks.spawn("node", |stop| node.run(stop));
+        Ok((Self { _data: data, api, address, kubeconfig, runtime }, tasks))
     }
 
     /// A client that acts under this name.
@@ -64,6 +82,13 @@ impl Platform {
     /// Where the API server answers.
     pub fn api_url(&self) -> String {
         format!("https://{}", reachable(self.address))
+    }
+
+    /// Stops the pods, or leaves them running; the other parts have stopped by now.
+    pub async fn end(&self, pods: Pods) {
+        if pods == Pods::Stop {
+            pods::stop(self.runtime.as_ref()).await;
+        }
     }
 
     /// The administrator's kubeconfig.

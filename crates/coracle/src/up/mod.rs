@@ -14,7 +14,7 @@ use crate::{
     apply,
     cli::Up,
     config::{Config, Machine},
-    platform::Platform,
+    platform::{Platform, Pods},
 };
 use report::Report;
 
@@ -55,14 +55,17 @@ async fn serve(config: Config, objects: Vec<Value>, report: Report) -> anyhow::R
         report.ready(&platform);
         events::follow(platform.client("coracle:up"), &report).await
     };
-    let result = tokio::select! {
-        result = work => result,
-        error = tasks.failed() => Err(error),
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
+    // An administrator who presses Ctrl-C wants everything to end; a service manager that sends SIGTERM usually starts the next
+    // version at once, and the pods serve on meanwhile.
+    let (result, pods) = tokio::select! {
+        result = work => (result, Pods::Stop),
+        error = tasks.failed() => (Err(error), Pods::Keep),
+        _ = interrupt.recv() => (Ok(()), Pods::Stop),
+        _ = terminate.recv() => (Ok(()), Pods::Keep),
     };
     report.stopping();
     tasks.stop().await;
+    platform.end(pods).await;
     report.stopped(&config.data_dir);
     result
 }
