@@ -85,7 +85,8 @@ impl ApiServer {
         names.push(service.to_string());
         names.extend(options.names.into_iter().filter(|name| name != "0.0.0.0" && name != "::"));
         names.dedup();
-        Ok(Self { handler: Arc::new(Handler { registry }), pki, names })
+        let node_tls = Arc::new(pki.client_config("kube-apiserver-kubelet-client", &["system:masters"])?);
+        Ok(Self { handler: Arc::new(Handler { registry, node_tls }), pki, names })
     }
 
     /// A client in this process, acting under this name.

@@ -106,6 +106,7 @@ fn subresources(kind: &Kind) -> Vec<Subresource> {
     match kind.kind {
         "Pod" => {
             all.push(("binding", ("", "v1", "Binding"), &["create"]));
+            all.push(("log", own, &["get"]));
         }
         "Namespace" => all.push(("finalize", own, &["update"])),
         _ => {}

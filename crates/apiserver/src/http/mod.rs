@@ -2,6 +2,7 @@
 
 mod body;
 mod discovery;
+mod logs;
 mod respond;
 mod verbs;
 mod watch;
@@ -37,6 +38,8 @@ pub struct Identity {
 pub struct Handler {
     /// The objects.
     pub registry: Arc<Registry>,
+    /// TLS towards the nodes' endpoints, with the certificate by which they know the API server.
+    pub node_tls: Arc<rustls::ClientConfig>,
 }
 
 impl Handler {

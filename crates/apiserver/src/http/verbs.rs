@@ -10,7 +10,7 @@ use objects::{
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Handler, body,
+    Answer, Handler, body, logs,
     respond::{self, Form},
     watch,
 };
@@ -67,6 +67,7 @@ impl Call<'_> {
             Some("status") if self.target.kind.status => self.on_object(Part::Status).await,
             Some("finalize") if self.target.kind.kind == "Namespace" => self.on_object(Part::Finalize).await,
             Some("scale") if self.target.kind.scale => self.on_scale().await,
+            Some("log") if self.target.kind.kind == "Pod" => logs::run(&self).await,
             Some("binding") if self.target.kind.kind == "Pod" => self.bind().await,
             Some(_) => Err(Failure::no_such_path()),
         }
