@@ -27,7 +27,7 @@ use std::{
 };
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::{
     Api, Client, ResourceExt,
     runtime::{WatchStreamExt, watcher},
@@ -90,7 +90,26 @@ pub(crate) struct Context {
     internal_ip: IpAddr,
     sources: sources::Sources,
     events: events::Events,
-    pods: Mutex<HashMap<String, watch::Sender<Option<Arc<Pod>>>>>,
+    pods: Mutex<HashMap<String, Known>>,
+}
+
+/// A pod that has a worker.
+pub(crate) struct Known {
+    /// The object as the API has it; `None` once it is gone.
+    object: watch::Sender<Option<Arc<Pod>>>,
+    /// The status as its worker has it, which the object's may lag behind.
+    status: watch::Receiver<Option<Arc<PodStatus>>>,
+}
+
+impl Known {
+    /// The object with its latest status.
+    fn pod(&self) -> Option<Pod> {
+        let mut pod = self.object.borrow().as_deref().cloned()?;
+        if let Some(status) = self.status.borrow().as_deref() {
+            pod.status = Some(status.clone());
+        }
+        Some(pod)
+    }
 }
 
 impl Context {
@@ -100,6 +119,13 @@ impl Context {
 
     fn logs_dir(&self, pod: &Pod) -> PathBuf {
         logs_dir(&self.data_dir, pod)
+    }
+
+    /// The pod of this name that is not gone.
+    async fn find(&self, namespace: &str, name: &str) -> Option<Pod> {
+        let is_it = |pod: &Arc<Pod>| pod.name_any() == name && pod.namespace().as_deref() == Some(namespace);
+        let pods = self.pods.lock().await;
+        pods.values().find(|known| known.object.borrow().as_ref().is_some_and(is_it)).and_then(Known::pod)
     }
 }
 
@@ -175,7 +201,7 @@ async fn pods(context: Arc<Context>, found: Vec<worker::Found>, stop: Cancellati
                     apply(&context, pod, &mut found, &mut workers, &stop).await;
                 }
                 let mut known = context.pods.lock().await;
-                known.retain(|uid, sender| present.contains(uid) || sender.send(None).is_err());
+                known.retain(|uid, pod| present.contains(uid) || pod.object.send(None).is_err());
                 drop(known);
                 for uid in std::mem::take(&mut found).into_keys() {
                     // The object was deleted while nobody watched.
@@ -186,9 +212,9 @@ async fn pods(context: Arc<Context>, found: Vec<worker::Found>, stop: Cancellati
             }
             Ok(watcher::Event::Apply(pod)) => apply(&context, pod, &mut found, &mut workers, &stop).await,
             Ok(watcher::Event::Delete(pod)) => {
-                if let Some(sender) = context.pods.lock().await.remove(&pod.uid().unwrap_or_default()) {
+                if let Some(known) = context.pods.lock().await.remove(&pod.uid().unwrap_or_default()) {
                     // A worker that has ended has nothing left to take away.
-                    let _ = sender.send(None);
+                    let _ = known.object.send(None);
                 }
             }
             Err(error) => tracing::debug!("watch pods: {error}"),
@@ -206,11 +232,12 @@ async fn apply(
     let uid = pod.uid().unwrap_or_default();
     let pod = Arc::new(pod);
     let mut known = context.pods.lock().await;
-    if known.get(&uid).is_some_and(|sender| sender.send(Some(pod.clone())).is_ok()) {
+    if known.get(&uid).is_some_and(|known| known.object.send(Some(pod.clone())).is_ok()) {
         return;
     }
-    let (sender, receiver) = watch::channel(Some(pod.clone()));
-    let worker = worker::Worker::new(context.clone(), pod, found.remove(&uid));
+    let (object, receiver) = watch::channel(Some(pod.clone()));
+    let (told, status) = watch::channel(None);
+    let worker = worker::Worker::new(context.clone(), pod, found.remove(&uid), told);
     workers.spawn(worker.run(receiver, stop.clone()));
-    known.insert(uid, sender);
+    known.insert(uid, Known { object, status });
 }

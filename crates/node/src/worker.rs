@@ -51,13 +51,20 @@ pub struct Worker {
     tasks: HashMap<String, Vec<AbortOnDropHandle<()>>>,
     written: Option<serde_json::Value>,
     last: Option<PodStatus>,
+    /// Tells the node's endpoint the latest status.
+    told: watch::Sender<Option<Arc<PodStatus>>>,
     retry: bool,
     expired: bool,
 }
 
 impl Worker {
     /// A worker for a pod, taking over what was found on the machine.
-    pub fn new(ctx: Arc<Context>, pod: Arc<Pod>, found: Option<Found>) -> Self {
+    pub fn new(
+        ctx: Arc<Context>,
+        pod: Arc<Pod>,
+        found: Option<Found>,
+        told: watch::Sender<Option<Arc<PodStatus>>>,
+    ) -> Self {
         let (sender, messages) = mpsc::channel(64);
         let view = crate::recover::view(&pod, found.as_ref());
         let mut worker = Self {
@@ -69,6 +76,7 @@ impl Worker {
             tasks: HashMap::new(),
             written: None,
             last: None,
+            told,
             retry: false,
             expired: false,
         };
@@ -408,6 +416,7 @@ impl Worker {
         if self.written.as_ref() == Some(&value) {
             return;
         }
+        self.told.send_replace(Some(Arc::new(status.clone())));
         let api: Api<Pod> = Api::namespaced(self.ctx.client.clone(), &self.pod.namespace().unwrap_or_default());
         let patch = json!({"metadata": {"uid": self.pod.uid()}, "status": value});
         match api.patch_status(&self.pod.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await {

@@ -100,7 +100,11 @@ fn options(query: &Query, now: Timestamp) -> Result<String, Failure> {
     match query.get("stream") {
         None | Some("All") => {}
         Some("Stdout" | "Stderr") if query.get("tailLines").is_some() => {
-            return Err(invalid("tailLines", query.get("tailLines").unwrap_or_default(), "`tailLines` and specific `stream` are mutually exclusive for now"));
+            return Err(invalid(
+                "tailLines",
+                query.get("tailLines").unwrap_or_default(),
+                "`tailLines` and specific `stream` are mutually exclusive for now",
+            ));
         }
         Some(stream @ ("Stdout" | "Stderr")) => parts.push(format!("stream={stream}")),
         Some(other) => return Err(invalid("stream", other, "supported values: \"All\", \"Stdout\", \"Stderr\"")),
@@ -168,7 +172,8 @@ async fn fetch(tls: Arc<rustls::ClientConfig>, host: &str, port: u16, path: &str
         let answer = sender.send_request(request.map_err(|e| failed(&e))?).await.map_err(|e| failed(&e))?;
         Ok((answer, connection))
     };
-    let (answer, connection) = timeout(PATIENCE, ask).await.map_err(|_| failed(&"the node did not answer in time"))??;
+    let (answer, connection) =
+        timeout(PATIENCE, ask).await.map_err(|_| failed(&"the node did not answer in time"))??;
     let status = answer.status();
     if status == StatusCode::OK {
         return Ok(text(pass(answer.into_body(), connection)));
