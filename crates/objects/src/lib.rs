@@ -6,5 +6,6 @@ pub mod kinds;
 pub mod names;
 pub mod patch;
 pub mod quantity;
+pub mod schema;
 pub mod selector;
 pub mod support;

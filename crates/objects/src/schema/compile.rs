@@ -1,0 +1,130 @@
+//! Schemas as small tables: what a check needs of them, without the descriptions.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use super::definitions::{self, Group};
+
+/// What a value may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Type {
+    Text,
+    Bool,
+    /// A whole number of 32 or 64 bits.
+    Integer(u8),
+    Number,
+    Time,
+    /// Base64 text.
+    Bytes,
+    Quantity,
+    IntOrString,
+    /// Whatever JSON can say.
+    Any,
+    List(Box<Type>),
+    Map(Box<Type>),
+    /// A position in [`Compiled::structs`].
+    Struct(usize),
+}
+
+/// An object with named fields.
+#[derive(Debug)]
+pub(super) struct Struct {
+    /// The Go type's name without its package, such as `PodSpec`.
+    pub(super) name: Box<str>,
+    /// By rising name.
+    pub(super) fields: Vec<(Box<str>, Type)>,
+    /// Fields that must be there (custom resources only: other kinds say so in their validation).
+    pub(super) required: Vec<Box<str>>,
+}
+
+/// The types of one group and version.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    pub(super) structs: Vec<Struct>,
+    /// Kinds, and where they are among the structs.
+    pub(super) roots: HashMap<&'static str, usize>,
+}
+
+impl Compiled {
+    /// Makes the tables of a group.
+    pub(super) fn of(group: &Group) -> Self {
+        let schemas = definitions::components(group.group, group.version);
+        let mut compiler =
+            Compiler { schemas: &schemas, known: HashMap::new(), structs: Vec::new(), required: group.is_custom() };
+        let roots = group.kinds().map(|(kind, name)| (kind, compiler.definition(&name)));
+        let roots =
+            roots.filter_map(|(kind, found)| if let Type::Struct(at) = found { Some((kind, at)) } else { None });
+        let roots = roots.collect();
+        Self { structs: compiler.structs, roots }
+    }
+}
+
+struct Compiler<'a> {
+    schemas: &'a Map<String, Value>,
+    known: HashMap<String, Type>,
+    structs: Vec<Struct>,
+    required: bool,
+}
+
+impl Compiler<'_> {
+    fn definition(&mut self, name: &str) -> Type {
+        if let Some(known) = self.known.get(name) {
+            return known.clone();
+        }
+        if name.ends_with(".Quantity") {
+            return Type::Quantity;
+        }
+        let schemas = self.schemas;
+        let Some(schema) = schemas.get(name) else { return Type::Any };
+        let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
+            let simple = self.of(schema);
+            self.known.insert(name.to_owned(), simple.clone());
+            return simple;
+        };
+        // Known before its fields are read: a type may hold itself.
+        let at = self.structs.len();
+        self.known.insert(name.to_owned(), Type::Struct(at));
+        let short = name.rsplit('.').next().unwrap_or(name);
+        self.structs.push(Struct { name: short.into(), fields: Vec::new(), required: Vec::new() });
+        let mut fields: Vec<(Box<str>, Type)> =
+            properties.iter().map(|(field, schema)| (field.as_str().into(), self.of(schema))).collect();
+        fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let required = schema.get("required").and_then(Value::as_array).filter(|_| self.required);
+        let required = required.into_iter().flatten().filter_map(Value::as_str).map(Into::into).collect();
+        if let Some(place) = self.structs.get_mut(at) {
+            (place.fields, place.required) = (fields, required);
+        }
+        Type::Struct(at)
+    }
+
+    fn of(&mut self, schema: &Value) -> Type {
+        let text = |field: &str| schema.get(field).and_then(Value::as_str).unwrap_or_default();
+        if let Some(name) = text("$ref").strip_prefix("#/components/schemas/") {
+            return self.definition(name);
+        }
+        for union in ["allOf", "anyOf", "oneOf"] {
+            if let Some(first) = schema.get(union).and_then(|list| list.get(0)) {
+                return self.of(first);
+            }
+        }
+        if schema.get("x-kubernetes-int-or-string").is_some() {
+            return Type::IntOrString;
+        }
+        match (text("type"), text("format")) {
+            ("string", "date-time") => Type::Time,
+            ("string", "byte") => Type::Bytes,
+            ("string", _) => Type::Text,
+            ("boolean", _) => Type::Bool,
+            ("integer", "int64") => Type::Integer(64),
+            ("integer", _) => Type::Integer(32),
+            ("number", _) => Type::Number,
+            ("array", _) => Type::List(Box::new(schema.get("items").map_or(Type::Any, |items| self.of(items)))),
+            ("object", _) => match schema.get("additionalProperties").filter(|more| more.is_object()) {
+                Some(more) => Type::Map(Box::new(self.of(more))),
+                None => Type::Any,
+            },
+            _ => Type::Any,
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Schemas as OpenAPI 3 components, one group and version at a time.
+
+use std::sync::OnceLock;
+
+use k8s_openapi::api;
+use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
+use serde_json::{Map, Value, json};
+
+use super::compile::Compiled;
+use crate::{
+    gateway,
+    patch::merge_keys::{self, Rule},
+};
+
+/// Registers a type with a generator.
+type Register = fn(&mut SchemaGenerator) -> Schema;
+
+/// The kinds of one group and version.
+pub(super) struct Group {
+    pub(super) group: &'static str,
+    pub(super) version: &'static str,
+    /// What definitions without a name of their own (Gateway API's) are put under.
+    prefix: &'static str,
+    roots: &'static [(&'static str, Register)],
+    pub(super) compiled: OnceLock<Compiled>,
+}
+
+impl Group {
+    /// Whether upstream serves the kinds as custom resources: those have required fields, and no strategic merge.
+    pub(super) fn is_custom(&self) -> bool {
+        self.group == gateway::GROUP
+    }
+
+    /// The kinds, and the names of their definitions.
+    pub(super) fn kinds(&self) -> impl Iterator<Item = (&'static str, String)> {
+        self.roots.iter().map(|(kind, _)| (*kind, format!("{}{kind}", self.prefix)))
+    }
+}
+
+/// Rows of the table of groups: `"group" "version" "prefix of definitions" { Kind: type, … }`.
+macro_rules! groups {
+    ($($group:literal $version:literal $prefix:literal { $($kind:ident: $type:ty),* $(,)? })*) => {
+        [$(Group {
+            group: $group,
+            version: $version,
+            prefix: $prefix,
+            roots: &[$((stringify!($kind), SchemaGenerator::subschema_for::<$type>)),*],
+            compiled: OnceLock::new(),
+        }),*]
+    };
+}
+
+/// Every group and version with kinds that are served, or sent to subresources.
+static GROUPS: [Group; 12] = groups! {
+    "" "v1" "io.k8s.api.core.v1." {
+        Binding: api::core::v1::Binding, ConfigMap: api::core::v1::ConfigMap, Event: api::core::v1::Event,
+        Namespace: api::core::v1::Namespace, Node: api::core::v1::Node, Pod: api::core::v1::Pod,
+        Secret: api::core::v1::Secret, Service: api::core::v1::Service,
+        ServiceAccount: api::core::v1::ServiceAccount,
+    }
+    "apps" "v1" "io.k8s.api.apps.v1." {
+        Deployment: api::apps::v1::Deployment, ReplicaSet: api::apps::v1::ReplicaSet,
+    }
+    "authentication.k8s.io" "v1" "io.k8s.api.authentication.v1." {
+        SelfSubjectReview: api::authentication::v1::SelfSubjectReview,
+        TokenRequest: api::authentication::v1::TokenRequest,
+    }
+    "authorization.k8s.io" "v1" "io.k8s.api.authorization.v1." {
+        SelfSubjectAccessReview: api::authorization::v1::SelfSubjectAccessReview,
+        SelfSubjectRulesReview: api::authorization::v1::SelfSubjectRulesReview,
+    }
+    "autoscaling" "v1" "io.k8s.api.autoscaling.v1." {
+        HorizontalPodAutoscaler: api::autoscaling::v1::HorizontalPodAutoscaler,
+        Scale: api::autoscaling::v1::Scale,
+    }
+    "autoscaling" "v2" "io.k8s.api.autoscaling.v2." {
+        HorizontalPodAutoscaler: api::autoscaling::v2::HorizontalPodAutoscaler,
+    }
+    "coordination.k8s.io" "v1" "io.k8s.api.coordination.v1." { Lease: api::coordination::v1::Lease }
+    "discovery.k8s.io" "v1" "io.k8s.api.discovery.v1." { EndpointSlice: api::discovery::v1::EndpointSlice }
+    "events.k8s.io" "v1" "io.k8s.api.events.v1." { Event: api::events::v1::Event }
+    "policy" "v1" "io.k8s.api.policy.v1." { Eviction: api::policy::v1::Eviction }
+    "gateway.networking.k8s.io" "v1" "io.k8s.networking.gateway.v1." {
+        GatewayClass: gateway::GatewayClass, Gateway: gateway::Gateway, HTTPRoute: gateway::HTTPRoute,
+    }
+    "gateway.networking.k8s.io" "v1beta1" "io.k8s.networking.gateway.v1beta1." {
+        ReferenceGrant: gateway::ReferenceGrant,
+    }
+};
+
+/// The groups and versions that have schemas.
+pub fn group_versions() -> impl Iterator<Item = (&'static str, &'static str)> {
+    GROUPS.iter().map(|group| (group.group, group.version))
+}
+
+pub(super) fn group(group: &str, version: &str) -> Option<&'static Group> {
+    GROUPS.iter().find(|g| (g.group, g.version) == (group, version))
+}
+
+/// The name of a kind's definition among the [`components`] of its group and version.
+pub fn definition_name(group: &str, version: &str, kind: &str) -> Option<String> {
+    let found = self::group(group, version)?;
+    found.roots.iter().any(|(name, _)| *name == kind).then(|| format!("{}{kind}", found.prefix))
+}
+
+/// `components.schemas` of a group and version: its kinds and everything they are made of, with upstream's extensions
+/// (`x-kubernetes-group-version-kind`, `x-kubernetes-patch-strategy`, `x-kubernetes-patch-merge-key`). Made anew at each call;
+/// empty for a group that has no schemas.
+pub fn components(group: &str, version: &str) -> Map<String, Value> {
+    let Some(group) = self::group(group, version) else { return Map::new() };
+    let mut generator = SchemaSettings::openapi3().into_generator();
+    for (_, register) in group.roots {
+        register(&mut generator);
+    }
+    if group.is_custom() {
+        generator.subschema_for::<k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta>();
+    }
+    let mut definitions = Map::new();
+    for (name, mut schema) in generator.take_definitions(true) {
+        if group.is_custom() {
+            rename(&mut schema, group.prefix);
+        }
+        definitions.insert(qualified(&name, group.prefix), schema);
+    }
+    for (kind, _) in group.roots {
+        let name = format!("{}{kind}", group.prefix);
+        if let Some(root) = definitions.get_mut(&name).and_then(Value::as_object_mut) {
+            let gvk = json!([{"group": group.group, "version": group.version, "kind": kind}]);
+            root.insert("x-kubernetes-group-version-kind".into(), gvk);
+            if group.is_custom() {
+                complete(root);
+            }
+        }
+        if !group.is_custom() {
+            annotate(&mut definitions, &name, Top(kind));
+        }
+    }
+    definitions
+}
+
+fn qualified(name: &str, prefix: &str) -> String {
+    if name.contains('.') { name.to_owned() } else { format!("{prefix}{name}") }
+}
+
+const REFERENCE: &str = "#/components/schemas/";
+
+/// Qualifies the references in a schema, and takes away what only Rust's `Option` put there.
+fn rename(schema: &mut Value, prefix: &str) {
+    match schema {
+        Value::Object(map) => {
+            map.remove("nullable");
+            if let Some(Value::String(reference)) = map.get_mut("$ref")
+                && let Some(name) = reference.strip_prefix(REFERENCE)
+            {
+                *reference = format!("{REFERENCE}{}", qualified(name, prefix));
+            }
+            // `Option<Struct>` is `anyOf` of the reference and of null's enumeration.
+            if let Some(Value::Array(choices)) = map.remove("anyOf")
+                && let Some(first) = choices.into_iter().find(|choice| choice.get("$ref").is_some())
+            {
+                map.insert("allOf".into(), json!([first]));
+            }
+            map.values_mut().for_each(|value| rename(value, prefix));
+        }
+        Value::Array(list) => list.iter_mut().for_each(|value| rename(value, prefix)),
+        _ => {}
+    }
+}
+
+/// `kube` describes only `spec` and `status` of its custom resources.
+fn complete(root: &mut Map<String, Value>) {
+    let properties = root.entry("properties").or_insert_with(|| json!({}));
+    let Some(properties) = properties.as_object_mut() else { return };
+    let meta = format!("{REFERENCE}io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
+    let text = |description: &str| json!({"type": "string", "description": description});
+    properties.insert("apiVersion".into(), text("The version of the schema of this object, such as group/v1."));
+    properties.insert("kind".into(), text("The kind of this object."));
+    properties
+        .insert("metadata".into(), json!({"allOf": [{"$ref": meta}], "description": "Standard object metadata."}));
+}
+
+/// Where merge keys are looked up: a kind's top level, or a definition of [`merge_keys`].
+#[derive(Clone, Copy)]
+enum At {
+    Top(&'static str),
+    Definition(&'static str),
+}
+use At::{Definition, Top};
+
+/// Writes the patch metadata of a definition, and of those below it, into the schemas.
+fn annotate(definitions: &mut Map<String, Value>, name: &str, at: At) {
+    let Some(properties) = definitions.get(name).and_then(|d| d.get("properties")).and_then(Value::as_object) else {
+        return;
+    };
+    let rules: Vec<(String, Rule, Option<String>)> = properties
+        .iter()
+        .filter_map(|(property, schema)| {
+            let rule = match at {
+                Top(kind) if property != "metadata" => merge_keys::rule(kind, property),
+                Top(_) => merge_keys::rule("*", property),
+                Definition(name) => merge_keys::rule(name, property),
+            };
+            Some((property.clone(), rule?, target(schema)))
+        })
+        .collect();
+    for (property, rule, below) in rules {
+        let (strategy, key, definition) = match rule {
+            Rule::Object(definition) => ("", "", definition),
+            Rule::Retain(definition) => ("retainKeys", "", definition),
+            Rule::Merge(key, definition) => ("merge", key, definition),
+            Rule::MergeRetain(key, definition) => ("merge,retainKeys", key, definition),
+            Rule::Set => ("merge", "", ""),
+            Rule::Atomic(definition) => ("", "", definition),
+        };
+        let found = definitions.get_mut(name).and_then(|d| d.pointer_mut(&format!("/properties/{property}")));
+        if let Some(schema) = found.and_then(Value::as_object_mut) {
+            for (extension, value) in [("strategy", strategy), ("merge-key", key)] {
+                if !value.is_empty() {
+                    schema.insert(format!("x-kubernetes-patch-{extension}"), value.into());
+                }
+            }
+        }
+        if let Some(below) = below {
+            annotate(definitions, &below, Definition(definition));
+        }
+    }
+}
+
+/// The definition that a property's schema, or its elements' schema, refers to.
+fn target(schema: &Value) -> Option<String> {
+    let reference = |s: &Value| s.get("$ref").or_else(|| s.pointer("/allOf/0/$ref"))?.as_str().map(str::to_owned);
+    let found = reference(schema).or_else(|| reference(schema.get("items")?))?;
+    found.strip_prefix(REFERENCE).map(str::to_owned)
+}
