@@ -1,11 +1,15 @@
 //! The OpenAPI v3 documents that clients read before they send objects: which paths there are, which parameters a PATCH takes,
 //! and which kind each schema is.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::LazyLock,
+};
 
 use objects::{
     kinds::{KINDS, Kind},
-    patch,
+    patch, schema,
 };
 use serde_json::{Map, Value, json};
 
@@ -17,14 +21,30 @@ fn root(kind: &Kind) -> String {
     }
 }
 
+/// A hash of each document's text, so that clients keep what they have fetched until it changes. The documents are made once
+/// for it, when the first client asks for the index, and not kept.
+static HASHES: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
+    let roots: BTreeSet<String> = KINDS.iter().map(root).collect();
+    let hash = |root: String| {
+        let segments: Vec<&str> = root.split('/').collect();
+        let mut hasher = DefaultHasher::new();
+        document(&segments).map(|document| document.to_string()).hash(&mut hasher);
+        (root, format!("{:016X}", hasher.finish()))
+    };
+    roots.into_iter().map(hash).collect()
+});
+
 /// `/openapi/v3`: the documents there are.
 pub fn index() -> Value {
-    let roots: BTreeSet<String> = KINDS.iter().map(root).collect();
-    let entry = |root: String| {
-        let url = json!({"serverRelativeURL": format!("/openapi/v3/{root}?hash={}", env!("CARGO_PKG_VERSION"))});
-        (root, url)
+    let entry = |(root, hash): (&String, &String)| {
+        (root.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{root}?hash={hash}")}))
     };
-    json!({"paths": roots.into_iter().map(entry).collect::<Map<_, _>>()})
+    json!({"paths": HASHES.iter().map(entry).collect::<Map<_, _>>()})
+}
+
+/// The hash of a document of the index.
+pub fn hash(path: &[&str]) -> Option<&'static str> {
+    HASHES.get(&path.join("/")).map(String::as_str)
 }
 
 /// `/openapi/v3/…`: the document of one group version.
@@ -35,7 +55,7 @@ pub fn document(path: &[&str]) -> Option<Value> {
         return None;
     }
     let mut paths = Map::new();
-    let mut schemas = Map::new();
+    let schemas = kinds.first().map(|kind| schema::components(kind.group, kind.version)).unwrap_or_default();
     for kind in kinds {
         let scope = if kind.namespaced { "/namespaces/{namespace}" } else { "" };
         let collection = format!("/{wanted}{scope}/{}", kind.plural);
@@ -44,10 +64,6 @@ pub fn document(path: &[&str]) -> Option<Value> {
             "delete": operation(kind, "delete", &["dryRun"]),
         }));
         paths.insert(collection, json!({"get": operation(kind, "list", &[]), "post": operation(kind, "post", WRITE)}));
-        let schema = json!({"type": "object", "x-kubernetes-group-version-kind": [gvk(kind)],
-            "x-kubernetes-preserve-unknown-fields": true,
-            "properties": {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"}}});
-        schemas.insert(schema_name(kind), schema);
     }
     let info = json!({"title": "Kubernetes", "version": "v1.33.0"});
     Some(json!({"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": schemas}}))
@@ -79,17 +95,12 @@ fn gvk(kind: &Kind) -> Value {
     json!({"group": kind.group, "version": kind.version, "kind": kind.kind})
 }
 
-fn schema_name(kind: &Kind) -> String {
-    let group = kind.group.split('.').next().unwrap_or_default();
-    let group = if group.is_empty() { "core" } else { group };
-    format!("io.k8s.api.{group}.{}.{}", kind.version, kind.kind)
-}
-
 fn operation(kind: &Kind, action: &str, parameters: &[&str]) -> Value {
     let parameter =
         |name: &&str| json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}});
     let parameters: Vec<Value> = parameters.iter().map(parameter).collect();
-    let schema = json!({"$ref": format!("#/components/schemas/{}", schema_name(kind))});
+    let name = schema::definition_name(kind.group, kind.version, kind.kind).unwrap_or_default();
+    let schema = json!({"$ref": format!("#/components/schemas/{name}")});
     json!({"parameters": parameters, "x-kubernetes-action": action, "x-kubernetes-group-version-kind": gvk(kind),
         "responses": {"200": {"description": "OK", "content": {"application/json": {"schema": schema}}}}})
 }

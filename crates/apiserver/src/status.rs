@@ -15,6 +15,8 @@ pub struct Failure {
     pub message: String,
     /// `details`: the object, the causes.
     pub details: Option<Value>,
+    /// The `continue` of the answer's metadata: how to go on with a list all the same.
+    pub go_on: Option<String>,
 }
 
 /// One thing that is wrong with an object (`metav1.StatusCause`).
@@ -36,6 +38,28 @@ impl Cause {
         Self { reason: "FieldValueRequired", message, field: field.into() }
     }
 
+    /// A field may not be set, or not be changed.
+    pub fn forbidden(field: impl Into<String>, message: &str) -> Self {
+        Self { reason: "FieldValueForbidden", message: format!("Forbidden: {message}"), field: field.into() }
+    }
+
+    /// A value that must be unique is there twice.
+    pub fn duplicate(field: impl Into<String>, value: &Value) -> Self {
+        Self { reason: "FieldValueDuplicate", message: format!("Duplicate value: {value}"), field: field.into() }
+    }
+
+    /// Something is named that is not there.
+    pub fn not_found(field: impl Into<String>, value: &Value) -> Self {
+        Self { reason: "FieldValueNotFound", message: format!("Not found: {value}"), field: field.into() }
+    }
+
+    /// A value that is none of those there are.
+    pub fn not_supported(field: impl Into<String>, value: &Value, supported: &[&str]) -> Self {
+        let list: Vec<String> = supported.iter().map(|value| format!("{value:?}")).collect();
+        let message = format!("Unsupported value: {value}: supported values: {}", list.join(", "));
+        Self { reason: "FieldValueNotSupported", message, field: field.into() }
+    }
+
     /// A field holds what it may not.
     pub fn invalid(field: impl Into<String>, value: &Value, message: &str) -> Self {
         Self { reason: "FieldValueInvalid", message: format!("Invalid value: {value}: {message}"), field: field.into() }
@@ -46,13 +70,21 @@ fn resource(kind: &Kind) -> String {
     if kind.group.is_empty() { kind.plural.to_owned() } else { format!("{}.{}", kind.plural, kind.group) }
 }
 
+fn listed(causes: &[Cause]) -> String {
+    let list: Vec<String> = causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
+    match list.as_slice() {
+        [one] => one.clone(),
+        many => format!("[{}]", many.join(", ")),
+    }
+}
+
 fn named(kind: &Kind, name: &str) -> Option<Value> {
     Some(json!({"name": name, "group": kind.group, "kind": kind.plural}))
 }
 
 impl Failure {
     fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None }
+        Self { code, reason, message: message.into(), details: None, go_on: None }
     }
 
     /// 404 for one object.
@@ -80,18 +112,29 @@ impl Failure {
 
     /// 422: the object says what it may not.
     pub fn invalid(kind: &Kind, name: &str, causes: &[Cause]) -> Self {
-        let list: Vec<String> = causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
-        let all = match list.as_slice() {
-            [one] => one.clone(),
-            many => format!("[{}]", many.join(", ")),
-        };
-        let group_kind =
-            if kind.group.is_empty() { kind.kind.to_owned() } else { format!("{}.{}", kind.kind, kind.group) };
+        Self::invalid_kind(kind.group, kind.kind, name, causes)
+    }
+
+    /// 422 for an object of a kind that may have no table row, such as a subresource's.
+    pub fn invalid_kind(group: &str, kind: &str, name: &str, causes: &[Cause]) -> Self {
+        let group_kind = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+        let mut failure = Self::invalid_request(&group_kind, causes);
+        failure.message = format!("{group_kind} {name:?} is invalid: {}", listed(causes));
+        if let Some(details) = failure.details.as_mut().and_then(Value::as_object_mut) {
+            details.insert("name".to_owned(), name.into());
+            details.insert("group".to_owned(), group.into());
+            details.insert("kind".to_owned(), kind.into());
+        }
+        failure
+    }
+
+    /// 422 for what is wrong with a request rather than with one object.
+    pub fn invalid_request(what: &str, causes: &[Cause]) -> Self {
+        let message = format!("{what} \"\" is invalid: {}", listed(causes));
         let causes: Vec<Value> =
             causes.iter().map(|c| json!({"reason": c.reason, "message": c.message, "field": c.field})).collect();
-        let details = json!({"name": name, "group": kind.group, "kind": kind.kind, "causes": causes});
-        let message = format!("{group_kind} {name:?} is invalid: {all}");
-        Self { details: Some(details), ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message) }
+        let details = Some(json!({"causes": causes}));
+        Self { details, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message) }
     }
 
     /// 400.
@@ -119,6 +162,39 @@ impl Failure {
     /// 410: a revision that is not remembered any more.
     pub fn expired(asked: u64) -> Self {
         Self::new(StatusCode::GONE, "Expired", format!("too old resource version: {asked}"))
+    }
+
+    /// 410: the state that a list's first page showed is not remembered any more; `token` goes on with the present one.
+    pub fn continue_expired(token: &str) -> Self {
+        let message = "The provided continue parameter is too old to display a consistent list result. You can start a new \
+                       list without the continue parameter, or use the continue token in this response to retrieve the \
+                       remainder of the results. Continuing with the provided token results in an inconsistent list - \
+                       objects that were created, modified, or deleted between the time the first chunk was returned and \
+                       now may show up in the list.";
+        Self { go_on: Some(token.to_owned()), ..Self::new(StatusCode::GONE, "Expired", message) }
+    }
+
+    /// 504: a version that there is not yet.
+    pub fn too_large_version(asked: u64, current: u64) -> Self {
+        let message = format!("Too large resource version: {asked}, current: {current}");
+        let cause = json!({"reason": "ResourceVersionTooLarge", "message": "Too large resource version"});
+        let details = Some(json!({"causes": [cause], "retryAfterSeconds": 1}));
+        Self { details, ..Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message) }
+    }
+
+    /// 422 for a request that does not fit the object as it is.
+    pub fn unprocessable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message)
+    }
+
+    /// 501: part of the API, and not honoured here.
+    pub fn not_implemented(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", message)
+    }
+
+    /// 413 for a request that asks for too much, however short it is.
+    pub fn too_large_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
     }
 
     /// 413.
@@ -151,6 +227,9 @@ impl Failure {
         });
         if let (Some(details), Some(object)) = (&self.details, status.as_object_mut()) {
             object.insert("details".to_owned(), details.clone());
+        }
+        if let (Some(token), Some(object)) = (&self.go_on, status.as_object_mut()) {
+            object.insert("metadata".to_owned(), json!({"continue": token}));
         }
         status
     }

@@ -1,10 +1,10 @@
-//! Reading request bodies, with a limit: JSON, or Kubernetes' protobuf.
+//! Reading request bodies, with a limit: JSON, YAML, or Kubernetes' protobuf.
 
 use bytes::Bytes;
 use http::HeaderValue;
 use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde_json::Value;
+use objects::schema::{self, Strict};
 
 use crate::{protobuf, status::Failure};
 
@@ -28,25 +28,43 @@ where
     }
 }
 
-/// The object in a body.
+/// The object in a body, with the fields that are there twice.
 ///
 /// # Errors
-/// 415 for what is neither JSON nor Kubernetes' protobuf, 400 for what is not an object.
-pub fn decode(content_type: Option<&HeaderValue>, bytes: &[u8]) -> Result<Value, Failure> {
+/// 415 for what is neither JSON, YAML nor Kubernetes' protobuf, 400 for what is not an object.
+pub fn decode(content_type: Option<&HeaderValue>, bytes: &[u8]) -> Result<Strict, Failure> {
     let media = content_type.and_then(|v| v.to_str().ok()).unwrap_or("application/json");
-    match media.split(';').next().unwrap_or_default().trim() {
-        "application/json" | "" => {}
+    let strict = match media.split(';').next().unwrap_or_default().trim() {
+        "application/json" | "" => json(bytes)?,
+        "application/yaml" => yaml(bytes)?,
         protobuf::MEDIA_TYPE => {
-            return protobuf::decode(bytes).map_err(|e| Failure::bad_request(format!("the body cannot be read: {e}")));
+            let value =
+                protobuf::decode(bytes).map_err(|e| Failure::bad_request(format!("the body cannot be read: {e}")))?;
+            Strict { value, duplicates: Vec::new() }
         }
         other => {
-            let message = format!("the body has type {other:?}: send application/json or {}", protobuf::MEDIA_TYPE);
+            let message = format!(
+                "the body has type {other:?}: send application/json, application/yaml or {}",
+                protobuf::MEDIA_TYPE
+            );
             return Err(Failure::unsupported_media_type(message));
         }
-    }
-    let value: Value = serde_json::from_slice(bytes)
-        .map_err(|e| Failure::bad_request(format!("couldn't get version/kind; json parse error: {e}")))?;
-    if value.is_object() { Ok(value) } else { Err(Failure::bad_request("the body is not a JSON object")) }
+    };
+    if strict.value.is_object() { Ok(strict) } else { Err(Failure::bad_request("the body is not an object")) }
+}
+
+fn json(bytes: &[u8]) -> Result<Strict, Failure> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let parsed = schema::parse(&mut reader).and_then(|parsed| reader.end().map(|()| parsed));
+    parsed.map_err(|e| Failure::bad_request(format!("couldn't get version/kind; json parse error: {e}")))
+}
+
+/// A field that is there twice is an error of YAML itself.
+fn yaml(bytes: &[u8]) -> Result<Strict, Failure> {
+    let wrong = |e: String| Failure::bad_request(format!("error converting YAML to JSON: {e}"));
+    let text = std::str::from_utf8(bytes).map_err(|e| wrong(e.to_string()))?;
+    let value = serde_saphyr::from_str(text).map_err(|e| wrong(e.to_string()))?;
+    Ok(Strict { value, duplicates: Vec::new() })
 }
 
 #[cfg(test)]
@@ -57,13 +75,15 @@ mod tests {
     fn a_body_is_read_as_its_content_type_says() {
         let protobuf = HeaderValue::from_static(protobuf::MEDIA_TYPE);
         let envelope = b"k8s\0\x0a\x0f\x0a\x02v1\x12\x09Namespace";
-        assert_eq!(
-            decode(Some(&protobuf), envelope).unwrap(),
-            serde_json::json!({"apiVersion": "v1", "kind": "Namespace"})
-        );
-        assert_eq!(decode(Some(&protobuf), b"{}").unwrap_err().code, http::StatusCode::BAD_REQUEST);
-        assert_eq!(decode(None, b"{}").unwrap(), serde_json::json!({}));
+        let value = |media: Option<&HeaderValue>, bytes: &[u8]| decode(media, bytes).map(|strict| strict.value);
+        let namespace = serde_json::json!({"apiVersion": "v1", "kind": "Namespace"});
+        assert_eq!(value(Some(&protobuf), envelope).unwrap(), namespace);
+        assert_eq!(value(Some(&protobuf), b"{}").unwrap_err().code, http::StatusCode::BAD_REQUEST);
+        assert_eq!(value(None, b"{}").unwrap(), serde_json::json!({}));
         let yaml = HeaderValue::from_static("application/yaml");
-        assert_eq!(decode(Some(&yaml), b"{}").unwrap_err().code, http::StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        assert_eq!(value(Some(&yaml), b"apiVersion: v1\nkind: Namespace\n").unwrap(), namespace);
+        assert_eq!(value(Some(&yaml), b"a: 1\na: 2\n").unwrap_err().code, http::StatusCode::BAD_REQUEST);
+        let text = HeaderValue::from_static("text/plain");
+        assert_eq!(value(Some(&text), b"{}").unwrap_err().code, http::StatusCode::UNSUPPORTED_MEDIA_TYPE);
     }
 }

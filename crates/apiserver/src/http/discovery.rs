@@ -6,7 +6,10 @@ use http::{HeaderValue, StatusCode, header, request::Parts};
 use objects::kinds::{KINDS, Kind};
 use serde_json::{Value, json};
 
-use super::{Answer, respond};
+use super::{
+    Answer, respond,
+    reviews::{REVIEWS, Review},
+};
 use crate::{openapi, status::Failure};
 
 /// The aggregated form's media type, as clients since 1.30 ask for it.
@@ -61,10 +64,31 @@ pub fn document(parts: &Parts) -> Result<Option<Answer>, Failure> {
         }
         ["openapi", "v2"] => openapi::v2(),
         ["openapi", "v3"] => openapi::index(),
-        ["openapi", "v3", rest @ ..] => openapi::document(rest).ok_or_else(Failure::no_such_path)?,
+        ["openapi", "v3", rest @ ..] => return schemas(parts, rest).map(Some),
         _ => return Ok(None),
     };
     Ok(Some(respond::json(StatusCode::OK, &document)))
+}
+
+/// One OpenAPI document, which a client may keep for as long as the index names its hash.
+fn schemas(parts: &Parts, path: &[&str]) -> Result<Answer, Failure> {
+    let hash = openapi::hash(path).ok_or_else(Failure::no_such_path)?;
+    let tag = format!("\"{hash}\"");
+    let mut answer = if parts.headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes())
+    {
+        let mut same = Answer::new(super::full(Vec::new()));
+        *same.status_mut() = StatusCode::NOT_MODIFIED;
+        same
+    } else {
+        respond::json(StatusCode::OK, &openapi::document(path).ok_or_else(Failure::no_such_path)?)
+    };
+    let asked = parts.uri.query().and_then(|query| query.strip_prefix("hash="));
+    let keep = if asked == Some(hash) { "public, immutable, max-age=31536000" } else { "no-cache, private" };
+    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(keep));
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        answer.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(answer)
 }
 
 fn is_aggregated(media: &str) -> bool {
@@ -81,6 +105,9 @@ fn groups() -> BTreeMap<&'static str, Vec<&'static str>> {
             versions.push(kind.version);
         }
     }
+    for review in REVIEWS {
+        groups.insert(review.group, vec!["v1"]);
+    }
     groups
 }
 
@@ -95,6 +122,7 @@ type Subresource = (&'static str, (&'static str, &'static str, &'static str), &'
 
 fn subresources(kind: &Kind) -> Vec<Subresource> {
     const CHANGE: &[&str] = &["get", "patch", "update"];
+    const CREATE: &[&str] = &["create"];
     let own = (kind.group, kind.version, kind.kind);
     let mut all = Vec::new();
     if kind.status {
@@ -105,7 +133,8 @@ fn subresources(kind: &Kind) -> Vec<Subresource> {
     }
     match kind.kind {
         "Pod" => {
-            all.push(("binding", ("", "v1", "Binding"), &["create"]));
+            all.push(("binding", ("", "v1", "Binding"), CREATE));
+            all.push(("eviction", ("policy", "v1", "Eviction"), CREATE));
             all.push(("log", own, &["get"]));
         }
         "Namespace" => all.push(("finalize", own, &["update"])),
@@ -126,6 +155,10 @@ fn resources(group: &str, version: &str) -> Value {
             );
         }
     }
+    for review in REVIEWS.iter().filter(|review| review.group == group) {
+        list.push(json!({"name": review.plural, "singularName": review.kind.to_ascii_lowercase(), "namespaced": false,
+            "kind": review.kind, "verbs": ["create"]}));
+    }
     let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list})
 }
@@ -139,11 +172,17 @@ fn aggregated_groups(core: bool) -> Value {
 fn aggregated_group(group: &str, versions: &[&str]) -> Value {
     let version_entry = |version: &&str| {
         let kinds = KINDS.iter().filter(|kind| kind.group == group && kind.version == *version);
-        let resources: Vec<Value> = kinds.map(aggregated_resource).collect();
+        let reviews = REVIEWS.iter().filter(|review| review.group == group);
+        let resources: Vec<Value> = kinds.map(aggregated_resource).chain(reviews.map(aggregated_review)).collect();
         json!({"version": version, "freshness": "Current", "resources": resources})
     };
     let versions: Vec<Value> = versions.iter().map(version_entry).collect();
     json!({"metadata": {"name": group, "creationTimestamp": null}, "versions": versions})
+}
+
+fn aggregated_review(review: &Review) -> Value {
+    json!({"resource": review.plural, "singularResource": review.kind.to_ascii_lowercase(), "verbs": ["create"],
+        "responseKind": {"group": review.group, "version": "v1", "kind": review.kind}, "scope": "Cluster"})
 }
 
 fn aggregated_resource(kind: &Kind) -> Value {

@@ -2,8 +2,14 @@
 
 mod body;
 mod discovery;
+mod fields;
+mod list;
 mod logs;
+mod metrics;
+mod patches;
 mod respond;
+mod reviews;
+mod subresources;
 mod verbs;
 mod watch;
 
@@ -72,41 +78,19 @@ impl Handler {
         if let Some(document) = discovery::document(&parts)? {
             return Ok(document);
         }
-        let Some(target) = Target::parse(path) else {
-            return self.review(path, parts.headers.get(http::header::CONTENT_TYPE), incoming, &identity).await;
-        };
+        if let Some(review) = reviews::Review::at(path) {
+            let bytes = body::read(incoming).await?;
+            return review.answer(&parts.method, parts.headers.get(http::header::CONTENT_TYPE), &bytes, &identity);
+        }
+        if path == "/metrics" {
+            return Ok(metrics::answer(&self.registry));
+        }
+        let target = Target::parse(path).ok_or_else(Failure::no_such_path)?;
         let query = Query::parse(parts.uri.query());
         let verb = Verb::of(&parts.method, &target, &query).ok_or_else(Failure::method_not_allowed)?;
         let body = body::read(incoming).await?;
         let call = verbs::Call { handler: self, target, query, verb, headers: &parts.headers, body };
         call.run().await
-    }
-
-    /// `kubectl auth whoami` and `kubectl auth can-i`: reviews are answered, never stored. Everybody who is known may do all.
-    async fn review<B>(
-        &self,
-        path: &str,
-        content_type: Option<&http::HeaderValue>,
-        incoming: B,
-        identity: &Identity,
-    ) -> Result<Answer, Failure>
-    where
-        B: HttpBody<Data = Bytes> + Send + 'static,
-        B::Error: std::fmt::Display,
-    {
-        let status = match path {
-            "/apis/authentication.k8s.io/v1/selfsubjectreviews" => {
-                serde_json::json!({"userInfo": {"username": identity.user, "groups": identity.groups}})
-            }
-            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews" => serde_json::json!({"allowed": true}),
-            _ => return Err(Failure::no_such_path()),
-        };
-        let bytes = body::read(incoming).await?;
-        let mut review = body::decode(content_type, &bytes)?;
-        if let Some(map) = review.as_object_mut() {
-            map.insert("status".to_owned(), status);
-        }
-        Ok(respond::json(StatusCode::CREATED, &review))
     }
 }
 

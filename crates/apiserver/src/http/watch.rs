@@ -11,7 +11,7 @@ use objects::kinds::Kind;
 use serde_json::{Value, json};
 use tokio::{sync::watch, time::Instant};
 
-use super::{Answer, respond::Form, verbs::Selection};
+use super::{Answer, list::Selection, respond::Form};
 use crate::{
     registry::{Registry, parse},
     request::{Query, Target},
@@ -40,6 +40,16 @@ impl Options {
     pub(super) fn read(query: &Query, form: Form) -> Result<Self, Failure> {
         let asked = query.number::<u64>("resourceVersion")?.filter(|revision| *revision > 0);
         let initial_events = query.is_on("sendInitialEvents");
+        let matching = query.get("resourceVersionMatch");
+        if initial_events && matching != Some("NotOlderThan") {
+            let why =
+                "sendInitialEvents: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+            return Err(Failure::bad_request(why));
+        }
+        if !initial_events && matching.is_some() {
+            let why = "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+            return Err(Failure::bad_request(why));
+        }
         let lasts = query.number("timeoutSeconds")?.map_or(LONGEST, Duration::from_secs);
         let bookmarks = query.is_on("allowWatchBookmarks");
         let after = if initial_events { None } else { asked };

@@ -27,6 +27,8 @@ pub enum Part {
     Status,
     /// A Namespace's `spec.finalizers`.
     Finalize,
+    /// A Pod's node, which only its scheduler sets.
+    Binding,
 }
 
 /// The state that results from wanting `wanted` where there is `current`.
@@ -47,7 +49,7 @@ pub fn merge(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Res
             }
         }
         Part::Status => wanted = with_section(current, &wanted, "status"),
-        Part::Finalize => wanted = with_section(current, &wanted, "spec"),
+        Part::Finalize | Part::Binding => wanted = with_section(current, &wanted, "spec"),
     }
     meta::set(&mut wanted, "managedFields", None);
     meta::set(&mut wanted, "resourceVersion", current.pointer("/metadata/resourceVersion").cloned());

@@ -154,6 +154,28 @@ impl Store {
         Snapshot { revision: state.revision, objects: objects.collect() }
     }
 
+    /// All objects of a resource as they were at an earlier revision, or `None` if too much has changed since to tell.
+    pub fn list_at(&self, resource: &Arc<str>, namespace: &str, revision: u64) -> Option<Snapshot> {
+        // Both under one lock: what the changes lead to is what is listed.
+        let state = self.read();
+        let Some(found) = state.resources.get(resource).filter(|_| revision <= state.revision) else {
+            return (revision <= state.revision).then(|| Snapshot { revision, objects: Vec::new() });
+        };
+        let since = found.history.after(revision, state.revision)?;
+        let mut objects = found.objects.clone();
+        for change in since.changes.into_iter().rev() {
+            let name = (change.key.namespace, change.key.name);
+            match change.previous {
+                Some(previous) => drop(objects.insert(name, previous)),
+                None => drop(objects.remove(&name)),
+            }
+        }
+        let wanted = objects.into_iter().filter(|((ns, _), _)| namespace.is_empty() || ns == namespace);
+        let objects =
+            wanted.map(|((namespace, name), stored)| (Key { resource: resource.clone(), namespace, name }, stored));
+        Some(Snapshot { revision, objects: objects.collect() })
+    }
+
     /// The changes of a resource after a revision, or `None` if they are not remembered any more.
     pub fn changes(&self, resource: &Arc<str>, after: u64) -> Option<Changes> {
         let state = self.read();

@@ -1,0 +1,144 @@
+//! Patch requests: from a body and its media type to the change of an object.
+
+use std::sync::mpsc::{self, Receiver};
+
+use http::{HeaderMap, header};
+use objects::{
+    kinds::Kind,
+    patch::{self, PatchError},
+    schema::{self, Strict},
+};
+use serde_json::Value;
+
+use super::fields::{Directive, Model, go_text};
+use crate::status::Failure;
+
+/// Server-side apply's media type: known by name, so that refusing it can say what to do instead.
+const APPLY: &str = "application/apply-patch+yaml";
+
+type Apply = fn(&'static Kind, &mut Value, &Value) -> Result<(), PatchError>;
+
+/// A patch that was read and not applied yet.
+pub(super) struct Patch {
+    kind: &'static Kind,
+    apply: Apply,
+    strategic: bool,
+    body: Strict,
+    model: Model,
+    directive: Directive,
+}
+
+impl Patch {
+    /// Reads the body; `model` is the type of what results, `kind` the one whose lists merge strategically.
+    ///
+    /// # Errors
+    /// 415 for other types of patch, 400 for what is not JSON.
+    pub(super) fn read(
+        headers: &HeaderMap,
+        body: &[u8],
+        kind: &'static Kind,
+        model: Model,
+        directive: Directive,
+    ) -> Result<Self, Failure> {
+        let media = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let media = media.split(';').next().unwrap_or_default().trim();
+        let (apply, strategic): (Apply, bool) = match media {
+            "application/json-patch+json" => (|_, target, patch| patch::json_patch(target, patch), false),
+            "application/merge-patch+json" => (merge, false),
+            "application/strategic-merge-patch+json" if patch::is_strategic(kind) => (strategic_merge, true),
+            other => return Err(unsupported(other, kind)),
+        };
+        let mut reader = serde_json::Deserializer::from_slice(body);
+        let parsed = schema::parse(&mut reader).and_then(|parsed| reader.end().map(|()| parsed));
+        let body = parsed.map_err(|e| Failure::bad_request(format!("error decoding patch: {e}")))?;
+        Ok(Self { kind, apply, strategic, body, model, directive })
+    }
+
+    /// The change, and where what it warns about arrives once it was made.
+    pub(super) fn into_change(
+        self,
+    ) -> (impl FnOnce(&Value) -> Result<Value, Failure> + Send + 'static, Receiver<Vec<String>>) {
+        let (tell, told) = mpsc::channel();
+        let change = move |current: &Value| {
+            let Self { kind, apply, strategic, body: Strict { value: patch, duplicates }, model, directive } = self;
+            let mut next = current.clone();
+            apply(kind, &mut next, &patch).map_err(|e| rejected(&e))?;
+            let shown = if strategic { go_text(&patch) } else { next.to_string() };
+            let (next, warnings) = model.patched(next, duplicates, &shown, directive)?;
+            // Nobody listens when the client has gone.
+            let _ = tell.send(warnings);
+            Ok(next)
+        };
+        (change, told)
+    }
+}
+
+fn merge(_: &'static Kind, target: &mut Value, patch: &Value) -> Result<(), PatchError> {
+    patch::merge_patch(target, patch);
+    Ok(())
+}
+
+fn strategic_merge(kind: &'static Kind, target: &mut Value, patch: &Value) -> Result<(), PatchError> {
+    patch::strategic_merge(Some(kind), target, patch)
+}
+
+fn rejected(error: &PatchError) -> Failure {
+    match error {
+        PatchError::Missing(_) | PatchError::Test(_) => {
+            Failure::unprocessable(format!("the server rejected our request due to an error in our request: {error}"))
+        }
+        PatchError::TooLarge(_) => Failure::too_large_request(error.to_string()),
+        PatchError::Invalid(_) => Failure::bad_request(error.to_string()),
+    }
+}
+
+fn unsupported(media: &str, kind: &Kind) -> Failure {
+    if media == APPLY {
+        let message =
+            "server-side apply (application/apply-patch+yaml) is not served here yet: apply without --server-side";
+        return Failure::unsupported_media_type(message);
+    }
+    let strategic = if patch::is_strategic(kind) { ", application/strategic-merge-patch+json" } else { "" };
+    Failure::unsupported_media_type(format!(
+        "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, \
+         application/merge-patch+json{strategic}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use objects::kinds;
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(media: &'static str, body: &str) -> Result<Patch, Failure> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+        let kind = kinds::by_kind("", "v1", "ConfigMap").unwrap();
+        Patch::read(&headers, body.as_bytes(), kind, Model::of(kind), Directive::Warn)
+    }
+
+    #[test]
+    fn a_patch_changes_the_object_and_tells_its_warnings() {
+        let (change, told) =
+            read("application/merge-patch+json", r#"{"data": {"a": "b"}, "x": 1}"#).unwrap().into_change();
+        assert_eq!(change(&json!({"kind": "ConfigMap"})).unwrap(), json!({"kind": "ConfigMap", "data": {"a": "b"}}));
+        assert_eq!(told.try_recv().unwrap(), ["unknown field \"x\""]);
+    }
+
+    #[test]
+    fn server_side_apply_is_refused_with_what_to_do_instead() {
+        let refused = read(APPLY, "{}").err().unwrap();
+        assert_eq!(refused.code.as_u16(), 415);
+        assert!(refused.message.contains("apply without --server-side"), "{}", refused.message);
+    }
+
+    #[test]
+    fn a_json_patch_that_does_not_fit_is_rejected() {
+        let patch = r#"[{"op": "test", "path": "/kind", "value": "Secret"}]"#;
+        let (change, _) = read("application/json-patch+json", patch).unwrap().into_change();
+        assert_eq!(change(&json!({"kind": "ConfigMap"})).unwrap_err().code.as_u16(), 422);
+    }
+}

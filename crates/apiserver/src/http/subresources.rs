@@ -1,0 +1,102 @@
+//! Subresources that are more than a part of their object: `scale`, `binding`, `eviction`.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{
+    Answer,
+    fields::Model,
+    patches::Patch,
+    respond,
+    verbs::{Call, Change},
+};
+use crate::{
+    registry::{delete::DeleteOptions, meta, update::Part},
+    request::Verb,
+    scale,
+    status::Failure,
+};
+
+const SCALE: Model = Model::new("autoscaling", "v1", "Scale");
+const BINDING: Model = Model::new("", "v1", "Binding");
+const EVICTION: Model = Model::new("policy", "v1", "Eviction");
+
+impl Call<'_> {
+    pub(super) async fn on_scale(self) -> Result<Answer, Failure> {
+        let shown = |json: &[u8]| -> Result<Answer, Failure> {
+            let object: Value = serde_json::from_slice(json).map_err(Failure::internal)?;
+            Ok(respond::json(StatusCode::OK, &scale::of(&object)))
+        };
+        let kind = self.target.kind;
+        let (registry, namespace) = (&self.handler.registry, &self.target.namespace);
+        let change: Box<dyn Change> = match self.verb {
+            Verb::Get => return shown(&registry.get(kind, namespace, self.name())?.json),
+            Verb::Update => {
+                let (wanted, _) = self.body_as(SCALE)?;
+                Box::new(move |_| Ok(wanted))
+            }
+            Verb::Patch => {
+                let (change, _) = Patch::read(self.headers, &self.body, kind, SCALE, self.directive()?)?.into_change();
+                Box::new(change)
+            }
+            _ => return Err(Failure::method_not_allowed()),
+        };
+        let set = move |current: &Value| scale::set(current, &change(&scale::of(current))?);
+        let json = registry.update(kind, namespace, self.name(), Part::Main, self.dry_run()?, set).await?;
+        shown(&json)
+    }
+
+    /// `pods/binding`: the scheduler's decision.
+    pub(super) async fn bind(self) -> Result<Answer, Failure> {
+        let (binding, _) = self.body_as(BINDING)?;
+        let node = binding.pointer("/target/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (kind, name) = (self.target.kind, self.name().to_owned());
+        if self.verb != Verb::Create || node.is_empty() {
+            return Err(Failure::bad_request("a binding needs target.name: the node"));
+        }
+        let assign = move |current: &Value| {
+            let bound = current.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or_default();
+            if !bound.is_empty() {
+                return Err(Failure::conflict(
+                    kind,
+                    &name,
+                    &format!("pod {name} is already assigned to node {bound:?}"),
+                ));
+            }
+            let mut next = current.clone();
+            meta::section(&mut next, "spec").insert("nodeName".to_owned(), node.into());
+            Ok(next)
+        };
+        let registry = &self.handler.registry;
+        registry.update(kind, &self.target.namespace, self.name(), Part::Binding, self.dry_run()?, assign).await?;
+        Ok(success())
+    }
+
+    /// `pods/eviction`: a deletion that disruption budgets could refuse; there are none here.
+    pub(super) async fn evict(self) -> Result<Answer, Failure> {
+        if self.verb != Verb::Create {
+            return Err(Failure::method_not_allowed());
+        }
+        let (eviction, _) = self.body_as(EVICTION)?;
+        let own = meta::text(&eviction, "name");
+        if !own.is_empty() && own != self.name() {
+            let message = format!("name in URL does not match name in Eviction object: {} vs {own}", self.name());
+            return Err(Failure::bad_request(message));
+        }
+        let options = match eviction.get("deleteOptions") {
+            None => DeleteOptions::default(),
+            Some(options) => serde_json::from_value(options.clone())
+                .map_err(|e| Failure::bad_request(format!("deleteOptions: {e}")))?,
+        };
+        let dry_run = self.dry_run()? || options.dry_run.is_some();
+        let registry = &self.handler.registry;
+        registry.delete(self.target.kind, &self.target.namespace, self.name(), options, dry_run).await?;
+        Ok(success())
+    }
+}
+
+/// What a subresource without an object of its own answers.
+fn success() -> Answer {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+    respond::json(StatusCode::CREATED, &status)
+}
