@@ -65,7 +65,7 @@ fn text(body: super::Body) -> Answer {
 
 fn invalid(field: &str, value: &str, why: &str) -> Failure {
     let message = format!("PodLogOptions \"\" is invalid: {field}: Invalid value: {value:?}: {why}");
-    Failure { code: StatusCode::UNPROCESSABLE_ENTITY, reason: "Invalid", message, details: None }
+    Failure::unprocessable(message)
 }
 
 /// The query for the node: what `v1.PodLogOptions` asks for, checked as upstream does.
@@ -182,7 +182,7 @@ async fn fetch(tls: Arc<rustls::ClientConfig>, host: &str, port: u16, path: &str
     let message = String::from_utf8_lossy(&message).trim().to_owned();
     Err(match status {
         StatusCode::BAD_REQUEST => Failure::bad_request(message),
-        StatusCode::NOT_FOUND => Failure { code: status, reason: "NotFound", message, details: None },
+        StatusCode::NOT_FOUND => Failure { code: status, reason: "NotFound", message, details: None, go_on: None },
         _ => Failure::internal(message),
     })
 }
