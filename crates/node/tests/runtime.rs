@@ -9,6 +9,7 @@ use node::{
     runtime::{
         ContainerId, ContainerSpec, Limits, PodNetwork, RootFs, Runtime, RuntimeError, SandboxSpec, Security,
         loopback::Loopback,
+        native::{Native, Options},
     },
     shim::Command,
 };
@@ -29,6 +30,17 @@ impl PodNetwork for NoNetwork {
     async fn adopt(&self, _: &str, _: IpAddr) -> Result<(), String> {
         Ok(())
     }
+}
+
+/// A variable of every container's environment, by which its processes are known on the machine.
+const MARK: &str = "RUNTIME_TEST";
+
+/// How many processes of containers with their files in `dir` run.
+fn running(dir: &Path) -> usize {
+    let mark = format!("{MARK}={}", dir.display());
+    let environments =
+        std::fs::read_dir("/proc").unwrap().map(|entry| std::fs::read(entry.unwrap().path().join("environ")));
+    environments.flatten().filter(|all| all.split(|byte| *byte == 0).any(|one| one == mark.as_bytes())).count()
 }
 
 /// A pod of one runtime, in a directory of its own.
@@ -58,7 +70,11 @@ impl Pod<'_> {
             id: ContainerId { pod_uid: "pod".into(), name: name.into(), attempt: 0 },
             rootfs: RootFs::Host,
             argv: argv.iter().map(|arg| (*arg).to_owned()).collect(),
-            env: vec![("PATH".into(), "/usr/bin:/bin".into()), ("GREETING".into(), "hello".into())],
+            env: vec![
+                ("PATH".into(), "/usr/bin:/bin".into()),
+                ("GREETING".into(), "hello".into()),
+                (MARK.into(), self.dir.display().to_string()),
+            ],
             workdir: "/".into(),
             mounts: Vec::new(),
             limits: Limits::default(),
@@ -101,29 +117,30 @@ async fn behaves(runtime: &dyn Runtime, again: &dyn Runtime, dir: &Path) {
     assert!(matches!(missing, Err(RuntimeError::Start { .. })), "{missing:?}");
 
     // A program inside, and one that takes too long.
-    let id = pod.start("lives", "sleep 1000 & echo $!; wait").await;
+    let id = pod.start("lives", "sleep 1000 & echo begun; wait").await;
     let exec = |script: &str| vec!["/bin/sh".to_owned(), "-c".to_owned(), script.to_owned()];
     let said = runtime.exec(&id, &exec("echo $GREETING; exit 4"), Duration::from_secs(10), 100).await.unwrap();
     assert_eq!((said.code, said.output.as_slice()), (4, b"hello\n".as_slice()));
     let slow = runtime.exec(&id, &exec("sleep 1000"), Duration::from_millis(50), 100).await;
     assert!(matches!(slow, Err(RuntimeError::Timeout(_))), "{slow:?}");
+    until(|| running(dir) == 2).await;
 
     // Another Coracle finds it, and ends it with all it started.
     until(|| pod.log("lives").lines().count() == 1).await;
-    let grandchild = pod.log("lives").split_whitespace().last().unwrap().to_owned();
     let found = again.recover().await.unwrap();
     let lives = found[0].1.iter().find(|run| run.id == id).unwrap();
     assert_eq!(lives.exit, None);
     again.kill(&id).await.unwrap();
     let exit = again.wait(&id).await.unwrap();
     assert_eq!((exit.code, exit.signal), (137, Some(9)));
-    assert!(!Path::new(&format!("/proc/{grandchild}")).exists(), "what it started must be gone too");
+    assert_eq!(running(dir), 0, "what it started must be gone too");
 
     // Taking the pod away ends what still runs.
     let id = pod.start("left", "sleep 1000").await;
     runtime.remove_sandbox("pod").await.unwrap();
     assert!(matches!(runtime.wait(&id).await, Err(RuntimeError::NotFound(_))));
     assert!(runtime.recover().await.unwrap().is_empty());
+    assert_eq!(running(dir), 0);
 }
 
 /// Waits for a condition that another process brings about.
@@ -141,4 +158,30 @@ async fn loopback_behaves_as_a_runtime() {
         Loopback::new(dir.path().join("pods"), shim, Arc::new(NoNetwork)).unwrap()
     };
     behaves(&open(), &open(), dir.path()).await;
+}
+
+#[tokio::test]
+async fn native_behaves_as_a_runtime() {
+    if !nix::unistd::Uid::effective().is_root() {
+        eprintln!("skipped: making namespaces needs root");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let open = || {
+        let options = Options {
+            state_dir: dir.path().join("pods"),
+            hidden: dir.path().to_owned(),
+            host_ip: IpAddr::from([127, 0, 0, 1]),
+            shim: Command::new(env!("CARGO_BIN_EXE_node-shim"), [""; 0]),
+        };
+        Native::open(options, Arc::new(NoNetwork))
+    };
+    let (runtime, again) = match (open().await, open().await) {
+        (Ok(runtime), Ok(again)) => (runtime, again),
+        (Err(error), _) | (_, Err(error)) => {
+            eprintln!("skipped: {error}");
+            return;
+        }
+    };
+    behaves(&runtime, &again, dir.path()).await;
 }

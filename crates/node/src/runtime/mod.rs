@@ -2,6 +2,8 @@
 //! Recovery is part of it: [`Runtime::recover`] finds everything that a previous Coracle left running.
 
 pub mod loopback;
+pub mod native;
+mod runs;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 

@@ -1,16 +1,39 @@
 //! What a shim and the node tell each other: files in the directory of the run, each written whole or not at all.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    os::fd::{FromRawFd, OwnedFd},
+    path::{Path, PathBuf},
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::Failure;
+
 /// The [`crate::runtime::ContainerSpec`], written by the node.
 pub(crate) const SPEC: &str = "spec.json";
+/// The [`Confinement`], written by the node; a run without one is a plain process.
+pub(crate) const CONFINEMENT: &str = "confinement.json";
 /// The [`Started`], written by the shim.
 pub(crate) const STARTED: &str = "started.json";
 /// The [`crate::runtime::Exit`], written by the shim.
 pub(crate) const EXIT: &str = "exit.json";
+
+/// What a container is confined to, apart from what its specification says.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Confinement {
+    /// The directory of its pod, with the pod's namespaces.
+    pub pod: PathBuf,
+    /// Its cgroup's directory in every hierarchy.
+    pub cgroups: Vec<PathBuf>,
+    /// The cgroup's directories of the shim itself, which has no limits.
+    pub shim_cgroups: Vec<PathBuf>,
+    /// What of the machine's root it must not see.
+    pub hidden: PathBuf,
+    /// Files of its own: absolute path and contents.
+    pub files: Vec<(PathBuf, String)>,
+}
 
 /// A process that can be told from a later one with the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,12 +56,31 @@ impl Process {
     pub fn is_there(&self) -> bool {
         Self::now(self.pid) == Some(*self)
     }
+
+    /// A descriptor of the process, which becomes readable when it ends; `None` if it has ended already.
+    pub fn open(&self) -> io::Result<Option<OwnedFd>> {
+        if !self.is_there() {
+            return Ok(None);
+        }
+        // SAFETY: pidfd_open takes two plain numbers and returns a new descriptor or -1.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, self.pid, libc::PIDFD_NONBLOCK) };
+        let fd = i32::try_from(fd).unwrap_or(-1);
+        if fd < 0 {
+            let error = io::Error::last_os_error();
+            return if error.raw_os_error() == Some(libc::ESRCH) { Ok(None) } else { Err(error) };
+        }
+        // SAFETY: the descriptor was just made, is valid, and nobody else owns it.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        // The number may have gone to another process before the descriptor was made.
+        Ok(self.is_there().then_some(fd))
+    }
 }
 
 /// A run that has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Started {
     pub shim: Process,
+    /// The program; of a confined container its first process, which passes signals on to the program.
     pub program: Process,
     pub at: Timestamp,
 }
@@ -47,8 +89,7 @@ pub(crate) struct Started {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Report {
     Started(Started),
-    /// The program could not be executed: the system's error number.
-    Failed(i32),
+    Failed(Failure),
 }
 
 /// Writes a record so that a reader sees all of it or none.

@@ -1,7 +1,7 @@
 //! The life of one shim: start the program, copy its output, reap everything, write down how it ended.
 
 use std::{
-    io::{self, Write},
+    io::{self, Read, Write},
     os::unix::process::CommandExt,
     path::Path,
     process::{Command, Stdio},
@@ -19,39 +19,61 @@ use nix::{
 };
 
 use super::{
+    Failure, confined,
     log::Log,
-    record::{self, Process, Report, Started},
+    record::{self, Confinement, Process, Report, Started},
 };
 use crate::runtime::{ContainerSpec, Exit};
+
+/// A program that has been executed.
+pub(super) struct Begun {
+    pub pid: Pid,
+    pub stdout: Box<dyn Read + Send>,
+    pub stderr: Box<dyn Read + Send>,
+    /// What a confined container's first process says about the program's end.
+    pub news: Option<confined::News>,
+}
 
 pub(super) fn run(dir: &Path) -> io::Result<()> {
     // A session of its own: a signal to Coracle's terminal or process group does not reach the container.
     setsid()?;
     nix::sys::prctl::set_child_subreaper(true)?;
     let spec: ContainerSpec = record::read(dir, record::SPEC)?.ok_or(io::ErrorKind::NotFound)?;
-    let log = Arc::new(Log::open(&spec.log_path, spec.log_max_bytes, spec.log_max_files)?);
-    let mut child = match command(&spec).spawn() {
-        Ok(child) => child,
-        Err(error) => return report(&Report::Failed(error.raw_os_error().unwrap_or(0))),
+    let confinement: Option<Confinement> = record::read(dir, record::CONFINEMENT)?;
+    let begun = match &confinement {
+        Some(confinement) => confined::start(&spec, confinement, dir),
+        None => plain(&spec),
     };
-    let pid = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
+    let mut begun = match begun {
+        Ok(begun) => begun,
+        Err(failure) => return report(&Report::Failed(failure)),
+    };
+    let log = match Log::open(&spec.log_path, spec.log_max_bytes, spec.log_max_files) {
+        Ok(log) => Arc::new(log),
+        Err(error) => {
+            let step = Some(format!("open the log {}", spec.log_path.display()));
+            kill(begun.pid, Signal::SIGKILL)?;
+            return report(&Report::Failed(Failure { step, ..Failure::of_program(&error) }));
+        }
+    };
     let process = |pid: Pid| Process::now(pid.as_raw()).unwrap_or(Process { pid: pid.as_raw(), ticks: 0 });
-    let started = Started { shim: process(Pid::this()), program: process(pid), at: jiff::Timestamp::now() };
+    let started = Started { shim: process(Pid::this()), program: process(begun.pid), at: jiff::Timestamp::now() };
     record::write(dir, record::STARTED, &started)?;
-    let copies = [
-        child.stdout.take().map(|from| copy(log.clone(), from, "stdout")),
-        child.stderr.take().map(|from| copy(log, from, "stderr")),
-    ];
+    let copies = [copy(log.clone(), begun.stdout, "stdout"), copy(log, begun.stderr, "stderr")];
     report(&Report::Started(started))?;
-    let exit = reap(pid)?;
-    for copy in copies.into_iter().flatten() {
+    let status = reap(begun.pid)?;
+    for copy in copies {
         // A full disk ends the copy; the container's end is written down all the same.
         let _ = copy.join();
     }
-    record::write(dir, record::EXIT, &exit)
+    let ending = begun.news.as_mut().and_then(confined::News::ending);
+    let (code, signal) = ending.unwrap_or_else(|| code_and_signal(status));
+    let oom_killed = code != 0 && confinement.is_some_and(|c| confined::was_out_of_memory(&c.cgroups));
+    record::write(dir, record::EXIT, &Exit { code, signal, oom_killed, finished_at: jiff::Timestamp::now() })
 }
 
-fn command(spec: &ContainerSpec) -> Command {
+/// Starts the program as a plain process in a group of its own.
+fn plain(spec: &ContainerSpec) -> Result<Begun, Failure> {
     let mut command = Command::new(spec.argv.first().map_or("", String::as_str));
     command
         .args(spec.argv.iter().skip(1))
@@ -62,14 +84,17 @@ fn command(spec: &ContainerSpec) -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    command
+    let mut child = command.spawn().map_err(|error| Failure::of_program(&error))?;
+    let pid = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
+    match (child.stdout.take(), child.stderr.take()) {
+        (Some(stdout), Some(stderr)) => {
+            Ok(Begun { pid, stdout: Box::new(stdout), stderr: Box::new(stderr), news: None })
+        }
+        _ => Err(Failure::from(io::Error::other("the program has no output"))),
+    }
 }
 
-fn copy(
-    log: Arc<Log>,
-    from: impl io::Read + Send + 'static,
-    stream: &'static str,
-) -> thread::JoinHandle<io::Result<()>> {
+fn copy(log: Arc<Log>, from: Box<dyn Read + Send>, stream: &'static str) -> thread::JoinHandle<io::Result<()>> {
     thread::spawn(move || log.copy(from, stream))
 }
 
@@ -81,32 +106,32 @@ fn report(report: &Report) -> io::Result<()> {
 }
 
 /// Waits for the program, then ends and reaps whatever it left behind.
-fn reap(program: Pid) -> io::Result<Exit> {
-    let mut exit = None;
+fn reap(program: Pid) -> io::Result<WaitStatus> {
+    let mut end = None;
     loop {
         match waitpid(None, None) {
             Ok(status) if status.pid() == Some(program) => {
-                exit = Some(ending(status));
+                end = Some(status);
                 // Its process group, and then whoever left the group and became the shim's own child.
                 let _ = kill(Pid::from_raw(-program.as_raw()), Signal::SIGKILL);
                 kill_orphans();
             }
-            Ok(_) if exit.is_some() => kill_orphans(),
+            Ok(_) if end.is_some() => kill_orphans(),
             Ok(_) | Err(Errno::EINTR) => {}
             Err(Errno::ECHILD) => break,
             Err(error) => return Err(error.into()),
         }
     }
-    exit.ok_or_else(|| io::Error::other("the program's end was not seen"))
+    end.ok_or_else(|| io::Error::other("the program's end was not seen"))
 }
 
-fn ending(status: WaitStatus) -> Exit {
-    let (code, signal) = match status {
+/// The exit code as containers have it, and the signal that ended the process, if one did.
+pub(super) fn code_and_signal(status: WaitStatus) -> (i32, Option<i32>) {
+    match status {
         WaitStatus::Exited(_, code) => (code, None),
         WaitStatus::Signaled(_, signal, _) => (128 + signal as i32, Some(signal as i32)),
         _ => (255, None),
-    };
-    Exit { code, signal, oom_killed: false, finished_at: jiff::Timestamp::now() }
+    }
 }
 
 /// Ends the shim's children: what the program left behind.

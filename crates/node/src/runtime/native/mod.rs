@@ -1,0 +1,264 @@
+//! Pods in namespaces and cgroups of their own, on a copy-on-write view of the machine's root or of an unpacked image.
+//!
+//! A pod has network, IPC and UTS namespaces; each container has mount, PID and cgroup namespaces. The namespaces are made and
+//! entered by shims ([`crate::shim`]); this side keeps the pods' directories, cgroups and addresses. In a pod's directory:
+//! `net`, `ipc`, `uts` and `shm` are mounts that keep what the containers share, `sandbox.json` says that the pod is complete, and
+//! each run has a directory with its records, the layers of its root file system, and the place where that is mounted.
+
+mod cgroup;
+mod files;
+
+use std::{fs, io, net::IpAddr, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use nix::{
+    errno::Errno,
+    mount::{MntFlags, umount2},
+    sys::{
+        signal::Signal,
+        statfs::{NSFS_MAGIC, statfs},
+    },
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{
+    ContainerId, ContainerSpec, ContainerStatus, ExecOutput, Exit, Features, PodNetwork, Runtime, RuntimeError,
+    SandboxSpec, SandboxStatus,
+    runs::{Runs, collect, failed},
+};
+use crate::shim::{
+    Command, IPC, NET, SHM, UTS,
+    record::{self, Confinement},
+};
+use cgroup::Cgroups;
+
+/// The [`SandboxSpec`] of a pod, for the shim that makes its namespaces.
+pub(crate) const SANDBOX_SPEC: &str = "pod.json";
+/// The [`Sandbox`] of a pod.
+const SANDBOX: &str = "sandbox.json";
+
+/// A pod whose namespaces and address are there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Sandbox {
+    spec: SandboxSpec,
+    status: SandboxStatus,
+}
+
+/// What the runtime is made from.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where it keeps its pods; on a file system that an overlay can write to.
+    pub state_dir: PathBuf,
+    /// Coracle's data directory, which no container may see.
+    pub hidden: PathBuf,
+    /// The machine's address, which pods on its network have.
+    pub host_ip: IpAddr,
+    /// Starts shims.
+    pub shim: Command,
+}
+
+/// The runtime.
+pub struct Native {
+    runs: Runs,
+    hidden: PathBuf,
+    host_ip: IpAddr,
+    network: Arc<dyn PodNetwork>,
+    cgroups: Cgroups,
+}
+
+impl Native {
+    /// Opens the runtime after trying whether this machine lets it work.
+    ///
+    /// # Errors
+    /// Says what the machine does not allow.
+    pub async fn open(options: Options, network: Arc<dyn PodNetwork>) -> Result<Self, RuntimeError> {
+        let runs = Runs::open(options.state_dir.clone(), options.shim).map_err(failed("make the pods' directory"))?;
+        let state_dir = options.state_dir.canonicalize().map_err(failed("find the pods' directory"))?;
+        let hidden = options.hidden.canonicalize().map_err(failed("find the data directory"))?;
+        let trial = state_dir.join(".trial");
+        fs::create_dir_all(&trial).map_err(failed("make a directory"))?;
+        let tried = runs.shim.check(&trial).stdin(Stdio::null()).output().await;
+        let _ = fs::remove_dir_all(&trial);
+        let tried = tried.map_err(failed("start a shim"))?;
+        if !tried.status.success() {
+            let reason = String::from_utf8_lossy(&tried.stderr).trim().to_owned();
+            return Err(failed("try what this machine allows")(io::Error::other(reason)));
+        }
+        // Two Coracles on one machine have different data directories, and so different groups.
+        let digest = Sha256::digest(state_dir.as_os_str().as_encoded_bytes());
+        let name: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let cgroups = Cgroups::open(format!("coracle-{name}")).map_err(failed("find the cgroups"))?;
+        let missing = cgroups.missing();
+        if !missing.is_empty() {
+            tracing::warn!("limits of {} have no effect: this machine has no such cgroups", missing.join(", "));
+        }
+        Ok(Self { runs, hidden, host_ip: options.host_ip, network, cgroups })
+    }
+
+    /// Whether the pod's namespaces are still kept; after the machine was restarted only their files are there.
+    fn is_kept(&self, uid: &str, host_network: bool) -> bool {
+        let names: &[&str] = if host_network { &[IPC] } else { &[IPC, NET, UTS] };
+        let kept =
+            |name: &&str| statfs(&self.runs.pod(uid).join(name)).is_ok_and(|fs| fs.filesystem_type() == NSFS_MAGIC);
+        names.iter().all(kept)
+    }
+
+    async fn make_namespaces(&self, spec: &SandboxSpec) -> Result<(), RuntimeError> {
+        if self.is_kept(&spec.pod_uid, spec.host_network) {
+            return Ok(());
+        }
+        let dir = self.runs.pod(&spec.pod_uid);
+        self.release(&spec.pod_uid)?;
+        fs::create_dir_all(&dir).map_err(failed("make a pod's directory"))?;
+        record::write(&dir, SANDBOX_SPEC, spec).map_err(failed("write a pod's record"))?;
+        let made = self.runs.shim.pod(&dir).stdin(Stdio::null()).output().await.map_err(failed("start a shim"))?;
+        if made.status.success() {
+            return Ok(());
+        }
+        let reason = String::from_utf8_lossy(&made.stderr).trim().to_owned();
+        Err(failed("make a pod's namespaces")(io::Error::other(reason)))
+    }
+
+    /// Takes the mounts in a pod's directory away, so that the directory can be removed.
+    fn release(&self, uid: &str) -> Result<(), RuntimeError> {
+        for name in [NET, IPC, UTS, SHM] {
+            let path = self.runs.pod(uid).join(name);
+            loop {
+                match umount2(&path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+                    // A pod that was interrupted while it was made may have two on top of each other.
+                    Ok(()) => {}
+                    Err(Errno::EINVAL | Errno::ENOENT) => break,
+                    Err(error) => return Err(failed(&format!("unmount {}", path.display()))(error.into())),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sandbox(&self, uid: &str) -> Result<Sandbox, RuntimeError> {
+        let found = record::read(&self.runs.pod(uid), SANDBOX).map_err(failed("read a pod's record"))?;
+        found.ok_or_else(|| RuntimeError::NotFound(format!("pod {uid}")))
+    }
+
+    /// The name of a run's cgroup.
+    fn group(id: &ContainerId) -> String {
+        format!("{}.{}.{}", id.pod_uid, id.name, id.attempt)
+    }
+
+    fn confine(&self, spec: &ContainerSpec) -> Result<(), RuntimeError> {
+        let sandbox = self.sandbox(&spec.id.pod_uid)?;
+        let cgroups = self.cgroups.create(&Self::group(&spec.id), &spec.limits).map_err(failed("set limits"))?;
+        let confinement = Confinement {
+            pod: self.runs.pod(&spec.id.pod_uid),
+            cgroups,
+            shim_cgroups: self.cgroups.shims().map_err(failed("make the shims' cgroup"))?,
+            hidden: self.hidden.clone(),
+            files: files::of_pod(&sandbox.spec, sandbox.status.ip, &files::Machine::read()),
+        };
+        let dir = self.runs.dir(&spec.id);
+        fs::create_dir_all(&dir).map_err(failed("make a container's directory"))?;
+        record::write(&dir, record::CONFINEMENT, &confinement).map_err(failed("write a container's record"))
+    }
+}
+
+#[async_trait]
+impl Runtime for Native {
+    fn name(&self) -> &'static str {
+        "native"
+    }
+
+    fn features(&self) -> Features {
+        Features { isolation: true, limits: self.cgroups.missing().is_empty(), users: true, mounts: true }
+    }
+
+    async fn run_sandbox(&self, spec: &SandboxSpec) -> Result<SandboxStatus, RuntimeError> {
+        self.make_namespaces(spec).await?;
+        let dir = self.runs.pod(&spec.pod_uid);
+        let ip = if spec.host_network {
+            self.host_ip
+        } else {
+            let net = dir.join(NET);
+            self.network.attach(&spec.pod_uid, Some(&net)).await.map_err(RuntimeError::Network)?
+        };
+        let status = SandboxStatus { pod_uid: spec.pod_uid.clone(), ip };
+        let sandbox = Sandbox { spec: spec.clone(), status: status.clone() };
+        record::write(&dir, SANDBOX, &sandbox).map_err(failed("write a pod's record"))?;
+        Ok(status)
+    }
+
+    async fn remove_sandbox(&self, pod_uid: &str) -> Result<(), RuntimeError> {
+        if self.runs.pod(pod_uid).exists() {
+            self.runs.end_all(pod_uid).await?;
+            for run in self.runs.of_pod(pod_uid)? {
+                self.cgroups.remove(&Self::group(&run.id));
+            }
+            self.release(pod_uid)?;
+            self.runs.remove_pod(pod_uid)?;
+        }
+        self.cgroups.sweep();
+        self.network.detach(pod_uid).await.map_err(RuntimeError::Network)
+    }
+
+    async fn start(&self, spec: &ContainerSpec) -> Result<ContainerStatus, RuntimeError> {
+        if let Some(begun) = self.runs.begun(&spec.id)? {
+            return Ok(begun);
+        }
+        self.confine(spec)?;
+        let started = self.runs.start(spec).await;
+        if started.is_err() {
+            self.cgroups.remove(&Self::group(&spec.id));
+        }
+        started
+    }
+
+    async fn signal(&self, id: &ContainerId, signal: i32) -> Result<(), RuntimeError> {
+        self.runs.signal(id, signal)
+    }
+
+    async fn kill(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        // With the first process of a PID namespace the kernel ends all others.
+        self.runs.send(id, Signal::SIGKILL)
+    }
+
+    async fn wait(&self, id: &ContainerId) -> Result<Exit, RuntimeError> {
+        let exit = self.runs.wait(id).await?;
+        self.cgroups.remove(&Self::group(id));
+        Ok(exit)
+    }
+
+    async fn exec(
+        &self,
+        id: &ContainerId,
+        argv: &[String],
+        deadline: Duration,
+        max_output: usize,
+    ) -> Result<ExecOutput, RuntimeError> {
+        self.runs.spec(id)?;
+        let command = self.runs.shim.exec(&self.runs.dir(id), argv);
+        collect(command, argv.first().map_or("", String::as_str), deadline, max_output).await
+    }
+
+    async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        self.cgroups.remove(&Self::group(id));
+        self.runs.remove(id)
+    }
+
+    async fn recover(&self) -> Result<Vec<(SandboxStatus, Vec<ContainerStatus>)>, RuntimeError> {
+        let mut all = Vec::new();
+        for (uid, sandbox) in self.runs.pods::<Sandbox>(SANDBOX)? {
+            match sandbox {
+                Some(sandbox) if self.is_kept(&uid, sandbox.spec.host_network) => {
+                    if !sandbox.spec.host_network {
+                        self.network.adopt(&uid, sandbox.status.ip).await.map_err(RuntimeError::Network)?;
+                    }
+                    all.push((sandbox.status, self.runs.of_pod(&uid)?));
+                }
+                // It was interrupted while it was made, or the machine was restarted.
+                _ => self.remove_sandbox(&uid).await?,
+            }
+        }
+        self.cgroups.sweep();
+        Ok(all)
+    }
+}
