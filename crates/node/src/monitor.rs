@@ -60,15 +60,6 @@ struct Watch<'a> {
 impl Watch<'_> {
     /// Probes periodically; a startup probe ends with its first verdict.
     async fn probe(&self, kind: Kind, probe: &Probe) {
-        if probe.grpc.is_some() {
-            let message = format!("{} probe: gRPC probes are not carried out here; it counts as passed", kind.name());
-            self.ctx.events.pod(self.pod, Some(&self.id.name), "Warning", "NotHonoured", &message).await;
-        }
-        if probe.http_get.as_ref().is_some_and(|get| get.scheme.as_deref() == Some("HTTPS")) {
-            let message =
-                format!("{} probe: scheme HTTPS is not carried out here; only the connection is tried", kind.name());
-            self.ctx.events.pod(self.pod, Some(&self.id.name), "Warning", "NotHonoured", &message).await;
-        }
         let period = seconds(probe.period_seconds, 10).max(Duration::from_secs(1));
         let timeout = seconds(probe.timeout_seconds, 1).max(Duration::from_secs(1));
         let target =

@@ -1,12 +1,12 @@
-//! Probes and hooks: counting results into verdicts (pure), and asking a container over HTTP, TCP or exec.
+//! Probes and hooks: counting results into verdicts (pure), and asking a container over HTTP, gRPC, TCP or exec.
+
+mod grpc;
+mod http;
 
 use std::{net::IpAddr, time::Duration};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::rt::TokioIo;
 use k8s_openapi::{
-    api::core::v1::{Container, ExecAction, HTTPGetAction, Probe, TCPSocketAction},
+    api::core::v1::{Container, ExecAction, Probe, TCPSocketAction},
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use tokio::net::TcpStream;
@@ -103,9 +103,10 @@ impl Target<'_> {
             self.tcp(tcp).await
         } else if let Some(exec) = &probe.exec {
             self.exec(exec).await
+        } else if let Some(grpc) = &probe.grpc {
+            self.grpc(grpc).await
         } else {
-            // gRPC probes are answered by a warning event when the run starts.
-            Ok(())
+            Err("the probe names nothing to ask".to_owned())
         }
     }
 
@@ -127,63 +128,6 @@ impl Target<'_> {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(format!("dial tcp {host}:{port}: {error}")),
             Err(_) => Err(format!("dial tcp {host}:{port}: i/o timeout")),
-        }
-    }
-
-    /// Sends a GET request; 200 to 399 is success.
-    ///
-    /// # Errors
-    /// When there is no answer in time, or another status.
-    pub async fn http(&self, get: &HTTPGetAction) -> Result<(), String> {
-        if get.scheme.as_deref() == Some("HTTPS") {
-            return self.tcp(&TCPSocketAction { host: get.host.clone(), port: get.port.clone() }).await;
-        }
-        let port = self.port(&get.port)?;
-        let host = get.host.clone().unwrap_or_else(|| self.ip.to_string());
-        let path = get.path.as_deref().filter(|p| !p.is_empty()).unwrap_or("/");
-        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        let url = format!("http://{host}:{port}{path}");
-        let request = async {
-            let stream = TcpStream::connect((host.as_str(), port)).await.map_err(|e| e.to_string())?;
-            let (mut sender, connection) =
-                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
-            let mut request = http::Request::get(path.as_str());
-            let given = get.http_headers.as_deref().unwrap_or_default();
-            let has = |name: &str| given.iter().any(|h| h.name.eq_ignore_ascii_case(name));
-            let defaults = [
-                ("Host", format!("{host}:{port}")),
-                ("User-Agent", "kube-probe/1.33".to_owned()),
-                ("Accept", "*/*".to_owned()),
-            ];
-            for (name, value) in defaults.into_iter().filter(|(name, _)| !has(name)) {
-                request = request.header(name, value);
-            }
-            for header in given {
-                request = request.header(&header.name, &header.value);
-            }
-            let request =
-                request.header("Connection", "close").body(Empty::<Bytes>::new()).map_err(|e| e.to_string())?;
-            let exchange = async {
-                let answer = sender.send_request(request).await.map_err(|e| e.to_string())?;
-                let status = answer.status();
-                // The body is read so that the server is not cut off while it writes; what it says does not matter.
-                let _ = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-                Ok::<_, String>(status)
-            };
-            tokio::pin!(exchange);
-            tokio::select! {
-                status = &mut exchange => status,
-                ended = connection => {
-                    ended.map_err(|e| e.to_string())?;
-                    exchange.await
-                }
-            }
-        };
-        match tokio::time::timeout(self.timeout, request).await {
-            Ok(Ok(status)) if (200..400).contains(&status.as_u16()) => Ok(()),
-            Ok(Ok(status)) => Err(format!("HTTP probe failed with statuscode: {}", status.as_u16())),
-            Ok(Err(error)) => Err(format!("Get {url:?}: {error}")),
-            Err(_) => Err(format!("Get {url:?}: context deadline exceeded")),
         }
     }
 
