@@ -1,4 +1,5 @@
 //! Gateway API control plane (objects to routing table and statuses) and the L7 proxy.
 
 pub mod control;
+pub mod proxy;
 pub mod table;

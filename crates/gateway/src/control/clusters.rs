@@ -6,7 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use arc_swap::ArcSwap;
 use k8s_openapi::api::{
     core::v1::{Service, ServicePort},
     discovery::v1::EndpointSlice,
@@ -73,7 +72,7 @@ impl Clusters {
         let known = self.known.entry(full.clone()).or_insert_with(|| Known {
             service: (namespace, name),
             port: port.clone(),
-            cluster: Arc::new(Cluster { name: full, endpoints: ArcSwap::from_pointee(Vec::new()) }),
+            cluster: Arc::new(Cluster::new(full)),
             used: true,
         });
         (known.used, known.port) = (true, port);

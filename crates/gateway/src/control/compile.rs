@@ -176,7 +176,7 @@ fn gateway_listeners(ports: BTreeMap<u16, PortHosts>, states: &[State<'_>]) -> V
         names.dedup();
         let name: Arc<str> = names.join(",").into();
         for bind in sharing.first().into_iter().flat_map(|s| &s.binds) {
-            let listener = Listener { bind: *bind, name: name.clone(), service: service.clone() };
+            let listener = Listener { bind: *bind, name: name.clone(), service: service.clone(), edge: true };
             built.entry(*bind).or_insert(listener);
         }
     }

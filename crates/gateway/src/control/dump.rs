@@ -34,7 +34,7 @@ pub fn dump(table: &Table) -> String {
 
 fn dump_routes(out: &mut String, host: &str, routes: &Routes) {
     _ = writeln!(out, "  {host}");
-    for Entry { matches, rule } in &routes.entries {
+    for Entry { matches, rule } in routes.entries() {
         let method = matches.method.as_ref().map(|m| format!("{m} ")).unwrap_or_default();
         _ = writeln!(
             out,

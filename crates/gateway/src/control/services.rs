@@ -31,7 +31,7 @@ pub(super) fn listeners(service: &Service, slices: &Slices<'_>, clusters: &mut C
         } else {
             ListenerService::Tcp(cluster)
         };
-        found.push(Listener { bind: SocketAddr::new(address, number), name: label.clone(), service });
+        found.push(Listener { bind: SocketAddr::new(address, number), name: label.clone(), service, edge: false });
     }
     found
 }

@@ -1,12 +1,24 @@
 //! The compiled routing table: immutable, built by `control` from objects, read by `proxy` on every request.
 //!
-//! Only plain data is public here; the indices that make a look-up cheap are private to this module and built by
+//! Only plain data is public here; the indices that make a look-up cheap are private to `lookup` and built by
 //! [`Routes::new`]. Endpoints change far more often than routes, so each [`Cluster`] holds them behind its own swap.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+mod lookup;
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
+
+pub(crate) use lookup::Asked;
 
 /// Everything the proxy serves.
 #[derive(Debug, Default)]
@@ -24,6 +36,9 @@ pub struct Listener {
     pub name: Arc<str>,
     /// What is spoken there.
     pub service: ListenerService,
+    /// Whether strangers connect here (a Gateway), so that what they say of the client's address, the scheme or the
+    /// request's id is not believed; pods calling a Service are.
+    pub edge: bool,
 }
 
 /// What a listener speaks.
@@ -49,14 +64,21 @@ pub struct Hosts {
 /// The rules of one host name, in order of precedence.
 #[derive(Debug)]
 pub struct Routes {
-    /// Every match of every rule, most specific first (HTTPRoute's precedence; `control` sorts).
-    pub entries: Vec<Entry>,
+    entries: Vec<Entry>,
+    index: lookup::Index,
 }
 
 impl Routes {
-    /// Routes over entries that are already in order of precedence.
+    /// Routes over entries that are already in order of precedence (HTTPRoute's; `control` sorts): within one kind of path
+    /// match, the first that holds is taken.
     pub fn new(entries: Vec<Entry>) -> Self {
-        Self { entries }
+        let index = lookup::Index::new(&entries);
+        Self { entries, index }
+    }
+
+    /// Every match of every rule, most specific first.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 }
 
@@ -201,4 +223,20 @@ pub struct Cluster {
     pub name: Arc<str>,
     /// Ready endpoints now. Empty answers 503.
     pub endpoints: ArcSwap<Vec<SocketAddr>>,
+    next: AtomicUsize,
+}
+
+impl Cluster {
+    /// A cluster without endpoints.
+    pub fn new(name: Arc<str>) -> Self {
+        Self { name, endpoints: ArcSwap::from_pointee(Vec::new()), next: AtomicUsize::new(0) }
+    }
+
+    /// The next endpoint in turn (round robin over all workers), if possible none of those already `tried`.
+    pub(crate) fn pick(&self, tried: &[SocketAddr]) -> Option<SocketAddr> {
+        let endpoints = self.endpoints.load();
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let in_turn = (0..endpoints.len()).filter_map(|i| endpoints.get(first.wrapping_add(i) % endpoints.len()));
+        in_turn.copied().find(|endpoint| !tried.contains(endpoint))
+    }
 }

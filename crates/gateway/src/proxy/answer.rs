@@ -1,0 +1,103 @@
+//! Responses that the proxy makes itself.
+
+use std::{borrow::Cow, io::Write};
+
+use http::StatusCode;
+
+use super::{
+    http1::{Refusal, request},
+    message::{self, Changes, Connection, changed_path},
+};
+use crate::table::Redirect;
+
+/// A response without an endpoint.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub status: StatusCode,
+    /// One line for whoever reads it.
+    text: Cow<'static, str>,
+    location: Option<String>,
+}
+
+impl Answer {
+    pub fn new(status: StatusCode, text: &'static str) -> Self {
+        Self { status, text: text.into(), location: None }
+    }
+
+    /// `RequestRedirect` (Gateway API, `HTTPRequestRedirectFilter`).
+    pub fn redirect(redirect: &Redirect, head: &request::Head<'_, '_>) -> Self {
+        let mut location = String::new();
+        let scheme = redirect.scheme.as_deref().unwrap_or("http");
+        let (host, asked_port) = split_authority(head.authority);
+        // The client reached this listener at the port it names, which a published listener's own port need not be; with
+        // another scheme that port is of no use and the scheme's own is meant.
+        let port = redirect.port.or_else(|| asked_port.filter(|_| redirect.scheme.is_none()));
+        let host = redirect.hostname.as_deref().unwrap_or(host);
+        // A client of HTTP/1.0 may not have named a host: it gets a path (RFC 9110, 10.2.2).
+        if !host.is_empty() {
+            location = format!("{scheme}://{host}");
+            if let Some(port) = port.filter(|port| !matches!((scheme, port), ("http", 80) | ("https", 443))) {
+                location.push(':');
+                location.push_str(&port.to_string());
+            }
+        }
+        match &redirect.path {
+            Some(change) => location.push_str(&changed_path(&head.path, change)),
+            None => location.push_str(&head.path),
+        }
+        if let Some(query) = head.query {
+            location.push('?');
+            location.push_str(query);
+        }
+        Self { status: redirect.status, text: Cow::Borrowed(""), location: Some(location) }
+    }
+
+    /// Writes head and body; the body is left out in answer to HEAD.
+    pub fn write(
+        &self,
+        out: &mut Vec<u8>,
+        changes: Option<Changes<'_>>,
+        connection: Connection,
+        to_head: bool,
+        date: &[u8],
+    ) {
+        let text = if self.text.is_empty() { String::new() } else { format!("{}\n", self.text) };
+        let reason = self.status.canonical_reason().unwrap_or_default();
+        // Writing to a vector cannot fail.
+        _ = write!(out, "HTTP/1.1 {} {reason}\r\ncontent-length: {}\r\n", self.status.as_str(), text.len());
+        let mut own = |name: &str, value: &[u8]| {
+            if changes.is_none_or(|changes| changes.keep(name)) {
+                message::field(out, name, value);
+            }
+        };
+        if !text.is_empty() {
+            own("content-type", b"text/plain");
+        }
+        if let Some(location) = &self.location {
+            own("location", location.as_bytes());
+        }
+        own("date", date);
+        connection.write(out);
+        if let Some(changes) = changes {
+            changes.write(out);
+        }
+        out.extend_from_slice(b"\r\n");
+        if !to_head {
+            out.extend_from_slice(text.as_bytes());
+        }
+    }
+}
+
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.status, refusal.reason)
+    }
+}
+
+/// Host and port of `host[:port]`.
+fn split_authority(authority: &str) -> (&str, Option<u16>) {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port.parse().ok()),
+        _ => (authority, None),
+    }
+}

@@ -1,0 +1,94 @@
+//! Listening sockets: one per worker for each address, between which the kernel spreads connections.
+
+use std::{io, net::SocketAddr};
+
+use socket2::{Domain, Socket, Type};
+
+/// Connections the kernel completes before the proxy takes them.
+const BACKLOG: i32 = 4096;
+
+/// An address that is held but not listened on.
+#[derive(Debug)]
+pub(super) struct Held {
+    socket: Socket,
+    pub address: SocketAddr,
+}
+
+/// Takes an address, so that no other process can have it. Port 0 takes a free one.
+///
+/// # Errors
+/// The address is in use, or not of this machine, or its port needs privileges.
+pub(super) fn hold(address: SocketAddr) -> io::Result<Held> {
+    let socket = new_socket(address)?;
+    // Connections of an earlier process that wait for their last packets must not stand in the way; a process that
+    // listens does, because this socket does not share its port yet.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.set_reuse_address(false)?;
+    let address = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    Ok(Held { socket, address })
+}
+
+/// `count` sockets that listen on a held address.
+///
+/// # Errors
+/// What the operating system says.
+pub(super) fn group(held: Held, count: usize) -> io::Result<Vec<std::net::TcpListener>> {
+    let Held { socket: first, address } = held;
+    first.set_reuse_port(count > 1)?;
+    let mut sockets = Vec::with_capacity(count);
+    for _ in 1..count {
+        let socket = new_socket(address)?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&address.into())?;
+        sockets.push(socket);
+    }
+    sockets.insert(0, first);
+    for socket in &sockets {
+        socket.listen(BACKLOG)?;
+    }
+    Ok(sockets.into_iter().map(Into::into).collect())
+}
+
+fn new_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+    #[test]
+    fn a_held_address_is_refused_to_others() {
+        let held = hold(ANY_PORT).unwrap();
+        assert_eq!(hold(held.address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_group_keeps_its_address_from_others() {
+        let held = hold(ANY_PORT).unwrap();
+        let address = held.address;
+        let _group = group(held, 3).unwrap();
+        assert_eq!(hold(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn every_socket_of_a_group_is_given_connections() {
+        let held = hold(ANY_PORT).unwrap();
+        let address = held.address;
+        let group = group(held, 2).unwrap();
+        let clients: Vec<_> = (0..64).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+        let accepted = group.iter().map(|socket| std::iter::from_fn(|| socket.accept().ok()).count());
+        let accepted: Vec<_> = accepted.collect();
+        assert_eq!(accepted.iter().sum::<usize>(), clients.len());
+        assert!(accepted.iter().all(|count| *count > 0), "{accepted:?}");
+    }
+}

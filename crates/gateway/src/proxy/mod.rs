@@ -1,0 +1,172 @@
+//! The proxy: listeners, HTTP/1.1, balancing and the connections to endpoints.
+//!
+//! A request's way: `worker` accepts its connection, `serve` reads its head and asks the table for the rule, `message` writes
+//! the head that the endpoint gets, `exchange` moves both messages, and `serve` waits for the next request.
+
+mod answer;
+mod buffer;
+mod clock;
+mod exchange;
+mod http1;
+mod listen;
+mod message;
+mod pool;
+mod pump;
+mod route;
+mod serve;
+mod side;
+mod tunnel;
+mod upstream;
+mod worker;
+
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    control::{BindError, Sink},
+    table::{Listener, Table},
+};
+use worker::{Command, Slot};
+
+/// How the proxy is set up.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Threads; each has its own sockets and connections.
+    pub workers: usize,
+    /// Connections from clients over all workers. At this number the others wait in the kernel's queue.
+    pub max_connections: usize,
+}
+
+impl Default for Options {
+    /// One worker per core.
+    fn default() -> Self {
+        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self { workers, max_connections: 50_000 }
+    }
+}
+
+/// A running proxy.
+#[derive(Debug)]
+pub struct Proxy {
+    workers: Vec<mpsc::UnboundedSender<Command>>,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    slots: HashMap<SocketAddr, Arc<Slot>>,
+    held: HashMap<SocketAddr, listen::Held>,
+    ended: bool,
+}
+
+impl Proxy {
+    /// Starts the workers; nothing is listened on before the first table.
+    ///
+    /// # Errors
+    /// What the machine refuses: threads, file descriptors.
+    pub fn start(options: Options) -> io::Result<Self> {
+        let count = options.workers.max(1);
+        let workers = (0..count).map(|index| worker::start(index, options.max_connections.div_ceil(count)));
+        Ok(Self { workers: workers.collect::<io::Result<_>>()?, open: Mutex::default() })
+    }
+
+    /// Takes an address before a table asks for it, so that nobody else can have it; port 0 takes a free one. Connections
+    /// are refused until a table has a listener there.
+    ///
+    /// # Errors
+    /// What the operating system says: in use, not permitted, not of this machine.
+    pub fn hold(&self, address: SocketAddr) -> io::Result<SocketAddr> {
+        let held = listen::hold(address)?;
+        let address = held.address;
+        self.open().held.insert(address, held);
+        Ok(address)
+    }
+
+    /// The addresses that are listened on now.
+    pub fn bound(&self) -> Vec<SocketAddr> {
+        self.open().slots.keys().copied().collect()
+    }
+
+    /// Closes the listeners, lets requests that have begun finish for at most `limit`, and ends the workers.
+    pub async fn shutdown(&self, limit: Duration) {
+        {
+            let mut open = self.open();
+            open.ended = true;
+            open.held.clear();
+            open.slots.drain().for_each(|(_, slot)| slot.stop.cancel());
+        }
+        let drained = self.workers.iter().filter_map(|worker| {
+            let (done, drained) = oneshot::channel();
+            worker.send(Command::Drain(limit, done)).ok().map(|()| drained)
+        });
+        for drained in drained.collect::<Vec<_>>() {
+            // A worker that is gone has nothing left to finish.
+            _ = drained.await;
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listen(&self, open: &mut Open, listener: &Listener) -> io::Result<()> {
+        let held = match open.held.remove(&listener.bind) {
+            Some(held) => held,
+            None => listen::hold(listener.bind)?,
+        };
+        let sockets = listen::group(held, self.workers.len())?;
+        let slot = Slot {
+            listener: ArcSwap::from_pointee(listener.clone()),
+            closed: false.into(),
+            stop: CancellationToken::new(),
+        };
+        let slot = Arc::new(slot);
+        for (worker, socket) in self.workers.iter().zip(sockets) {
+            // A worker ends only with the proxy.
+            _ = worker.send(Command::Accept(socket, slot.clone()));
+        }
+        open.slots.insert(listener.bind, slot);
+        Ok(())
+    }
+}
+
+impl Sink for Proxy {
+    /// Opens what is new, closes what is gone, and swaps what is served elsewhere; connections stay.
+    fn apply(&self, table: Arc<Table>) -> Vec<BindError> {
+        let mut errors = Vec::new();
+        let mut open = self.open();
+        if open.ended {
+            return errors;
+        }
+        let wanted: HashMap<_, _> = table.listeners.iter().map(|listener| (listener.bind, listener)).collect();
+        open.slots.retain(|address, slot| {
+            let keep = wanted.contains_key(address);
+            if !keep {
+                slot.closed.store(true, std::sync::atomic::Ordering::Relaxed);
+                slot.stop.cancel();
+            }
+            keep
+        });
+        for listener in &table.listeners {
+            match open.slots.get(&listener.bind) {
+                Some(slot) => slot.listener.store(Arc::new(listener.clone())),
+                None => {
+                    if let Err(error) = self.listen(&mut open, listener) {
+                        errors.push(BindError { address: listener.bind, message: error.to_string() });
+                    }
+                }
+            }
+        }
+        self.workers.iter().for_each(|worker| _ = worker.send(Command::Look));
+        errors
+    }
+}

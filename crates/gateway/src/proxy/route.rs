@@ -1,0 +1,148 @@
+//! From a request's head to what is done with it.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use super::{
+    answer::Answer,
+    http1::{Body, request::Head},
+    message::{self, Changes, Origin},
+    pump::Pump,
+    worker::Worker,
+};
+use crate::table::{Action, Backend, Cluster, Hosts, Rule};
+
+/// What is done with a request.
+pub(super) enum Decision {
+    /// It goes to an endpoint.
+    Forward(Request),
+    /// The proxy answers, with the changes of this rule's response headers.
+    Answer(Answer, Option<Arc<Rule>>),
+}
+
+/// What must be known of a request after its head has left the buffer.
+#[derive(Debug)]
+pub(super) struct Facts {
+    /// The minor version the client speaks.
+    pub version: u8,
+    pub is_head: bool,
+    /// Sending it twice does no more than sending it once.
+    pub is_idempotent: bool,
+    /// The client leaves its connection open.
+    pub keeps_alive: bool,
+    /// There is a body to come.
+    pub has_body: bool,
+    /// The client asks to change to another protocol.
+    pub upgrade: bool,
+}
+
+impl Facts {
+    pub fn new(head: &Head<'_, '_>) -> Self {
+        Self {
+            version: head.version,
+            is_head: head.method == "HEAD",
+            is_idempotent: head.is_idempotent(),
+            keeps_alive: head.keeps_alive(),
+            has_body: head.body != Body::None,
+            upgrade: head.upgrade().is_some(),
+        }
+    }
+}
+
+/// A request on its way.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub rule: Arc<Rule>,
+    backend: usize,
+    /// The message that the endpoint gets.
+    pub message: Pump,
+}
+
+impl Request {
+    fn backend(&self) -> Option<&Backend> {
+        match &self.rule.action {
+            Action::Forward(backends) => backends.get(self.backend),
+            Action::Redirect(_) | Action::Respond(_) => None,
+        }
+    }
+
+    /// Whose endpoints may answer.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.backend()?.target.as_deref().ok()
+    }
+
+    /// Changes to the response.
+    pub fn changes(&self) -> Changes<'_> {
+        Changes::new(&self.rule.response_headers, self.backend().map(|backend| &backend.response_headers))
+    }
+}
+
+/// Finds the rule for a request, and writes the head that its endpoint gets.
+pub(super) fn decide(head: &Head<'_, '_>, hosts: &Hosts, origin: &Origin, worker: &Worker) -> Decision {
+    let Some(routes) = hosts.routes(&head.host_name()) else {
+        return Decision::Answer(Answer::new(StatusCode::NOT_FOUND, "no route has this host"), None);
+    };
+    let Some(rule) = routes.find(head) else {
+        return Decision::Answer(Answer::new(StatusCode::NOT_FOUND, "no route matches this request"), None);
+    };
+    let fixed = |status| Decision::Answer(Answer::new(status, "the route's backend is not valid"), Some(rule.clone()));
+    let backends = match &rule.action {
+        Action::Forward(backends) => backends,
+        Action::Redirect(redirect) => return Decision::Answer(Answer::redirect(redirect, head), Some(rule.clone())),
+        Action::Respond(status) => return fixed(*status),
+    };
+    let Some((index, backend)) = choose(backends, |total| worker.random.borrow_mut().u64(..total)) else {
+        return fixed(StatusCode::INTERNAL_SERVER_ERROR);
+    };
+    if let Err(status) = &backend.target {
+        return fixed(*status);
+    }
+    let mut out = worker.buffers.borrow_mut().take_head();
+    let changes = Changes::new(&rule.request_headers, Some(&backend.request_headers));
+    message::request(&mut out, head, rule.rewrite.as_ref(), changes, origin, &mut worker.random.borrow_mut());
+    let message = Pump::new(out, head.body, head.body == Body::Chunked);
+    Decision::Forward(Request { rule: rule.clone(), backend: index, message })
+}
+
+/// A backend by weight; `random` gives a number below its argument. `None` if no backend has any weight.
+fn choose(backends: &[Backend], random: impl FnOnce(u64) -> u64) -> Option<(usize, &Backend)> {
+    if let [only] = backends {
+        return (only.weight > 0).then_some((0, only));
+    }
+    let total: u64 = backends.iter().map(|backend| u64::from(backend.weight)).sum();
+    if total == 0 {
+        return None;
+    }
+    let mut left = random(total);
+    backends.iter().enumerate().find(|(_, backend)| {
+        let weight = u64::from(backend.weight);
+        let here = left < weight;
+        left = left.saturating_sub(weight);
+        here
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::HeaderChange;
+
+    fn backend(weight: u32) -> Backend {
+        let (request_headers, response_headers) = (HeaderChange::default(), HeaderChange::default());
+        Backend { weight, target: Err(StatusCode::INTERNAL_SERVER_ERROR), request_headers, response_headers }
+    }
+
+    #[test]
+    fn each_backend_gets_exactly_its_share_of_the_numbers() {
+        let backends = [backend(1), backend(0), backend(3)];
+        let chosen: Vec<_> = (0..4).map(|n| choose(&backends, |_| n).unwrap().0).collect();
+        assert_eq!(chosen, [0, 2, 2, 2]);
+    }
+
+    #[test]
+    fn without_weight_nothing_is_chosen() {
+        assert!(choose(&[backend(0)], |_| 0).is_none());
+        assert!(choose(&[backend(0), backend(0)], |_| 0).is_none());
+    }
+}

@@ -1,0 +1,239 @@
+//! One client's connection: requests one after the other, each answered before the next is read.
+
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::StatusCode;
+use tokio::net::TcpStream;
+
+use super::{
+    answer::Answer,
+    clock::Watch,
+    http1::{MAX_HEAD, Refusal, request},
+    message::{Changes, Connection, Origin},
+    route::{Decision, Facts, Request, decide},
+    side::Side,
+    tunnel,
+    upstream::{Sender, Sent},
+    worker::{Slot, Worker},
+};
+use crate::table::{ListenerService, Rule};
+
+/// Between requests.
+const IDLE: Duration = Duration::from_secs(60);
+/// From a head's first byte to its last.
+const HEAD: Duration = Duration::from_secs(10);
+/// For a client to take an answer of the proxy's own.
+const ANSWER: Duration = Duration::from_secs(30);
+/// For a client to close after the last response. Closing first would destroy what it has not read yet.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Serves a connection until it ends.
+pub(super) async fn connection(worker: &Worker, slot: &Slot, stream: TcpStream, peer: SocketAddr) {
+    let origin = Origin { client: peer.ip().to_canonical().to_string().into(), edge: slot.listener.load().edge };
+    let client = Side::new(stream);
+    let mut connection = Served { worker, slot, client, origin, watch: worker.clock.watch(), seen: 0 };
+    connection.run().await;
+    connection.client.close(&mut worker.buffers.borrow_mut());
+}
+
+struct Served<'a> {
+    worker: &'a Worker,
+    slot: &'a Slot,
+    client: Side,
+    origin: Origin,
+    watch: Watch,
+    /// Bytes of a head that is known not to be whole.
+    seen: usize,
+}
+
+/// What comes next on a connection.
+enum Next {
+    /// A request.
+    Request(Decision, Facts),
+    /// Something that cannot be taken for one.
+    Refused(Refusal),
+    /// Nothing.
+    End,
+}
+
+/// Whether a connection goes on.
+#[derive(PartialEq, Eq)]
+enum After {
+    Next,
+    /// The client has been told that it ends here.
+    Close,
+    /// There is nobody left to talk to.
+    Gone,
+}
+
+impl Served<'_> {
+    async fn run(&mut self) {
+        loop {
+            self.seen = 0;
+            let wait = if self.client.filled().is_empty() { IDLE } else { HEAD };
+            self.worker.clock.set(&self.watch, wait);
+            let after = match poll_fn(|cx| self.poll_next(cx)).await {
+                Next::End => return,
+                Next::Refused(refusal) => {
+                    self.answer(&Answer::from(refusal), None, (false, 1, false)).await;
+                    After::Close
+                }
+                Next::Request(Decision::Answer(answer, rule), facts) => {
+                    let keeps_alive = facts.keeps_alive && !facts.has_body && !self.worker.closing(self.slot);
+                    let changes = rule.as_deref().map(|rule: &Rule| Changes::new(&rule.response_headers, None));
+                    self.answer(&answer, changes, (keeps_alive, facts.version, facts.is_head)).await
+                }
+                Next::Request(Decision::Forward(request), facts) => self.forward(request, &facts).await,
+            };
+            match after {
+                After::Next => {}
+                After::Close => return self.linger().await,
+                After::Gone => return,
+            }
+        }
+    }
+
+    /// Waits for a whole head.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        self.watch.arm(cx);
+        loop {
+            if self.may_be_whole()
+                && let Some(next) = self.take_head()
+            {
+                return Poll::Ready(next);
+            }
+            if !self.client.has_room() {
+                self.client.grow(self.worker);
+            }
+            let first = self.client.filled().is_empty();
+            match self.client.poll_fill(cx, self.worker) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::End),
+                Poll::Ready(Ok(_)) if first => self.worker.clock.set(&self.watch, HEAD),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending if first && self.worker.closing(self.slot) => return Poll::Ready(Next::End),
+                Poll::Pending if !self.worker.clock.expired(&self.watch) => return Poll::Pending,
+                Poll::Pending if first => return Poll::Ready(Next::End),
+                Poll::Pending => {
+                    let refusal = Refusal::with(StatusCode::REQUEST_TIMEOUT, "the request's head does not arrive");
+                    return Poll::Ready(Next::Refused(refusal));
+                }
+            }
+        }
+    }
+
+    /// Whether parsing is worth it: a head that arrives byte by byte is not parsed for every byte.
+    fn may_be_whole(&self) -> bool {
+        let filled = self.client.filled();
+        let new = filled.get(self.seen.saturating_sub(3)..).unwrap_or_default();
+        let ends = || {
+            memchr::memchr_iter(b'\n', new)
+                .any(|at| matches!(new.get(at + 1..), Some([b'\n', ..] | [b'\r', b'\n', ..])))
+        };
+        !filled.is_empty() && (self.seen == 0 || filled.len() >= MAX_HEAD || ends())
+    }
+
+    /// Takes a whole head from the buffer, if there is one.
+    fn take_head(&mut self) -> Option<Next> {
+        let filled = self.client.filled();
+        let mut storage = request::Storage::new();
+        let head = match request::parse(filled, &mut storage) {
+            Ok(Some(head)) => head,
+            Ok(None) => {
+                self.seen = filled.len();
+                return None;
+            }
+            Err(refusal) => return Some(Next::Refused(refusal)),
+        };
+        let listener = self.slot.listener.load();
+        let decision = match &listener.service {
+            ListenerService::Http(hosts) => decide(&head, hosts, &self.origin, self.worker),
+            // The address has become one that does not speak HTTP since this connection was opened.
+            ListenerService::Tcp(_) => return Some(Next::End),
+        };
+        let (length, facts) = (head.length, Facts::new(&head));
+        self.client.consume(length);
+        Some(Next::Request(decision, facts))
+    }
+
+    async fn forward(&mut self, mut request: Request, facts: &Facts) -> After {
+        let closing = self.worker.closing(self.slot);
+        let mut sender = Sender::new(self.worker, &self.watch, &mut self.client, (&mut request, facts), closing);
+        let sent = sender.send().await;
+        let after = match sent {
+            Sent::Responded { keeps_alive: true } => After::Next,
+            Sent::Responded { keeps_alive: false } => After::Close,
+            Sent::Over => After::Gone,
+            Sent::Unanswered(answer) => {
+                let keeps_alive = facts.keeps_alive && !closing && request.message.source_done();
+                self.answer(&answer, Some(request.changes()), (keeps_alive, facts.version, facts.is_head)).await
+            }
+            Sent::Upgraded(mut server) => {
+                self.watch.clear();
+                tunnel::join(self.worker, &mut self.client, &mut server).await;
+                server.close(&mut self.worker.buffers.borrow_mut());
+                After::Gone
+            }
+        };
+        self.client.release(&mut self.worker.buffers.borrow_mut());
+        self.worker.buffers.borrow_mut().give_back_head(request.message.head);
+        after
+    }
+
+    /// Sends an answer to a client that is kept or not, speaks this minor version, and asked with HEAD or not.
+    async fn answer(
+        &mut self,
+        answer: &Answer,
+        changes: Option<Changes<'_>>,
+        (keeps_alive, version, to_head): (bool, u8, bool),
+    ) -> After {
+        let mut out = self.worker.buffers.borrow_mut().take_head();
+        let connection = Connection::after(keeps_alive, version);
+        answer.write(&mut out, changes, connection, to_head, self.worker.clock.date().as_bytes());
+        self.worker.clock.set(&self.watch, ANSWER);
+        let mut sent = 0;
+        let written = poll_fn(|cx| {
+            self.watch.arm(cx);
+            while sent < out.len() {
+                match self.client.poll_write(cx, [&out, &[], &[], &[]], sent) {
+                    Poll::Ready(Ok(written)) if written > 0 => sent += written,
+                    Poll::Pending if !self.worker.clock.expired(&self.watch) => return Poll::Pending,
+                    _ => return Poll::Ready(false),
+                }
+            }
+            Poll::Ready(true)
+        });
+        let written = written.await;
+        self.worker.buffers.borrow_mut().give_back_head(out);
+        match (written, keeps_alive) {
+            (false, _) => After::Gone,
+            (true, true) => After::Next,
+            (true, false) => After::Close,
+        }
+    }
+
+    /// Says that nothing more comes, and waits a little for the client to close.
+    async fn linger(&mut self) {
+        self.worker.clock.set(&self.watch, LINGER);
+        poll_fn(|cx| {
+            self.watch.arm(cx);
+            if ready!(self.client.poll_shutdown(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            loop {
+                let arrived = self.client.filled().len();
+                self.client.consume(arrived);
+                match self.client.poll_fill(cx, self.worker) {
+                    Poll::Ready(Ok(read)) if read > 0 && !self.worker.clock.expired(&self.watch) => {}
+                    Poll::Pending if !self.worker.clock.expired(&self.watch) => return Poll::Pending,
+                    _ => return Poll::Ready(()),
+                }
+            }
+        })
+        .await;
+    }
+}

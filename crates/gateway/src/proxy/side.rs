@@ -1,0 +1,140 @@
+//! One end of an exchange: a connection and the bytes that arrived on it.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use super::{
+    buffer::{Buffer, Buffers},
+    worker::Worker,
+};
+
+/// A connection to a client or an endpoint.
+#[derive(Debug)]
+pub(super) struct Side {
+    stream: TcpStream,
+    buffer: Option<Buffer>,
+    /// Large reads are worth it.
+    pub large: bool,
+    /// Reads and writes that moved something, so that a stalled exchange is told from a slow one.
+    pub moved: u64,
+}
+
+impl Side {
+    pub fn new(stream: TcpStream) -> Self {
+        Self { stream, buffer: None, large: false, moved: 0 }
+    }
+
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// What has arrived and is not done with.
+    pub fn filled(&self) -> &[u8] {
+        self.buffer.as_ref().map(Buffer::filled).unwrap_or_default()
+    }
+
+    pub fn filled_mut(&mut self) -> &mut [u8] {
+        self.buffer.as_mut().map(Buffer::filled_mut).unwrap_or_default()
+    }
+
+    pub fn consume(&mut self, bytes: usize) {
+        if let Some(buffer) = &mut self.buffer {
+            buffer.consume(bytes);
+        }
+    }
+
+    /// Gives the buffer back if nothing is in it.
+    pub fn release(&mut self, buffers: &mut Buffers) {
+        if let Some(buffer) = self.buffer.take_if(|buffer| buffer.is_empty()) {
+            buffers.give_back(buffer);
+        }
+    }
+
+    /// Closes the connection.
+    pub fn close(mut self, buffers: &mut Buffers) {
+        if let Some(buffer) = self.buffer.take() {
+            buffers.give_back(buffer);
+        }
+    }
+
+    /// Reads once, after what is there already; 0 is the end. While nothing arrives, an empty buffer is not held.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>, worker: &Worker) -> Poll<io::Result<usize>> {
+        if self.buffer.as_ref().is_none_or(Buffer::is_empty) {
+            self.release(&mut worker.buffers.borrow_mut());
+            ready!(self.stream.poll_read_ready(cx))?;
+        }
+        let large = self.large;
+        let buffer = self.buffer.get_or_insert_with(|| worker.buffers.borrow_mut().take(large));
+        let mut room = ReadBuf::new(buffer.room());
+        let polled = Pin::new(&mut self.stream).poll_read(cx, &mut room);
+        let read = room.filled().len();
+        if polled.is_pending() {
+            self.release(&mut worker.buffers.borrow_mut());
+            return Poll::Pending;
+        }
+        ready!(polled)?;
+        buffer.added(read);
+        self.moved += 1;
+        Poll::Ready(Ok(read))
+    }
+
+    /// Whether more can be read without `grow`.
+    pub fn has_room(&mut self) -> bool {
+        self.buffer.as_mut().is_none_or(|buffer| !buffer.room().is_empty())
+    }
+
+    /// Makes room for a long head.
+    pub fn grow(&mut self, worker: &Worker) {
+        if let Some(buffer) = self.buffer.take() {
+            let grow = !buffer.is_large();
+            self.buffer = Some(if grow { worker.buffers.borrow_mut().grow(buffer) } else { buffer });
+        }
+    }
+
+    /// Writes as much as possible of `parts`, less the first `skip` bytes of them.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, parts: [&[u8]; 4], skip: usize) -> Poll<io::Result<usize>> {
+        let (mut skip, mut slices, mut count) = (skip, [IoSlice::new(&[]); 4], 0);
+        for part in parts {
+            let here = part.get(skip.min(part.len())..).unwrap_or_default();
+            skip = skip.saturating_sub(part.len());
+            if let Some(slot) = slices.get_mut(count).filter(|_| !here.is_empty()) {
+                *slot = IoSlice::new(here);
+                count += 1;
+            }
+        }
+        let stream = Pin::new(&mut self.stream);
+        let written = match slices.get(..count) {
+            Some([one]) => stream.poll_write(cx, one),
+            Some(several) => stream.poll_write_vectored(cx, several),
+            None => Poll::Ready(Ok(0)),
+        };
+        let written = ready!(written)?;
+        self.moved += 1;
+        Poll::Ready(Ok(written))
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    /// Whether the other party has closed; costs nothing while nothing arrives. Bytes that arrived do not count.
+    pub fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.filled().is_empty() {
+            return Poll::Pending;
+        }
+        let mut byte = [0];
+        match self.stream.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
+            Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
+        }
+    }
+}

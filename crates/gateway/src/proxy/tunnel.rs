@@ -1,0 +1,90 @@
+//! Connections whose bytes mean nothing to the proxy: after an upgrade, and for Service ports that are not HTTP.
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+
+use super::{pump::Pump, side::Side, upstream, worker::Worker};
+use crate::table::Cluster;
+
+/// Endpoints that are tried for a connection.
+const MAX_CONNECTS: usize = 3;
+/// A tunnel may be silent for as long as it likes; the kernel finds out when a party has vanished.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Joins a client to an endpoint of a cluster.
+pub(super) async fn to_cluster(worker: &Worker, stream: TcpStream, cluster: &Cluster) {
+    let mut tried = Vec::new();
+    let server = loop {
+        let next = (tried.len() < MAX_CONNECTS).then(|| cluster.pick(&tried)).flatten();
+        let Some(endpoint) = next else {
+            tracing::debug!(cluster = %cluster.name, "no endpoint takes connections");
+            return;
+        };
+        match upstream::connect(endpoint).await {
+            Ok(server) => break server,
+            Err(_) => tried.push(endpoint),
+        }
+    };
+    let (mut client, mut server) = (Side::new(stream), Side::new(server));
+    join(worker, &mut client, &mut server).await;
+    let mut buffers = worker.buffers.borrow_mut();
+    client.close(&mut buffers);
+    server.close(&mut buffers);
+}
+
+/// Moves bytes both ways until both parties have said that they are done, or one fails.
+pub(super) async fn join(worker: &Worker, client: &mut Side, server: &mut Side) {
+    for side in [&*client, &*server] {
+        // Not every socket can; then the parties' own time-outs must do.
+        _ = SockRef::from(side.stream()).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+    }
+    let (mut up, mut down) = (Direction::Moving(Pump::raw()), Direction::Moving(Pump::raw()));
+    poll_fn(|cx| {
+        let up = up.poll(cx, worker, client, server);
+        let down = down.poll(cx, worker, server, client);
+        match (up, down) {
+            (Poll::Ready(Err(())), _) | (_, Poll::Ready(Err(()))) | (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => {
+                Poll::Ready(())
+            }
+            _ => Poll::Pending,
+        }
+    })
+    .await;
+}
+
+enum Direction {
+    Moving(Pump),
+    /// The source is done; the sink is being told.
+    Closing,
+    Done,
+}
+
+impl Direction {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &Worker,
+        source: &mut Side,
+        sink: &mut Side,
+    ) -> Poll<Result<(), ()>> {
+        loop {
+            match self {
+                Self::Moving(pump) => {
+                    ready!(pump.poll(cx, worker, source, sink)).map_err(drop)?;
+                    *self = Self::Closing;
+                }
+                Self::Closing => {
+                    ready!(sink.poll_shutdown(cx)).map_err(drop)?;
+                    *self = Self::Done;
+                }
+                Self::Done => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}

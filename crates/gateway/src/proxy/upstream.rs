@@ -1,0 +1,211 @@
+//! Which endpoint gets a request, over which connection, and what happens when that fails.
+
+use std::{future::poll_fn, io, net::SocketAddr, time::Duration};
+
+use http::StatusCode;
+use tokio::{net::TcpStream, time::timeout};
+
+use super::{
+    answer::Answer,
+    clock::Watch,
+    exchange::{Done, Exchange, Failure, Progress},
+    route::{Facts, Request},
+    side::Side,
+    worker::Worker,
+};
+
+/// On one machine a connection that takes longer will not come.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Endpoints that are tried for a connection.
+const MAX_CONNECTS: usize = 3;
+
+/// What the client's connection has come to.
+pub(super) enum Sent {
+    /// The client has its response.
+    Responded {
+        /// Its connection can be used again.
+        keeps_alive: bool,
+    },
+    /// Client and endpoint speak another protocol from now on.
+    Upgraded(Box<Side>),
+    /// The proxy must answer.
+    Unanswered(Answer),
+    /// There is nobody to answer.
+    Over,
+}
+
+/// Sends a request to an endpoint of its cluster, and the response back.
+pub(super) struct Sender<'a> {
+    pub worker: &'a Worker,
+    pub watch: &'a Watch,
+    pub client: &'a mut Side,
+    pub request: &'a mut Request,
+    pub facts: &'a Facts,
+    /// The client's connection ends after this response.
+    pub closing: bool,
+    /// The client is being sent a final response.
+    pub began: bool,
+    tried: Vec<SocketAddr>,
+    retried: bool,
+}
+
+/// A connection to an endpoint.
+struct Link {
+    endpoint: SocketAddr,
+    side: Side,
+    /// It has served other requests before.
+    reused: bool,
+}
+
+impl<'a> Sender<'a> {
+    pub fn new(
+        worker: &'a Worker,
+        watch: &'a Watch,
+        client: &'a mut Side,
+        (request, facts): (&'a mut Request, &'a Facts),
+        closing: bool,
+    ) -> Self {
+        Self { worker, watch, client, request, facts, closing, began: false, tried: Vec::new(), retried: false }
+    }
+
+    /// Within `timeouts.request`, if the rule has one.
+    pub async fn send(&mut self) -> Sent {
+        let Some(limit) = self.request.rule.request_timeout.filter(|limit| !limit.is_zero()) else {
+            return self.send_to_some().await;
+        };
+        // Boxed: few rules have one, and every idle connection would pay for its size.
+        match Box::pin(timeout(limit, self.send_to_some())).await {
+            Ok(sent) => sent,
+            Err(_) => self.timed_out("the request took longer than its route allows"),
+        }
+    }
+
+    fn timed_out(&self, text: &'static str) -> Sent {
+        if self.began { Sent::Over } else { Sent::Unanswered(Answer::new(StatusCode::GATEWAY_TIMEOUT, text)) }
+    }
+
+    async fn send_to_some(&mut self) -> Sent {
+        loop {
+            let mut link = match self.link().await {
+                Ok(link) => link,
+                Err(answer) => return Sent::Unanswered(answer),
+            };
+            let done = match self.request.rule.backend_timeout.filter(|limit| !limit.is_zero()) {
+                None => self.try_once(&mut link.side).await,
+                Some(limit) => match Box::pin(timeout(limit, self.try_once(&mut link.side))).await {
+                    Ok(done) => done,
+                    Err(_) => return self.timed_out("the backend took longer than its route allows"),
+                },
+            };
+            match done {
+                Ok(Done::Upgraded) => return Sent::Upgraded(Box::new(link.side)),
+                Ok(Done::Responded { reusable, keeps_alive }) => {
+                    self.keep(link, reusable);
+                    return Sent::Responded { keeps_alive };
+                }
+                Err(Failure::Untouched(error)) if self.may_retry() => {
+                    tracing::debug!(endpoint = %link.endpoint, error = %error, "trying another connection");
+                    self.retried = true;
+                    if !link.reused {
+                        self.tried.push(link.endpoint);
+                    }
+                }
+                Err(failure) => return self.failed(&failure, link.endpoint),
+            }
+        }
+    }
+
+    async fn try_once(&mut self, server: &mut Side) -> Result<Done, Failure> {
+        let mut exchange = Exchange {
+            worker: self.worker,
+            watch: self.watch,
+            client: self.client,
+            server,
+            request: self.request,
+            facts: self.facts,
+            closing: self.closing,
+            began: &mut self.began,
+            progress: Progress::default(),
+        };
+        poll_fn(|cx| exchange.poll(cx)).await
+    }
+
+    /// A request is sent once more if that cannot do harm (RFC 9110, 9.2.2) and all of it is still here.
+    fn may_retry(&mut self) -> bool {
+        self.facts.is_idempotent && !self.retried && self.request.message.rewind()
+    }
+
+    fn keep(&self, mut link: Link, reusable: bool) {
+        let mut buffers = self.worker.buffers.borrow_mut();
+        link.side.release(&mut buffers);
+        if reusable {
+            self.worker.pool.put(link.endpoint, link.side, self.worker.clock.instant());
+        } else {
+            link.side.close(&mut buffers);
+        }
+    }
+
+    /// A connection to the endpoint whose turn it is, or to another if that cannot be had.
+    async fn link(&mut self) -> Result<Link, Answer> {
+        loop {
+            let Some(endpoint) = self.next_endpoint() else {
+                let none = self.tried.is_empty();
+                let text = if none { "no endpoint is ready" } else { "no endpoint takes connections" };
+                return Err(Answer::new(StatusCode::SERVICE_UNAVAILABLE, text));
+            };
+            // After a failure only a new connection shows whether the endpoint is there.
+            if !self.retried
+                && let Some(side) = self.worker.pool.take(endpoint)
+                && (self.facts.is_idempotent || is_open(&side))
+            {
+                return Ok(Link { endpoint, side, reused: true });
+            }
+            match connect(endpoint).await {
+                Ok(stream) => return Ok(Link { endpoint, side: Side::new(stream), reused: false }),
+                Err(error) => {
+                    tracing::debug!(%endpoint, error = %error, "no connection");
+                    self.tried.push(endpoint);
+                }
+            }
+        }
+    }
+
+    fn next_endpoint(&self) -> Option<SocketAddr> {
+        let cluster = self.request.cluster()?;
+        (self.tried.len() < MAX_CONNECTS).then(|| cluster.pick(&self.tried))?
+    }
+
+    fn failed(&self, failure: &Failure, endpoint: SocketAddr) -> Sent {
+        let (status, text) = match failure {
+            Failure::Over => return Sent::Over,
+            Failure::Untouched(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "the endpoint closed its connection before it responded")
+            }
+            Failure::BadResponse(reason) => (StatusCode::BAD_GATEWAY, *reason),
+            Failure::EndpointStalled => (StatusCode::GATEWAY_TIMEOUT, "the endpoint does not respond"),
+            Failure::ClientStalled => (StatusCode::REQUEST_TIMEOUT, "the request's body does not arrive"),
+            Failure::BadRequest(reason) => (StatusCode::BAD_REQUEST, *reason),
+        };
+        let rule = &self.request.rule.name;
+        tracing::debug!(%rule, %endpoint, ?failure, status = status.as_u16(), "a request failed");
+        if self.began { Sent::Over } else { Sent::Unanswered(Answer::new(status, text)) }
+    }
+}
+
+/// Opens a connection.
+///
+/// # Errors
+/// What the operating system says, or that it took too long.
+pub(super) async fn connect(endpoint: SocketAddr) -> io::Result<TcpStream> {
+    let stream = timeout(CONNECT, TcpStream::connect(endpoint)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Asks the kernel whether the endpoint has closed a connection: a request that may not be sent twice is not risked on one
+/// whose end has merely not been noticed yet.
+fn is_open(side: &Side) -> bool {
+    let mut byte = [std::mem::MaybeUninit::uninit()];
+    let peeked = socket2::SockRef::from(side.stream()).peek(&mut byte);
+    peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+}

@@ -1,0 +1,203 @@
+//! A worker: one thread with its own runtime, its own listening sockets and its own connections to endpoints. Workers share
+//! nothing that is locked while requests pass.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::{Builder, LocalOptions},
+    sync::{Notify, mpsc, oneshot},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{buffer::Buffers, clock::Clock, pool::Pool, serve, tunnel};
+use crate::table::{Listener, ListenerService};
+
+/// Between attempts to accept when the machine has no file descriptor left.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+
+/// One open address, as its connections see it.
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// What is served now; swapped under live connections.
+    pub listener: ArcSwap<Listener>,
+    /// The address is not served any more: connections end after their request.
+    pub closed: AtomicBool,
+    /// Ends accepting.
+    pub stop: CancellationToken,
+}
+
+/// What a worker is told.
+pub(super) enum Command {
+    /// Accept connections here.
+    Accept(std::net::TcpListener, Arc<Slot>),
+    /// Look at what has changed: a slot was closed.
+    Look,
+    /// Accept nothing more, finish what has begun, for at most this long; then say so.
+    Drain(Duration, oneshot::Sender<()>),
+}
+
+/// What all connections of a worker share.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub clock: Clock,
+    pub buffers: RefCell<Buffers>,
+    pub pool: Pool,
+    pub random: RefCell<fastrand::Rng>,
+    draining: Cell<bool>,
+    connections: Cell<usize>,
+    max_connections: usize,
+    /// A connection has ended.
+    ended: Notify,
+}
+
+impl Worker {
+    /// Whether a connection of this slot must end after its request.
+    pub fn closing(&self, slot: &Slot) -> bool {
+        self.draining.get() || slot.closed.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts a connection for as long as it lives.
+struct Counted(Rc<Worker>);
+
+impl Counted {
+    fn new(worker: Rc<Worker>) -> Self {
+        worker.connections.set(worker.connections.get() + 1);
+        Self(worker)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.set(self.0.connections.get() - 1);
+        self.0.ended.notify_waiters();
+    }
+}
+
+/// Starts a worker's thread.
+///
+/// # Errors
+/// What the machine refuses: a thread, an epoll instance.
+pub(super) fn start(index: usize, max_connections: usize) -> io::Result<mpsc::UnboundedSender<Command>> {
+    let (sender, commands) = mpsc::unbounded_channel();
+    let (started, result) = std::sync::mpsc::sync_channel(1);
+    let run = move || match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+        Ok(runtime) => {
+            _ = started.send(Ok(()));
+            runtime.block_on(run(commands, max_connections));
+        }
+        Err(error) => _ = started.send(Err(error)),
+    };
+    std::thread::Builder::new().name(format!("proxy-{index}")).spawn(run)?;
+    result.recv().map_err(|_| io::Error::other("the thread ended"))??;
+    Ok(sender)
+}
+
+async fn run(mut commands: mpsc::UnboundedReceiver<Command>, max_connections: usize) {
+    let worker = Rc::new(Worker {
+        clock: Clock::new(),
+        buffers: RefCell::default(),
+        pool: Pool::default(),
+        random: RefCell::new(fastrand::Rng::new()),
+        draining: Cell::new(false),
+        connections: Cell::new(0),
+        max_connections,
+        ended: Notify::new(),
+    });
+    let ticking = worker.clone();
+    tokio::task::spawn_local(async move { ticking.clock.run(|now| ticking.pool.sweep(now)).await });
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Accept(listener, slot) => match TcpListener::from_std(listener) {
+                Ok(listener) => _ = tokio::task::spawn_local(accept(worker.clone(), listener, slot)),
+                Err(error) => tracing::error!(error = %error, "a listener could not be registered"),
+            },
+            Command::Look => worker.clock.wake_all(),
+            Command::Drain(limit, done) => {
+                worker.draining.set(true);
+                worker.clock.wake_all();
+                _ = tokio::time::timeout(limit, drained(&worker)).await;
+                _ = done.send(());
+                return;
+            }
+        }
+    }
+}
+
+async fn drained(worker: &Worker) {
+    loop {
+        let ended = worker.ended.notified();
+        if worker.connections.get() == 0 {
+            return;
+        }
+        ended.await;
+    }
+}
+
+/// Accepts until the slot is stopped; connections that the kernel has completed by then are served as well.
+async fn accept(worker: Rc<Worker>, listener: TcpListener, slot: Arc<Slot>) {
+    let mut said = false;
+    loop {
+        let full = worker.connections.get() >= worker.max_connections;
+        tokio::select! {
+            biased;
+            () = slot.stop.cancelled() => break,
+            () = worker.ended.notified(), if full => {}
+            accepted = listener.accept(), if !full => match accepted {
+                Ok((stream, peer)) => {
+                    said = false;
+                    spawn(&worker, stream, peer, &slot);
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    if !std::mem::replace(&mut said, true) {
+                        tracing::warn!(error = %error, "cannot accept connections; raise the limit of open files");
+                    }
+                    tokio::time::sleep(EXHAUSTED).await;
+                }
+            },
+        }
+    }
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok((stream, peer)) = listener.accept() {
+        if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+            spawn(&worker, stream, peer, &slot);
+        }
+    }
+}
+
+/// The client was gone before it was accepted.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | ConnectionRefused | Interrupted)
+}
+
+fn spawn(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, slot: &Arc<Slot>) {
+    // Without it a small response may wait for the acknowledgement of the one before.
+    _ = stream.set_nodelay(true);
+    let (counted, worker, slot) = (Counted::new(worker.clone()), worker.clone(), slot.clone());
+    let tcp = match &slot.listener.load().service {
+        ListenerService::Http(_) => None,
+        ListenerService::Tcp(cluster) => Some(cluster.clone()),
+    };
+    // A panic ends this task alone; the hook has logged it.
+    tokio::task::spawn_local(async move {
+        let _counted = counted;
+        match tcp {
+            None => serve::connection(&worker, &slot, stream, peer).await,
+            Some(cluster) => tunnel::to_cluster(&worker, stream, &cluster).await,
+        }
+    });
+}
