@@ -9,9 +9,6 @@ use std::{
 
 use testkit::{Coracle, Kubectl, Settings};
 
-/// The versions that people have: before and after request bodies became protobuf.
-const VERSIONS: &[&str] = &["1.28", "1.33"];
-
 const WEB: &str = "
 apiVersion: apps/v1
 kind: Deployment
@@ -36,21 +33,9 @@ fn coracle() -> Coracle {
     Coracle::start(Settings::new(env!("CARGO_BIN_EXE_coracle"))).unwrap()
 }
 
-/// Runs `test` with each kubectl there is; says which it did without.
+/// Runs `test` with each kubectl there is.
 fn with_each_kubectl(test: impl Fn(&Kubectl, &Coracle)) {
-    for version in VERSIONS {
-        let coracle = coracle();
-        match Kubectl::version(version, &coracle.kubeconfig()) {
-            Some(kubectl) => test(&kubectl, &coracle),
-            None => eprintln!("skipped: there is no kubectl {version} on this machine"),
-        }
-    }
-}
-
-fn manifest(text: &str) -> tempfile::NamedTempFile {
-    let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
-    file.write_all(text.as_bytes()).unwrap();
-    file
+    testkit::with_each_kubectl(env!("CARGO_BIN_EXE_coracle"), test).unwrap();
 }
 
 /// Waits until kubectl's own `wait` sees it.
@@ -61,14 +46,12 @@ fn wait(kubectl: &Kubectl, what: &str) {
 #[test]
 fn a_deployment_is_applied_changed_scaled_and_deleted_with_all_that_it_owns() {
     with_each_kubectl(|kubectl, _| {
-        let file = manifest(WEB);
-        let apply = format!("apply -f {}", file.path().display());
-        assert!(kubectl.run(&apply).unwrap().contains("deployment.apps/web created"));
+        assert!(kubectl.send("apply", WEB).unwrap().contains("deployment.apps/web created"));
         wait(kubectl, "deployment/web --for=jsonpath={.status.replicas}=2");
         let pods = kubectl.run("get pods -l app=web -o name").unwrap();
         assert_eq!(pods.lines().count(), 2, "{pods}");
 
-        assert!(kubectl.run(&apply).unwrap().contains("deployment.apps/web unchanged"));
+        assert!(kubectl.send("apply", WEB).unwrap().contains("deployment.apps/web unchanged"));
         kubectl.run("scale deployment/web --replicas=3").unwrap();
         wait(kubectl, "deployment/web --for=jsonpath={.status.replicas}=3");
         kubectl.run("set env deployment/web A=b").unwrap();
@@ -110,8 +93,8 @@ fn mistakes_are_refused_in_upstreams_words() {
     with_each_kubectl(|kubectl, _| {
         let missing = kubectl.run("get deployment nope").unwrap_err();
         assert!(missing.contains("deployments.apps \"nope\" not found"), "{missing}");
-        let file = manifest(&WEB.replace("matchLabels: {app: web}", "matchLabels: {app: other}"));
-        let wrong = kubectl.run(&format!("apply -f {}", file.path().display())).unwrap_err();
+        let manifest = WEB.replace("matchLabels: {app: web}", "matchLabels: {app: other}");
+        let wrong = kubectl.send("apply", &manifest).unwrap_err();
         assert!(wrong.contains("`selector` does not match template `labels`"), "{wrong}");
     });
 }
@@ -119,10 +102,8 @@ fn mistakes_are_refused_in_upstreams_words() {
 #[test]
 fn a_pod_that_no_node_can_take_says_why_it_waits() {
     with_each_kubectl(|kubectl, _| {
-        let file = manifest(
-            "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {nodeSelector: {disk: ssd}, containers: [{name: c, image: i}]}\n",
-        );
-        kubectl.run(&format!("apply -f {}", file.path().display())).unwrap();
+        let manifest = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {nodeSelector: {disk: ssd}, containers: [{name: c, image: i}]}\n";
+        kubectl.send("apply", manifest).unwrap();
         wait(kubectl, "pod/p --for=condition=PodScheduled=false");
         assert!(kubectl.run("describe pod p").unwrap().contains("didn't match Pod's node affinity/selector"));
         kubectl.run("delete pod p").unwrap();

@@ -2,7 +2,9 @@
 //! programs (kubectl, nginx, wrk …) that tests drive it with.
 
 mod coracle;
+mod flows;
 mod programs;
 
 pub use coracle::{Coracle, Settings};
+pub use flows::{KUBECTL_VERSIONS, with_each_kubectl};
 pub use programs::{Kubectl, find};

@@ -2,8 +2,9 @@
 
 use std::{
     env,
+    io::{self, Write},
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 /// The file of a program on PATH.
@@ -43,8 +44,28 @@ impl Kubectl {
     /// # Errors
     /// What it printed on standard error when it failed, or why it could not be run.
     pub fn run(&self, arguments: &str) -> Result<String, String> {
-        let output = self.command(arguments).output().map_err(|e| format!("run {}: {e}", self.program.display()))?;
-        let Output { status, stdout, stderr } = output;
+        self.judge(arguments, self.command(arguments).output())
+    }
+
+    /// Runs it on a manifest, which takes the place of `-f FILE`: `kubectl.send("apply", MANIFEST)`.
+    ///
+    /// # Errors
+    /// As [`Kubectl::run`].
+    pub fn send(&self, arguments: &str, manifest: &str) -> Result<String, String> {
+        let mut command = self.command(arguments);
+        command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = command.spawn().and_then(|mut child| {
+            // Its end closes the pipe. A kubectl that has failed before it read everything says why itself.
+            match child.stdin.take().map(|mut stdin| stdin.write_all(manifest.as_bytes())) {
+                Some(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+                _ => child.wait_with_output(),
+            }
+        });
+        self.judge(arguments, output)
+    }
+
+    fn judge(&self, arguments: &str, output: io::Result<Output>) -> Result<String, String> {
+        let Output { status, stdout, stderr } = output.map_err(|e| format!("run {}: {e}", self.program.display()))?;
         let text = String::from_utf8_lossy(&stdout).into_owned();
         if status.success() {
             return Ok(text);

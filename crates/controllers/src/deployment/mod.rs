@@ -113,8 +113,9 @@ impl runner::Controller for Controller {
         }
         if let Some(status) = planned.status {
             let api: Api<Deployment> = Api::namespaced(self.client.clone(), &key.namespace);
-            let change = json!({"metadata": {"resourceVersion": deployment.resource_version()}, "status": status});
-            api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(&change)).await?;
+            // The whole of it: in a merge patch a count that became nothing would stay.
+            let next = Deployment { status: Some(status), ..Deployment::clone(&deployment) };
+            api.replace_status(&key.name, &PostParams::default(), &next).await?;
         }
         Ok(planned.again)
     }

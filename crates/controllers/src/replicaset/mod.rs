@@ -8,9 +8,8 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, PostParams, Preconditions},
 };
-use serde_json::json;
 
 pub use plan::{Plan, plan};
 
@@ -99,8 +98,9 @@ impl runner::Controller for Controller {
         }
         if set.status.as_ref() != Some(&planned.status) {
             let api: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &key.namespace);
-            let change = json!({"metadata": {"resourceVersion": set.resource_version()}, "status": planned.status});
-            api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(&change)).await?;
+            // The whole of it: in a merge patch a count that became nothing would stay.
+            let next = ReplicaSet { status: Some(planned.status), ..ReplicaSet::clone(&set) };
+            api.replace_status(&key.name, &PostParams::default(), &next).await?;
         }
         Ok(planned.again)
     }

@@ -31,8 +31,8 @@ pub struct WrongType {
     pub found: &'static str,
 }
 
-/// Brings an object into the form that its types have: unknown fields and nulls go, quantities become canonical text (`0.5` is
-/// `500m`). Does nothing for kinds without a schema.
+/// Brings an object into the form that its types have: unknown fields, nulls, and empty lists and maps of built-in kinds go;
+/// quantities become canonical text (`0.5` is `500m`). Does nothing for kinds without a schema.
 ///
 /// # Errors
 /// The first value that is of the wrong type; the object may then be half changed.
@@ -127,10 +127,11 @@ impl Check<'_> {
             }
             if let Some((_, of_field)) = of.fields.get(at) {
                 outcome = self.value(of_field, value, &here, Some(&of.name));
+                return of.custom || !is_empty(of_field, value) || of.required.iter().any(|field| **field == **name);
             }
             true
         });
-        let missing = of.required.iter().filter(|name| !map.contains_key(name.as_ref()));
+        let missing = of.required.iter().filter(|name| of.custom && !map.contains_key(name.as_ref()));
         self.found.missing.extend(missing.map(|name| Path::Field(path, name).text(false)));
         outcome
     }
@@ -210,6 +211,15 @@ impl Check<'_> {
             Type::Map(of) => format!("map[string]{}", self.go_name(of)),
             Type::Struct(at) => self.types.structs.get(*at).map_or_else(String::new, |s| format!("v1.{}", s.name)),
         }
+    }
+}
+
+/// Whether a value is a list or map with nothing in it. (An empty struct says something: that it is there.)
+fn is_empty(of: &Type, value: &Value) -> bool {
+    match (of, value) {
+        (Type::List(_), Value::Array(list)) => list.is_empty(),
+        (Type::Map(_), Value::Object(map)) => map.is_empty(),
+        _ => false,
     }
 }
 

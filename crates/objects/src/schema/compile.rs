@@ -34,8 +34,11 @@ pub(super) struct Struct {
     pub(super) name: Box<str>,
     /// By rising name.
     pub(super) fields: Vec<(Box<str>, Type)>,
-    /// Fields that must be there (custom resources only: other kinds say so in their validation).
+    /// Fields that are always there.
     pub(super) required: Vec<Box<str>>,
+    /// Whether the schema belongs to a custom resource. Those refuse what lacks a required field, and keep lists and maps that
+    /// are empty; built-in kinds leave the first to their validation, and write empty lists and maps as Go does: not at all.
+    pub(super) custom: bool,
 }
 
 /// The types of one group and version.
@@ -51,7 +54,7 @@ impl Compiled {
     pub(super) fn of(group: &Group) -> Self {
         let schemas = definitions::components(group.group, group.version);
         let mut compiler =
-            Compiler { schemas: &schemas, known: HashMap::new(), structs: Vec::new(), required: group.is_custom() };
+            Compiler { schemas: &schemas, known: HashMap::new(), structs: Vec::new(), custom: group.is_custom() };
         let roots = group.kinds().map(|(kind, name)| (kind, compiler.definition(&name)));
         let roots =
             roots.filter_map(|(kind, found)| if let Type::Struct(at) = found { Some((kind, at)) } else { None });
@@ -64,7 +67,7 @@ struct Compiler<'a> {
     schemas: &'a Map<String, Value>,
     known: HashMap<String, Type>,
     structs: Vec<Struct>,
-    required: bool,
+    custom: bool,
 }
 
 impl Compiler<'_> {
@@ -86,11 +89,12 @@ impl Compiler<'_> {
         let at = self.structs.len();
         self.known.insert(name.to_owned(), Type::Struct(at));
         let short = name.rsplit('.').next().unwrap_or(name);
-        self.structs.push(Struct { name: short.into(), fields: Vec::new(), required: Vec::new() });
+        let custom = self.custom && !name.ends_with(".ObjectMeta");
+        self.structs.push(Struct { name: short.into(), fields: Vec::new(), required: Vec::new(), custom });
         let mut fields: Vec<(Box<str>, Type)> =
             properties.iter().map(|(field, schema)| (field.as_str().into(), self.of(schema))).collect();
         fields.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let required = schema.get("required").and_then(Value::as_array).filter(|_| self.required);
+        let required = schema.get("required").and_then(Value::as_array);
         let required = required.into_iter().flatten().filter_map(Value::as_str).map(Into::into).collect();
         if let Some(place) = self.structs.get_mut(at) {
             (place.fields, place.required) = (fields, required);

@@ -119,6 +119,17 @@ fn quantities_become_canonical_and_nulls_go() {
 }
 
 #[test]
+fn what_is_empty_is_left_out_as_go_does() {
+    let pod = json!({"metadata": {"finalizers": [], "labels": {}},
+        "spec": {"containers": [], "nodeSelector": {}, "volumes": [{"name": "v", "emptyDir": {}}]}});
+    let (object, _) = conformed("", "v1", "Pod", pod);
+    assert_eq!(object, json!({"metadata": {}, "spec": {"containers": [], "volumes": [{"name": "v", "emptyDir": {}}]}}));
+    let route = json!({"metadata": {"finalizers": []}, "spec": {"hostnames": [], "parentRefs": []}});
+    let (object, _) = conformed(crate::gateway::GROUP, "v1", "HTTPRoute", route);
+    assert_eq!(object, json!({"metadata": {}, "spec": {"hostnames": [], "parentRefs": []}}));
+}
+
+#[test]
 fn what_a_custom_resource_must_have_is_missed() {
     let (_, found) = conformed(crate::gateway::GROUP, "v1", "Gateway", json!({"spec": {"listeners": [{"name": "a"}]}}));
     assert_eq!(found.missing, ["spec.listeners[0].port", "spec.listeners[0].protocol", "spec.gatewayClassName"]);
