@@ -2,11 +2,11 @@
 //! said before anything is bound or started.
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use crate::cli::Up;
@@ -16,10 +16,23 @@ use crate::cli::Up;
 pub struct Config {
     /// Where all state is kept.
     pub data_dir: PathBuf,
+    /// Where Gateways' listener ports are served.
+    pub publish: Vec<Publish>,
     /// The address to listen on.
     pub bind: IpAddr,
     /// The API server's port.
     pub api_port: u16,
+}
+
+/// A listener port and where it is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Publish {
+    /// The address on this machine; port 0 is a free one.
+    pub address: SocketAddr,
+    /// The port that Gateways name.
+    pub listener_port: u16,
+    /// Somebody asked for it: without it Coracle does not start.
+    pub asked: bool,
 }
 
 /// The keys of `coracle.toml`: the flags' names.
@@ -27,6 +40,7 @@ pub struct Config {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
     data_dir: Option<PathBuf>,
+    publish: Option<Vec<String>>,
     bind: Option<IpAddr>,
     api_port: Option<u16>,
 }
@@ -79,14 +93,46 @@ impl Config {
     }
 
     fn resolve(flags: &Up, file: File, machine: &Machine) -> anyhow::Result<Self> {
+        let bind = flags.bind.or(file.bind).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let asked = if flags.publish.is_empty() { file.publish } else { Some(flags.publish.clone()) };
         Ok(Self {
             data_dir: match flags.data_dir.clone().or(file.data_dir) {
                 Some(dir) => std::path::absolute(&dir).with_context(|| format!("data directory {}", dir.display()))?,
                 None => machine.data_dir()?,
             },
-            bind: flags.bind.or(file.bind).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            publish: match asked {
+                Some(asked) => asked.iter().map(|text| publish(text, bind)).collect::<anyhow::Result<_>>()?,
+                None => {
+                    DEFAULT_PUBLISH.iter().map(|(port, listener)| Publish::new(bind, *port, *listener, false)).collect()
+                }
+            },
+            bind,
             api_port: flags.api_port.or(file.api_port).unwrap_or(6443),
         })
+    }
+}
+
+/// Above 1024, so that an ordinary user may bind them.
+const DEFAULT_PUBLISH: &[(u16, u16)] = &[(8080, 80), (8443, 443)];
+
+impl Publish {
+    fn new(ip: IpAddr, port: u16, listener_port: u16, asked: bool) -> Self {
+        Self { address: SocketAddr::new(ip, port), listener_port, asked }
+    }
+}
+
+fn publish(text: &str, bind: IpAddr) -> anyhow::Result<Publish> {
+    let parse = || {
+        let (rest, listener) = text.rsplit_once(':')?;
+        let (ip, port) = match rest.rsplit_once(':') {
+            Some((ip, port)) => (ip.trim_start_matches('[').trim_end_matches(']').parse().ok()?, port),
+            None => (bind, rest),
+        };
+        Some(Publish::new(ip, port.parse().ok()?, listener.parse().ok().filter(|port| *port != 0)?, true))
+    };
+    match parse() {
+        Some(publish) => Ok(publish),
+        None => bail!("--publish {text:?} is not [ADDRESS:]PORT:LISTENER, such as 8080:80 or 0.0.0.0:80:80"),
     }
 }
 
@@ -119,6 +165,20 @@ mod tests {
         let flags = Up { api_port: Some(1), ..Up::default() };
         let config = resolve(&flags, "api-port = 2\nbind = '0.0.0.0'").unwrap();
         assert_eq!((config.api_port, config.bind.to_string()), (1, "0.0.0.0".to_owned()));
+    }
+
+    #[test]
+    fn published_ports_are_bound_where_they_say_or_where_everything_is() {
+        let config = resolve(&Up::default(), "publish = ['80:80', '0.0.0.0:81:8000', '[::1]:0:80']").unwrap();
+        let shown: Vec<_> =
+            config.publish.iter().map(|p| format!("{} {} {}", p.address, p.listener_port, p.asked)).collect();
+        assert_eq!(shown, ["127.0.0.1:80 80 true", "0.0.0.0:81 8000 true", "[::1]:0 80 true"]);
+        let defaults = resolve(&Up::default(), "").unwrap().publish;
+        assert!(defaults.iter().all(|publish| !publish.asked), "{defaults:?}");
+        for wrong in ["80", "80:0", "x:80", "1.2.3:80:80", "70000:80"] {
+            let flags = Up { publish: vec![wrong.into()], ..Up::default() };
+            assert!(resolve(&flags, "").unwrap_err().to_string().contains(wrong));
+        }
     }
 
     #[test]

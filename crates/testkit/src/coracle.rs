@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, BufRead, BufReader},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
     sync::mpsc::{self, Receiver},
@@ -95,6 +96,13 @@ impl Coracle {
         self.data_dir.path().join("kubeconfig")
     }
 
+    /// Where Gateways' `port` is served, as it said when it was ready.
+    pub fn gateway(&self, port: u16) -> Option<SocketAddr> {
+        let up = self.seen.iter().rev().find(|event| event["event"] == "up")?;
+        let found = up["gateways"].as_array()?.iter().find(|gateway| gateway["listenerPort"] == port)?;
+        found["address"].as_str()?.parse().ok()
+    }
+
     /// The data directory.
     pub fn data_dir(&self) -> &Path {
         self.data_dir.path()
@@ -140,7 +148,7 @@ impl Drop for Coracle {
 fn spawn(settings: &Settings, data_dir: &Path) -> anyhow::Result<(Child, Receiver<Value>)> {
     let mut command = Command::new(&settings.program);
     command
-        .args(["up", "--output", "json", "--api-port", "0"])
+        .args(["up", "--output", "json", "--api-port", "0", "--publish", "0:80,0:443"])
         .arg("--data-dir")
         .arg(data_dir)
         .args(&settings.arguments)

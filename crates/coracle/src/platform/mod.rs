@@ -1,5 +1,6 @@
 //! The boxes, started in order and stopped in reverse. This is the one place that knows them all.
 
+mod gateway;
 mod lifecycle;
 mod pods;
 
@@ -15,6 +16,7 @@ use kube::Client;
 use tokio::net::TcpListener;
 
 use crate::{config::Config, data_dir::DataDir};
+use gateway::Gateway;
 pub use lifecycle::Tasks;
 
 /// The first argument that makes this binary a container's shim.
@@ -37,6 +39,7 @@ pub struct Platform {
     _data: DataDir,
     api: ApiServer,
     address: SocketAddr,
+    gateway: Gateway,
     kubeconfig: PathBuf,
     runtime: Arc<dyn node::runtime::Runtime>,
 }
@@ -50,6 +53,7 @@ impl Platform {
         let data = DataDir::open(&config.data_dir)?;
         let listener = listen(config.bind, config.api_port).await?;
         let address = listener.local_addr().context("API server")?;
+        let gateway = Gateway::open(config)?;
         let network = Arc::new(pods::Network::open(&data)?);
         let options = apiserver::Options {
             data_dir: data.path().to_owned(),
@@ -68,10 +72,11 @@ impl Platform {
             controllers::run(|identity: &str| managed.client(identity), options, stop).await;
             Ok::<_, anyhow::Error>(())
         });
+        gateway.start(api.client("system:coracle:gateway"), &mut tasks);
         let runtime = pods::runtime(&data, network)?;
         let node = pods::node(&api, &data, runtime.clone()).await?;
         tasks.spawn("node", |stop| node.run(stop));
-        Ok((Self { _data: data, api, address, kubeconfig, runtime }, tasks))
+        Ok((Self { _data: data, api, address, gateway, kubeconfig, runtime }, tasks))
     }
 
     /// A client that acts under this name.
@@ -84,8 +89,15 @@ impl Platform {
         format!("https://{}", reachable(self.address))
     }
 
-    /// Stops the pods, or leaves them running; the other parts have stopped by now.
+    /// Where Gateways answer now: addresses, and the listener ports that are served there.
+    pub fn gateways(&self) -> Vec<(SocketAddr, u16)> {
+        self.gateway.serving()
+    }
+
+    /// Finishes the requests that have begun, then stops the pods or leaves them running; the other parts have stopped by
+    /// now.
     pub async fn end(&self, pods: Pods) {
+        self.gateway.end().await;
         if pods == Pods::Stop {
             pods::stop(self.runtime.as_ref()).await;
         }

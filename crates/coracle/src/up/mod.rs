@@ -64,9 +64,15 @@ async fn serve(config: Config, objects: Vec<Value>, report: Report) -> anyhow::R
         _ = terminate.recv() => (Ok(()), Pods::Keep),
     };
     report.stopping();
-    tasks.stop().await;
-    platform.end(pods).await;
-    report.stopped(&config.data_dir);
+    let end = async {
+        tasks.stop().await;
+        platform.end(pods).await;
+    };
+    tokio::select! {
+        () = end => report.stopped(&config.data_dir),
+        // Who presses Ctrl-C again does not want to wait for requests and pods.
+        _ = interrupt.recv() => report.stopped(&config.data_dir),
+    }
     result
 }
 

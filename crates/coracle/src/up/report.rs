@@ -58,8 +58,13 @@ impl Report {
     /// Everything applied is ready.
     pub fn ready(&self, platform: &Platform) {
         let took = self.start.elapsed();
-        let text = format!("Ready after {}.", seconds(took));
-        let event = json!({"event": "up", "seconds": took.as_secs_f64(), "api": platform.api_url(),
+        let mut text = format!("Ready after {}.", seconds(took));
+        let mut gateways = Vec::new();
+        for (address, port) in platform.gateways() {
+            text.push_str(&format!("\nGateway     http://{address} (listener port {port})"));
+            gateways.push(json!({"address": address, "listenerPort": port}));
+        }
+        let event = json!({"event": "up", "seconds": took.as_secs_f64(), "api": platform.api_url(), "gateways": gateways,
             "kubeconfig": platform.kubeconfig()});
         self.say(&text, event);
     }
