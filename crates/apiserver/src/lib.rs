@@ -1,10 +1,11 @@
 //! The Kubernetes API: store, watch, patch, authentication, tables, discovery.
 //!
 //! [`ApiServer`] is the whole of it. A request goes from `http` (what is asked) through `registry` (what that means for an
-//! object) to `store` (durable, watchable bytes); `defaults`, `validation` and `printers` know the kinds.
+//! object) to `store` (durable, watchable bytes); `defaults`, `validation`, `convert` and `printers` know the kinds.
 
 mod bootstrap;
 mod client;
+mod convert;
 mod defaults;
 pub mod http;
 mod openapi;

@@ -48,7 +48,7 @@ fn meta_insert(metadata: &mut Value, field: &str, value: Value) {
 }
 
 /// The label selector in its text form, as autoscalers read it.
-fn selector(object: &Value) -> String {
+pub fn selector(object: &Value) -> String {
     let exact = object.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
     let mut terms: Vec<String> =
         exact.into_iter().flatten().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect();

@@ -16,7 +16,7 @@ use kube::{
         watcher::{self, Event},
     },
 };
-use objects::kinds::{self, KINDS, Kind};
+use objects::kinds::{self, Kind};
 use serde_json::json;
 
 use crate::runner::{gone_is_fine, is_conflict};
@@ -79,8 +79,8 @@ impl Graph {
 /// Runs until it is dropped.
 pub(crate) async fn run(client: Client) {
     let mut graph = Graph::default();
-    let mut changes: SelectAll<_> = KINDS.iter().map(|kind| watch(&client, kind)).collect();
-    let mut listed = 0;
+    let mut changes: SelectAll<_> = kinds::stored().map(|kind| watch(&client, kind)).collect();
+    let (mut listed, all) = (0, kinds::stored().count());
     let mut due: Vec<String> = Vec::new();
     while let Some((kind, event)) = changes.next().await {
         match event {
@@ -96,7 +96,7 @@ pub(crate) async fn run(client: Client) {
             Err(error) => tracing::warn!("garbage collector: watch {}: {error}", kind.plural),
         }
         // Before every kind has been listed, an owner that is not known yet is no owner that is gone.
-        if listed < KINDS.len() {
+        if listed < all {
             continue;
         }
         for uid in std::mem::take(&mut due) {

@@ -7,7 +7,7 @@ use kube::{
     Api, Client, ResourceExt,
     api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams},
 };
-use objects::kinds::KINDS;
+use objects::kinds;
 
 use crate::{
     cache::{Cache, Changed, Key, get},
@@ -31,7 +31,7 @@ impl Controller {
     /// Deletes all there is of every kind; whether anything is left.
     async fn empty(&self, namespace: &str) -> Result<bool, kube::Error> {
         let mut left = false;
-        for kind in KINDS.iter().filter(|kind| kind.namespaced) {
+        for kind in kinds::stored().filter(|kind| kind.namespaced) {
             let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
             let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
             let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);

@@ -23,12 +23,19 @@ pub struct Kind {
     pub status: bool,
     /// Whether there is a `scale` subresource.
     pub scale: bool,
+    /// The group and version that the same objects are kept in; `None`: in this one.
+    pub stored_as: Option<(&'static str, &'static str)>,
 }
 
 impl Kind {
     /// `apps/v1`, or `v1` for the core group.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// The version that objects of this kind are kept in: a kind may be another view of the same objects.
+    pub fn storage(&'static self) -> &'static Self {
+        self.stored_as.and_then(|(group, version)| by_kind(group, version, self.kind)).unwrap_or(self)
     }
 }
 
@@ -47,9 +54,10 @@ const BASE: Kind = Kind {
     namespaced: true,
     status: false,
     scale: false,
+    stored_as: None,
 };
 
-/// Every kind served.
+/// Every kind served; of a group's versions, the preferred one first.
 pub static KINDS: &[Kind] = &[
     Kind { kind: "ConfigMap", plural: "configmaps", singular: "configmap", short_names: &["cm"], ..BASE },
     Kind { kind: "Event", plural: "events", singular: "event", short_names: &["ev"], ..BASE },
@@ -122,12 +130,32 @@ pub static KINDS: &[Kind] = &[
         status: true,
         ..BASE
     },
+    Kind {
+        group: "autoscaling",
+        kind: "HorizontalPodAutoscaler",
+        plural: "horizontalpodautoscalers",
+        singular: "horizontalpodautoscaler",
+        short_names: &["hpa"],
+        categories: ALL,
+        status: true,
+        stored_as: Some(("autoscaling", "v2")),
+        ..BASE
+    },
     Kind { group: "coordination.k8s.io", kind: "Lease", plural: "leases", singular: "lease", ..BASE },
     Kind {
         group: "discovery.k8s.io",
         kind: "EndpointSlice",
         plural: "endpointslices",
         singular: "endpointslice",
+        ..BASE
+    },
+    Kind {
+        group: "events.k8s.io",
+        kind: "Event",
+        plural: "events",
+        singular: "event",
+        short_names: &["ev"],
+        stored_as: Some(("", "v1")),
         ..BASE
     },
     Kind {
@@ -172,6 +200,11 @@ pub static KINDS: &[Kind] = &[
     },
 ];
 
+/// Every kind in the version that its objects are kept in: one for each sort of object.
+pub fn stored() -> impl Iterator<Item = &'static Kind> {
+    KINDS.iter().filter(|kind| kind.stored_as.is_none())
+}
+
 /// The kind behind a path's group, version and resource name.
 pub fn by_resource(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|k| (k.group, k.version, k.plural) == (group, version, plural))
@@ -198,8 +231,17 @@ mod tests {
     }
 
     #[test]
+    fn a_view_leads_to_a_kind_of_the_same_name_that_is_stored() {
+        for kind in KINDS {
+            let storage = kind.storage();
+            assert!(storage.stored_as.is_none() && storage.plural == kind.plural && storage.kind == kind.kind);
+            assert_eq!(kind.stored_as.is_none(), storage == kind);
+        }
+    }
+
+    #[test]
     fn no_two_kinds_share_a_short_name() {
-        let names: Vec<_> = KINDS.iter().flat_map(|k| k.short_names).collect();
+        let names: Vec<_> = stored().flat_map(|k| k.short_names).collect();
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
     }
 }

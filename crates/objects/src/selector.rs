@@ -166,6 +166,12 @@ impl Fields {
         self.terms.iter().map(|(path, _, _)| path.as_str())
     }
 
+    /// The same selector with other names for its paths.
+    #[must_use]
+    pub fn rename(self, name: impl Fn(&str) -> String) -> Self {
+        Self { terms: self.terms.into_iter().map(|(path, equal, value)| (name(&path), equal, value)).collect() }
+    }
+
     /// The value that a path must equal, if the selector says so.
     pub fn exact(&self, path: &str) -> Option<&str> {
         self.terms.iter().find(|(p, equal, _)| *equal && p == path).map(|(_, _, value)| value.as_str())

@@ -2,53 +2,19 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::StatusCode;
-use objects::selector::{Fields, Labels};
 use serde_json::{Value, json};
 
 use super::{
     Answer,
     respond::{self, Form},
+    selection::Selection,
     verbs::Call,
 };
 use crate::{
     registry::{meta, parse},
-    request::{Query, Target},
     status::Failure,
     store::Snapshot,
 };
-
-/// What a list or watch selects.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Selection {
-    pub(super) labels: Labels,
-    pub(super) fields: Fields,
-}
-
-impl Selection {
-    /// The selectors of a query.
-    ///
-    /// # Errors
-    /// 400 for what is no selector.
-    pub(super) fn of(target: &Target, query: &Query) -> Result<Self, Failure> {
-        let wrong = |e: objects::selector::NotASelector| Failure::bad_request(e.to_string());
-        let labels = Labels::parse(query.get("labelSelector").unwrap_or_default()).map_err(wrong)?;
-        let mut fields = query.get("fieldSelector").unwrap_or_default().to_owned();
-        // Watching one object is watching the collection for its name.
-        if let Some(name) = &target.name {
-            fields = format!("metadata.name={name},{fields}");
-        }
-        Ok(Self { labels, fields: Fields::parse(&fields).map_err(wrong)? })
-    }
-
-    pub(super) fn matches(&self, object: &Value) -> bool {
-        (self.labels.is_empty() || self.labels.matches(&meta::labels(object)))
-            && self.fields.matches(|path| meta::field(object, path))
-    }
-
-    pub(super) fn is_everything(&self) -> bool {
-        self.labels.is_empty() && self.fields.is_empty()
-    }
-}
 
 impl Call<'_> {
     pub(super) fn list(&self) -> Result<Answer, Failure> {
@@ -63,7 +29,7 @@ impl Call<'_> {
                 continue;
             }
             let object = parse(stored)?;
-            if !selection.is_everything() && !selection.matches(&object) {
+            if !selection.is_everything() && !selection.matches(self.target.kind, &object) {
                 continue;
             }
             if items.len() == limit {
@@ -134,7 +100,7 @@ impl Call<'_> {
         let mut items = Vec::new();
         for (key, stored) in &snapshot.objects {
             let object = parse(stored)?;
-            if !selection.matches(&object) {
+            if !selection.matches(self.target.kind, &object) {
                 continue;
             }
             match registry.delete(self.target.kind, &key.namespace, &key.name, options.clone(), dry_run).await {

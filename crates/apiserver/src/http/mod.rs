@@ -9,6 +9,7 @@ mod metrics;
 mod patches;
 mod respond;
 mod reviews;
+mod selection;
 mod subresources;
 mod verbs;
 mod watch;

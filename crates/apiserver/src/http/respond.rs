@@ -6,7 +6,7 @@ use objects::kinds::Kind;
 use serde_json::{Value, json};
 
 use super::{Answer, full};
-use crate::{printers, request::Query, status::Failure};
+use crate::{convert, printers, request::Query, status::Failure};
 
 /// The form of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,10 +37,10 @@ impl Form {
         Self::Whole
     }
 
-    /// One object in this form.
+    /// One stored object in this form, as `kind` has it.
     pub fn object(self, kind: &Kind, query: &Query, object: Value) -> Value {
         match self {
-            Self::Whole => object,
+            Self::Whole => convert::from_stored(kind, object),
             Self::Metadata => metadata_only(&object),
             Self::Table => {
                 let mut table = printers::table(kind, &[&object], query.get("includeObject"), jiff::Timestamp::now());
@@ -53,11 +53,12 @@ impl Form {
         }
     }
 
-    /// A list in this form. `objects` are whole; `metadata` is the list's own.
+    /// A list in this form. `objects` are whole, as they are stored; `metadata` is the list's own.
     pub fn list(self, kind: &Kind, query: &Query, objects: Vec<Value>, metadata: Value) -> Value {
         match self {
             Self::Whole => {
                 let kind_name = format!("{}List", kind.kind);
+                let objects: Vec<Value> = objects.into_iter().map(|o| convert::from_stored(kind, o)).collect();
                 json!({"kind": kind_name, "apiVersion": kind.api_version(), "metadata": metadata, "items": objects})
             }
             Self::Metadata => {

@@ -8,13 +8,14 @@ use serde_json::{Value, json};
 use super::{
     Answer, Handler, body,
     fields::{Directive, Model},
-    list::Selection,
     logs,
     patches::Patch,
     respond::{self, Form},
+    selection::Selection,
     watch,
 };
 use crate::{
+    convert,
     registry::{Deleted, delete::DeleteOptions, meta, update::Part},
     request::{Query, Target, Verb},
     status::Failure,
@@ -65,6 +66,7 @@ impl Call<'_> {
         }
     }
 
+    /// The kind that the client speaks of; the stored one may be another version of it.
     fn kind(&self) -> &'static Kind {
         self.target.kind
     }
@@ -83,7 +85,7 @@ impl Call<'_> {
 
     fn shown(&self, status: StatusCode, json: Bytes) -> Result<Answer, Failure> {
         let form = Form::accepted(self.headers);
-        if form == Form::Whole {
+        if form == Form::Whole && self.kind().stored_as.is_none() {
             return Ok(respond::bytes(status, json));
         }
         let object = serde_json::from_slice(&json).map_err(Failure::internal)?;
@@ -125,7 +127,8 @@ impl Call<'_> {
         let kind = self.kind();
         let (object, warnings) = self.body_as(Model::of(kind))?;
         let dry_run = self.dry_run()?;
-        let created = self.handler.registry.create(kind, &self.target.namespace, object, dry_run).await?;
+        let object = convert::to_stored(kind, object)?;
+        let created = self.handler.registry.create(kind.storage(), &self.target.namespace, object, dry_run).await?;
         self.written(StatusCode::CREATED, created, warnings)
     }
 
@@ -152,7 +155,11 @@ impl Call<'_> {
     async fn change(&self, part: Part, change: impl Change + 'static) -> Result<Bytes, Failure> {
         let (kind, dry_run) = (self.kind(), self.dry_run()?);
         let registry = &self.handler.registry;
-        registry.update(kind, &self.target.namespace, self.name(), part, dry_run, change).await
+        let change = move |stored: &Value| match kind.stored_as {
+            None => change(stored),
+            Some(_) => convert::to_stored(kind, change(&convert::from_stored(kind, stored.clone()))?),
+        };
+        registry.update(kind.storage(), &self.target.namespace, self.name(), part, dry_run, change).await
     }
 
     pub(super) fn delete_options(&self) -> Result<DeleteOptions, Failure> {

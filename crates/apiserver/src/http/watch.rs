@@ -11,7 +11,7 @@ use objects::kinds::Kind;
 use serde_json::{Value, json};
 use tokio::{sync::watch, time::Instant};
 
-use super::{Answer, list::Selection, respond::Form};
+use super::{Answer, respond::Form, selection::Selection};
 use crate::{
     registry::{Registry, parse},
     request::{Query, Target},
@@ -119,7 +119,7 @@ impl Watch {
         let snapshot = self.store.list(&self.resource, &self.namespace);
         for (_, stored) in &snapshot.objects {
             let object = parse(stored)?;
-            if self.selection.matches(&object) {
+            if self.selection.matches(self.kind, &object) {
                 self.push("ADDED", object);
             }
         }
@@ -171,7 +171,7 @@ impl Watch {
     }
 
     fn push_change(&mut self, change: &Change) {
-        let matches = |stored: &Stored| parse(stored).ok().filter(|object| self.selection.matches(object));
+        let matches = |stored: &Stored| parse(stored).ok().filter(|object| self.selection.matches(self.kind, object));
         let before = change.previous.as_ref().and_then(matches).is_some();
         let now = matches(&change.stored);
         let event = match (before, now, change.deleted) {

@@ -71,6 +71,7 @@ impl Registry {
 
     /// The store's name of a kind's resource: kinds that are versions of each other share it.
     pub fn resource(&self, kind: &'static Kind) -> Arc<str> {
+        let kind = kind.storage();
         let mut resources = self.resources.lock().unwrap_or_else(PoisonError::into_inner);
         let name = || Arc::from(format!("{}/{}", kind.group, kind.plural));
         resources.entry(kind.kind).or_insert_with(name).clone()

@@ -51,7 +51,7 @@ macro_rules! groups {
 }
 
 /// Every group and version with kinds that are served, or sent to subresources.
-static GROUPS: [Group; 11] = groups! {
+static GROUPS: [Group; 12] = groups! {
     "" "v1" "io.k8s.api.core.v1." {
         Binding: api::core::v1::Binding, ConfigMap: api::core::v1::ConfigMap, Event: api::core::v1::Event,
         Namespace: api::core::v1::Namespace, Node: api::core::v1::Node, Pod: api::core::v1::Pod,
@@ -70,13 +70,14 @@ static GROUPS: [Group; 11] = groups! {
         SelfSubjectRulesReview: api::authorization::v1::SelfSubjectRulesReview,
     }
     "autoscaling" "v1" "io.k8s.api.autoscaling.v1." {
-        Scale: api::autoscaling::v1::Scale,
+        HorizontalPodAutoscaler: api::autoscaling::v1::HorizontalPodAutoscaler, Scale: api::autoscaling::v1::Scale,
     }
     "autoscaling" "v2" "io.k8s.api.autoscaling.v2." {
         HorizontalPodAutoscaler: api::autoscaling::v2::HorizontalPodAutoscaler,
     }
     "coordination.k8s.io" "v1" "io.k8s.api.coordination.v1." { Lease: api::coordination::v1::Lease }
     "discovery.k8s.io" "v1" "io.k8s.api.discovery.v1." { EndpointSlice: api::discovery::v1::EndpointSlice }
+    "events.k8s.io" "v1" "io.k8s.api.events.v1." { Event: api::events::v1::Event }
     "policy" "v1" "io.k8s.api.policy.v1." { Eviction: api::policy::v1::Eviction }
     "gateway.networking.k8s.io" "v1" "io.k8s.networking.gateway.v1." {
         GatewayClass: gateway::GatewayClass, Gateway: gateway::Gateway, HTTPRoute: gateway::HTTPRoute,

@@ -1,0 +1,153 @@
+//! What a list or watch selects, and by which fields each kind can be selected.
+
+use objects::{
+    kinds::Kind,
+    selector::{Fields, Labels},
+};
+use serde_json::Value;
+
+use crate::{
+    convert,
+    registry::meta,
+    request::{Query, Target},
+    status::Failure,
+};
+
+/// The fields, besides name and namespace, that a kind's objects can be selected by, as upstream registers them. A field that is
+/// there has this value when the object does not say.
+const FIELDS: &[(&str, &[(&str, &str)])] = &[
+    (
+        "Pod",
+        &[
+            ("spec.nodeName", ""),
+            ("spec.restartPolicy", ""),
+            ("spec.schedulerName", ""),
+            ("spec.serviceAccountName", ""),
+            ("spec.hostNetwork", "false"),
+            ("status.phase", ""),
+            ("status.podIP", ""),
+            ("status.podIPs", ""),
+            ("status.nominatedNodeName", ""),
+        ],
+    ),
+    ("Node", &[("spec.unschedulable", "false")]),
+    ("Namespace", &[("status.phase", "")]),
+    ("Service", &[("spec.clusterIP", ""), ("spec.type", "")]),
+    ("Secret", &[("type", "")]),
+    ("ReplicaSet", &[("status.replicas", "0")]),
+    (
+        "Event",
+        &[
+            ("involvedObject.kind", ""),
+            ("involvedObject.namespace", ""),
+            ("involvedObject.name", ""),
+            ("involvedObject.uid", ""),
+            ("involvedObject.apiVersion", ""),
+            ("involvedObject.resourceVersion", ""),
+            ("involvedObject.fieldPath", ""),
+            ("reason", ""),
+            ("reportingComponent", ""),
+            ("source", ""),
+            ("type", ""),
+        ],
+    ),
+];
+
+/// What a list or watch selects.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Selection {
+    labels: Labels,
+    fields: Fields,
+}
+
+impl Selection {
+    /// The selectors of a query.
+    ///
+    /// # Errors
+    /// 400 for what is no selector, and for fields by which objects of the kind cannot be selected.
+    pub(super) fn of(target: &Target, query: &Query) -> Result<Self, Failure> {
+        let wrong = |e: objects::selector::NotASelector| Failure::bad_request(e.to_string());
+        let labels = Labels::parse(query.get("labelSelector").unwrap_or_default()).map_err(wrong)?;
+        let mut fields = query.get("fieldSelector").unwrap_or_default().to_owned();
+        // Watching one object is watching the collection for its name.
+        if let Some(name) = &target.name {
+            fields = format!("metadata.name={name},{fields}");
+        }
+        let fields = Fields::parse(&fields).map_err(wrong)?;
+        let fields = fields.rename(|path| convert::stored_path(target.kind, path));
+        if let Some(unknown) = fields.paths().find(|path| default(target.kind, path).is_none()) {
+            return Err(Failure::bad_request(format!("field label not supported: {unknown}")));
+        }
+        Ok(Self { labels, fields })
+    }
+
+    /// Whether a stored object is selected.
+    pub(super) fn matches(&self, kind: &Kind, object: &Value) -> bool {
+        (self.labels.is_empty() || self.labels.matches(&meta::labels(object)))
+            && self.fields.matches(|path| Some(field(kind, object, path)))
+    }
+
+    pub(super) fn is_everything(&self) -> bool {
+        self.labels.is_empty() && self.fields.is_empty()
+    }
+}
+
+/// What a selectable field counts as when an object does not have it; `None` if it is none.
+fn default(kind: &Kind, path: &str) -> Option<&'static str> {
+    if path == "metadata.name" || path == "metadata.namespace" && kind.namespaced {
+        return Some("");
+    }
+    let (_, fields) = FIELDS.iter().find(|(name, _)| *name == kind.kind)?;
+    fields.iter().find(|(field, _)| *field == path).map(|(_, default)| *default)
+}
+
+fn field(kind: &Kind, object: &Value, path: &str) -> String {
+    let found = match (kind.kind, path) {
+        // An event's source is its component; new events say it elsewhere.
+        ("Event", "source") => {
+            meta::field(object, "source.component").or_else(|| meta::field(object, "reportingComponent"))
+        }
+        ("Pod", "status.podIPs") => object.pointer("/status/podIPs/0/ip").and_then(Value::as_str).map(str::to_owned),
+        _ => meta::field(object, path),
+    };
+    found.unwrap_or_else(|| default(kind, path).unwrap_or_default().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use objects::kinds;
+    use serde_json::json;
+
+    use super::*;
+
+    fn select(group: &str, kind: &str, fields: &str) -> Result<Selection, Failure> {
+        let kind = kinds::by_kind(group, "v1", kind).unwrap();
+        let target = Target { kind, namespace: String::new(), name: None, subresource: None };
+        Selection::of(&target, &Query::parse(Some(&format!("fieldSelector={fields}"))))
+    }
+
+    #[test]
+    fn a_field_that_is_not_said_has_its_default() {
+        let node = kinds::by_kind("", "v1", "Node").unwrap();
+        let ready = select("", "Node", "spec.unschedulable=false").unwrap();
+        assert!(
+            ready.matches(node, &json!({"spec": {}}))
+                && !ready.matches(node, &json!({"spec": {"unschedulable": true}}))
+        );
+    }
+
+    #[test]
+    fn only_known_fields_select() {
+        let refused = select("", "ConfigMap", "data.a=b").unwrap_err();
+        assert_eq!((refused.code.as_u16(), refused.message.as_str()), (400, "field label not supported: data.a"));
+        assert!(select("", "Node", "metadata.namespace=a").is_err());
+        assert!(select("", "ConfigMap", "metadata.namespace=a").is_ok());
+    }
+
+    #[test]
+    fn events_are_selected_by_the_names_of_their_version() {
+        let event = kinds::by_kind("events.k8s.io", "v1", "Event").unwrap();
+        let selection = select("events.k8s.io", "Event", "regarding.name=p,source=kubelet").unwrap();
+        assert!(selection.matches(event, &json!({"involvedObject": {"name": "p"}, "reportingComponent": "kubelet"})));
+    }
+}

@@ -1,0 +1,221 @@
+//! Rows as upstream prints them, golden.
+
+use objects::kinds;
+
+use super::*;
+
+const NOW: &str = "2026-01-10T00:00:00Z";
+
+fn now() -> Timestamp {
+    NOW.parse().unwrap()
+}
+
+fn kind(name: &str) -> &'static Kind {
+    kinds::stored().find(|kind| kind.kind == name).unwrap()
+}
+
+/// The cells of one object, with `|` between them; those of `-o wide` after `||`.
+fn row(name: &str, object: Value) -> String {
+    let table = table(kind(name), &[&object], None, now());
+    let cells = table["rows"][0]["cells"].as_array().unwrap().clone();
+    let definitions = table["columnDefinitions"].as_array().unwrap();
+    let pick = |wide: i64| -> Vec<String> {
+        let cells = cells.iter().zip(definitions).filter(|(_, definition)| definition["priority"] == wide);
+        cells.map(|(cell, _)| cell.as_str().map_or_else(|| cell.to_string(), str::to_owned)).collect()
+    };
+    format!("{}||{}", pick(0).join("|"), pick(1).join("|"))
+}
+
+fn headings(name: &str) -> String {
+    let table = table(kind(name), &[], None, now());
+    let names = table["columnDefinitions"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap().to_owned());
+    names.collect::<Vec<_>>().join("|")
+}
+
+#[test]
+fn headings_are_upstreams() {
+    for (kind, expected) in [
+        ("Pod", "Name|Ready|Status|Restarts|Age|IP|Node|Nominated Node|Readiness Gates"),
+        ("Deployment", "Name|Ready|Up-to-date|Available|Age|Containers|Images|Selector"),
+        ("ReplicaSet", "Name|Desired|Current|Ready|Age|Containers|Images|Selector"),
+        ("Service", "Name|Type|Cluster-IP|External-IP|Port(s)|Age|Selector"),
+        ("EndpointSlice", "Name|AddressType|Ports|Endpoints|Age"),
+        ("Namespace", "Name|Status|Age"),
+        ("Node", "Name|Status|Roles|Age|Version|Internal-IP|External-IP|OS-Image|Kernel-Version|Container-Runtime"),
+        ("ConfigMap", "Name|Data|Age"),
+        ("Secret", "Name|Type|Data|Age"),
+        ("ServiceAccount", "Name|Secrets|Age"),
+        ("Event", "Last Seen|Type|Reason|Object|Subobject|Source|Message|First Seen|Count|Name"),
+        ("Lease", "Name|Holder|Age"),
+        ("HorizontalPodAutoscaler", "Name|Reference|Targets|MinPods|MaxPods|Replicas|Age"),
+        ("GatewayClass", "Name|Controller|Accepted|Age|Description"),
+        ("Gateway", "Name|Class|Address|Programmed|Age"),
+        ("HTTPRoute", "Name|Hostnames|Age"),
+        ("ReferenceGrant", "Name|Age"),
+    ] {
+        assert_eq!(headings(kind), expected, "{kind}");
+    }
+}
+
+#[test]
+fn ages_read_as_kubectls() {
+    let ago = |seconds: i64| {
+        let then = now().checked_sub(jiff::SignedDuration::from_secs(seconds)).unwrap();
+        age(&then.to_string(), now())
+    };
+    for (seconds, text) in [
+        (-5, "<invalid>"),
+        (-1, "0s"),
+        (5, "5s"),
+        (119, "119s"),
+        (125, "2m5s"),
+        (900, "15m"),
+        (11_000, "3h3m"),
+        (90_000, "25h"),
+        (180_000, "2d2h"),
+        (400 * 86_400, "400d"),
+        (800 * 86_400, "2y70d"),
+        (4000 * 86_400, "10y"),
+    ] {
+        assert_eq!(ago(seconds), text);
+    }
+    assert_eq!(age("", now()), "<unknown>");
+}
+
+fn pod(status: Value) -> Value {
+    json!({"metadata": {"name": "p", "creationTimestamp": "2026-01-09T23:59:00Z"}, "status": status,
+        "spec": {"nodeName": "n", "containers": [{"name": "a"}, {"name": "b"}],
+            "initContainers": [{"name": "i"}, {"name": "s", "restartPolicy": "Always"}]}})
+}
+
+#[test]
+fn a_pods_row_says_what_is_the_matter() {
+    let running =
+        |name: &str, ready: bool| json!({"name": name, "ready": ready, "started": true, "state": {"running": {}}});
+    let done = json!({"name": "i", "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}});
+    let restarted = json!({"name": "b", "restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": {"finishedAt": "2026-01-09T23:58:00Z"}}});
+    for (status, expected) in [
+        (json!({"phase": "Pending"}), "0/3|Pending|0"),
+        (
+            json!({"phase": "Pending", "initContainerStatuses": [{"name": "i", "state": {"running": {}}}]}),
+            "0/3|Init:0/2|0",
+        ),
+        (
+            json!({"phase": "Pending", "initContainerStatuses": [{"name": "i", "state": {"terminated": {"exitCode": 2}}}]}),
+            "0/3|Init:ExitCode:2|0",
+        ),
+        (
+            json!({"phase": "Pending", "initContainerStatuses": [done, {"name": "s", "state": {"waiting": {"reason": "ErrImagePull"}}}]}),
+            "0/3|Init:ErrImagePull|0",
+        ),
+        (
+            json!({"phase": "Running", "initContainerStatuses": [done, running("s", true)],
+                "containerStatuses": [running("a", true), running("b", true)]}),
+            "3/3|Running|0",
+        ),
+        (
+            json!({"phase": "Running", "initContainerStatuses": [done, running("s", false)],
+                "containerStatuses": [running("a", true), restarted]}),
+            "1/3|CrashLoopBackOff|3 (2m ago)",
+        ),
+        (
+            json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}],
+                "containerStatuses": [running("a", true), {"name": "b", "state": {"terminated": {"reason": "Completed"}}}]}),
+            "1/3|NotReady|0",
+        ),
+        (
+            json!({"phase": "Failed", "containerStatuses": [{"name": "a", "state": {"terminated": {"exitCode": 137, "signal": 9}}}]}),
+            "0/3|Signal:9|0",
+        ),
+        (json!({"phase": "Failed", "reason": "Evicted"}), "0/3|Evicted|0"),
+    ] {
+        assert_eq!(row("Pod", pod(status)), format!("p|{expected}|60s||<none>|n|<none>|<none>"));
+    }
+    let mut going = pod(json!({"phase": "Running"}));
+    going["metadata"]["deletionTimestamp"] = json!(NOW);
+    assert!(row("Pod", going).contains("|Terminating|"));
+    let failed = pod(json!({"phase": "Failed"}));
+    assert_eq!(table(kind("Pod"), &[&failed], None, now())["rows"][0]["conditions"][0]["reason"], "Failed");
+}
+
+#[test]
+fn workloads_show_their_counts_and_what_they_run() {
+    let spec = json!({"replicas": 3, "selector": {"matchLabels": {"app": "a"}},
+        "template": {"spec": {"containers": [{"name": "x", "image": "i:1"}, {"name": "y", "image": "j:2"}]}}});
+    let status = json!({"replicas": 4, "readyReplicas": 2, "updatedReplicas": 1, "availableReplicas": 2});
+    let object = json!({"metadata": {"name": "d", "creationTimestamp": NOW}, "spec": spec, "status": status});
+    assert_eq!(row("Deployment", object.clone()), "d|2/3|1|2|0s||x,y|i:1,j:2|app=a");
+    assert_eq!(row("ReplicaSet", object), "d|3|4|2|0s||x,y|i:1,j:2|app=a");
+}
+
+#[test]
+fn services_show_where_they_are_reached() {
+    let service =
+        |spec: Value| row("Service", json!({"metadata": {"name": "s", "creationTimestamp": NOW}, "spec": spec}));
+    let ports = json!([{"port": 80, "protocol": "TCP", "nodePort": 30080}, {"port": 53, "protocol": "UDP"}]);
+    let node_port =
+        json!({"type": "NodePort", "clusterIPs": ["10.43.0.9"], "ports": ports, "selector": {"b": "2", "a": "1"}});
+    assert_eq!(service(node_port), "s|NodePort|10.43.0.9|<none>|80:30080/TCP,53/UDP|0s||a=1,b=2");
+    assert_eq!(
+        service(json!({"type": "ExternalName", "externalName": "a.b"})),
+        "s|ExternalName|<none>|a.b|<none>|0s||<none>"
+    );
+    assert_eq!(
+        service(json!({"type": "ClusterIP", "clusterIPs": ["None"]})),
+        "s|ClusterIP|None|<none>|<none>|0s||<none>"
+    );
+    assert!(service(json!({"type": "LoadBalancer"})).contains("|<pending>|"));
+    let slice = json!({"metadata": {"name": "e", "creationTimestamp": NOW}, "addressType": "IPv4", "ports": [{"port": 80}, {}],
+        "endpoints": [{"addresses": ["1.1.1.1"]}, {"addresses": ["1.1.1.2"]}, {"addresses": ["1.1.1.3"]}, {"addresses": ["1.1.1.4"]}]});
+    assert_eq!(row("EndpointSlice", slice), "e|IPv4|80,*|1.1.1.1,1.1.1.2,1.1.1.3 + 1 more...|0s||");
+}
+
+#[test]
+fn nodes_show_their_state_and_what_they_are() {
+    let node = json!({"metadata": {"name": "n", "creationTimestamp": NOW, "labels": {"node-role.kubernetes.io/worker": ""}},
+        "spec": {"unschedulable": true}, "status": {"conditions": [{"type": "Ready", "status": "True"}],
+            "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}], "nodeInfo": {"kubeletVersion": "v1", "osImage": "Debian"}}});
+    let expected = "n|Ready,SchedulingDisabled|worker|0s|v1||10.0.0.1|<none>|Debian|<unknown>|<unknown>";
+    assert_eq!(row("Node", node), expected);
+}
+
+#[test]
+fn events_show_when_and_about_what() {
+    let event = json!({"metadata": {"name": "e"}, "type": "Normal", "reason": "Started", "message": " hi\n", "count": 4,
+        "involvedObject": {"kind": "Pod", "name": "p", "fieldPath": "spec.containers{c}"}, "source": {"component": "kubelet", "host": "n"},
+        "firstTimestamp": "2026-01-09T23:00:00Z", "lastTimestamp": "2026-01-09T23:59:50Z"});
+    assert_eq!(row("Event", event), "10s|Normal|Started|pod/p|hi||spec.containers{c}|kubelet, n|60m|4|e");
+    let new = json!({"metadata": {"name": "e"}, "eventTime": "2026-01-09T23:59:00.000000Z", "reportingComponent": "c"});
+    assert_eq!(row("Event", new), "60s|||||||c|60s|1|e");
+}
+
+#[test]
+fn autoscalers_show_what_is_measured_against_what_is_wanted() {
+    let autoscaler = |metrics: Value, current: Value| {
+        row(
+            "HorizontalPodAutoscaler",
+            json!({"metadata": {"name": "h", "creationTimestamp": NOW},
+            "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "d"}, "minReplicas": 1, "maxReplicas": 5, "metrics": metrics},
+            "status": {"currentReplicas": 2, "currentMetrics": current}}),
+        )
+    };
+    let cpu = json!({"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}});
+    let now = json!({"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": 12, "averageValue": "3m"}}});
+    let queue = json!({"type": "External", "external": {"target": {"type": "AverageValue", "averageValue": "5"}}});
+    let shown = |targets: &str| format!("h|Deployment/d|{targets}|1|5|2|0s||");
+    assert_eq!(autoscaler(json!([]), json!([])), shown("<none>"));
+    assert_eq!(autoscaler(json!([cpu]), json!([])), shown("cpu: <unknown>/80%"));
+    assert_eq!(autoscaler(json!([cpu]), json!([now])), shown("cpu: 12%/80%"));
+    let three = autoscaler(json!([cpu, queue, cpu]), json!([now]));
+    assert_eq!(three, shown("cpu: 12%/80%, <unknown>/5 (avg) + 1 more..."));
+}
+
+#[test]
+fn gateway_kinds_show_what_their_definitions_say() {
+    let metadata = json!({"name": "g", "creationTimestamp": NOW});
+    let gateway = json!({"metadata": metadata, "spec": {"gatewayClassName": "coracle"}});
+    assert_eq!(row("Gateway", gateway), "g|coracle|null|null|0s||");
+    let route = json!({"metadata": metadata, "spec": {"hostnames": ["a.example", "b.example"]}});
+    assert_eq!(row("HTTPRoute", route), r#"g|["a.example","b.example"]|0s||"#);
+}
