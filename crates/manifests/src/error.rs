@@ -43,4 +43,8 @@ impl Error {
     pub(crate) fn text(path: &Path, line: u64, reason: impl Into<String>) -> Self {
         Self::Text { path: path.to_owned(), line, reason: reason.into() }
     }
+
+    pub(crate) fn kustomization(path: &Path, field: &'static str, reason: impl Into<String>) -> Self {
+        Self::Kustomization { path: path.to_owned(), field, reason: reason.into() }
+    }
 }

@@ -274,7 +274,7 @@ fn looks_old(text: &str) -> bool {
         matches!(whole.as_bytes(), [b'0'..=b'9'] | [b'0'..=b'5', b'0'..=b'9'])
     };
     let is_time = first && !rest.is_empty() && rest.iter().enumerate().all(minute);
-    is_time || super::scalar::plain(text, Dialect::Kustomize).is_ok_and(|v| v.as_str() != Some(text))
+    is_time || scalar::plain(text, Dialect::Kustomize).is_ok_and(|v| v.as_str() != Some(text))
 }
 
 /// As Go prints a float: the shortest digits, with an exponent outside of 1e-4 to 1e21.

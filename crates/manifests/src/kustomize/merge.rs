@@ -1,0 +1,341 @@
+//! The strategic merge as kustomize does it, which is not quite the API server's: new list elements go first, `null` and empty
+//! leftovers are dropped on the way, and only the kinds that it knows have lists that merge.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::{
+    id::Gvk,
+    schema::{self, Below},
+};
+use crate::yaml::{self, Dialect};
+
+const DIRECTIVE: &str = "$patch";
+
+/// Why a patch does not fit the object, and where.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Misfit {
+    path: Vec<String>,
+    reason: String,
+}
+
+impl std::fmt::Display for Misfit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let path: Vec<&str> = self.path.iter().rev().map(String::as_str).collect();
+        write!(f, "at {:?}: {}", path.join("."), self.reason)
+    }
+}
+
+/// Merges a patch into an object; `None` when the patch deletes it.
+///
+/// # Errors
+/// When both have a field with different shapes, or a `$patch` directive is not `merge`, `replace` or `delete`.
+pub(super) fn merge(object: Value, patch: Value) -> Result<Option<Value>, Misfit> {
+    let place = schema::definition(&Gvk::of(&object)).map(Place::Top);
+    Ok(walk(Some(object), Some(patch), place.unwrap_or(Place::Unknown))?.value())
+}
+
+/// Where in the schema the walk is.
+#[derive(Clone, Copy)]
+enum Place {
+    Top(&'static str),
+    Rule(Below),
+    Unknown,
+}
+
+impl Place {
+    fn field(self, name: &str) -> Self {
+        let below = match self {
+            Self::Top(definition) => schema::top(definition, name),
+            Self::Rule(Below::Fields(definition)) => schema::below(definition, name),
+            _ => None,
+        };
+        below.map_or(Self::Unknown, Self::Rule)
+    }
+}
+
+/// What became of a value.
+enum Walked {
+    /// Deleted, or never there.
+    Gone,
+    /// The object's, changed in place.
+    Kept(Value),
+    /// The patch's in its stead.
+    Replaced(Value),
+}
+
+impl Walked {
+    fn value(self) -> Option<Value> {
+        match self {
+            Self::Gone => None,
+            Self::Kept(value) | Self::Replaced(value) => Some(value),
+        }
+    }
+}
+
+enum Directive {
+    Merge,
+    Replace,
+    Delete,
+}
+
+fn misfit(reason: String) -> Misfit {
+    Misfit { path: Vec::new(), reason }
+}
+
+fn shape(value: &Value) -> &'static str {
+    match value {
+        Value::Object(_) => "a mapping",
+        Value::Array(_) => "a list",
+        _ => "a scalar",
+    }
+}
+
+fn walk(dest: Option<Value>, patch: Option<Value>, place: Place) -> Result<Walked, Misfit> {
+    let shape_of = |value: &Option<Value>| value.as_ref().filter(|value| !value.is_null()).map(shape);
+    let first = match (shape_of(&dest), shape_of(&patch)) {
+        (None, None) => return Ok(Walked::Gone),
+        (Some(own), Some(other)) if own != other => {
+            return Err(misfit(format!("the object has {own} there and the patch {other}")));
+        }
+        (Some(first), _) | (None, Some(first)) => first,
+    };
+    let dest = dest.filter(|value| !value.is_null());
+    match (first, patch) {
+        (_, Some(Value::Null)) => Ok(Walked::Gone),
+        ("a mapping", patch) => map(dest, patch, place),
+        ("a list", patch) => match place {
+            Place::Rule(Below::Keyed(keys, element)) => list(dest, patch, keys, Place::Rule(Below::Fields(element))),
+            Place::Rule(Below::Set) => list(dest, patch, &[""], Place::Unknown),
+            _ => Ok(patch.map(Walked::Replaced).or(dest.map(Walked::Kept)).unwrap_or(Walked::Gone)),
+        },
+        (_, patch) => Ok(patch.map(Walked::Replaced).or(dest.map(Walked::Kept)).unwrap_or(Walked::Gone)),
+    }
+}
+
+fn map(dest: Option<Value>, patch: Option<Value>, place: Place) -> Result<Walked, Misfit> {
+    let fields = |value| match value {
+        Some(Value::Object(fields)) => Some(fields),
+        _ => None,
+    };
+    let (dest, mut patch) = (fields(dest), fields(patch));
+    let directive = patch.as_mut().map_or(Ok(Directive::Merge), map_directive)?;
+    let replaced = match (directive, &dest) {
+        (Directive::Delete, _) => return Ok(Walked::Gone),
+        (Directive::Replace, _) | (_, None) => true,
+        (Directive::Merge, Some(_)) => false,
+    };
+    // What the patch puts in whole is walked against itself, so that its own directives and nulls have their effect.
+    let mut dest = if replaced { patch.clone() } else { dest }.unwrap_or_default();
+    let mut patch = patch.unwrap_or_default();
+    let names: BTreeSet<String> = dest.keys().chain(patch.keys()).cloned().collect();
+    let mut out = Map::new();
+    for name in names {
+        let walked = walk(dest.remove(&name), patch.remove(&name), place.field(&name)).map_err(|mut misfit| {
+            misfit.path.push(name.clone());
+            misfit
+        })?;
+        if let Some(value) = walked.value() {
+            out.insert(name, value);
+        }
+    }
+    let out = Value::Object(out);
+    Ok(if replaced { Walked::Replaced(out) } else { Walked::Kept(out) })
+}
+
+fn directive(value: &Value) -> Result<Directive, Misfit> {
+    match value.as_str() {
+        Some("merge") => Ok(Directive::Merge),
+        Some("replace") => Ok(Directive::Replace),
+        Some("delete") => Ok(Directive::Delete),
+        _ => Err(misfit(format!("{DIRECTIVE}: {value} is unknown; it is one of merge, replace, delete"))),
+    }
+}
+
+fn map_directive(fields: &mut Map<String, Value>) -> Result<Directive, Misfit> {
+    let Some(value) = fields.get(DIRECTIVE) else { return Ok(Directive::Merge) };
+    let directive = directive(value)?;
+    fields.remove(DIRECTIVE);
+    Ok(directive)
+}
+
+/// A list's directive is an element that holds nothing else.
+fn list_directive(items: &mut Vec<Value>) -> Result<Directive, Misfit> {
+    let found = items.iter().find_map(|item| Some((item.as_object()?.len(), item.get(DIRECTIVE)?)));
+    let Some((1, value)) = found else { return Ok(Directive::Merge) };
+    let directive = directive(value)?;
+    let text = value.as_str().unwrap_or_default().to_owned();
+    set(items, None, &[DIRECTIVE], &[text]);
+    Ok(directive)
+}
+
+/// The values of an element's merge keys; empty where it lacks one.
+type Keys = Vec<String>;
+
+fn list(dest: Option<Value>, patch: Option<Value>, keys: &[&str], element: Place) -> Result<Walked, Misfit> {
+    let items = |value| match value {
+        Some(Value::Array(items)) => Some(items),
+        _ => None,
+    };
+    let (dest, mut patch) = (items(dest), items(patch));
+    let directive = match (&mut patch, &dest) {
+        (Some(patch), Some(_)) => list_directive(patch)?,
+        _ => Directive::Merge,
+    };
+    let replaced = match (directive, &dest) {
+        (Directive::Delete, _) => return Ok(Walked::Gone),
+        (Directive::Replace, _) | (_, None) => true,
+        (Directive::Merge, Some(_)) => false,
+    };
+    let dest = if replaced { patch.clone() } else { dest }.unwrap_or_default();
+    let joined = Value::Array(join(dest, patch.unwrap_or_default(), keys, element)?);
+    Ok(if replaced { Walked::Replaced(joined) } else { Walked::Kept(joined) })
+}
+
+fn join(mut dest: Vec<Value>, patch: Vec<Value>, keys: &[&str], element: Place) -> Result<Vec<Value>, Misfit> {
+    let all = key_values(&patch, &dest, keys);
+    let (mut joined, mut used_keys) = (Vec::new(), Vec::new());
+    for values in &all {
+        let (in_use, values) = usable(&all, values, keys);
+        let (own, own_values) = usable(std::slice::from_ref(&values), &values, &in_use);
+        let at = dest.iter().position(|item| has(item, &own, &own_values));
+        let theirs = patch.iter().find(|item| has(item, &own, &own_values)).cloned();
+        let walked = walk(at.and_then(|at| dest.get(at)).cloned(), theirs, element).map_err(|mut misfit| {
+            misfit.path.push(format!("[{}]", values.join(",")));
+            misfit
+        })?;
+        let in_place = matches!(walked, Walked::Kept(_));
+        match walked.value() {
+            Some(mut value) if value.as_object().is_none_or(|fields| !fields.is_empty()) => {
+                name_keys(&mut value, &in_use, &values);
+                if let Some(slot) = at.filter(|_| in_place).and_then(|at| dest.get_mut(at)) {
+                    *slot = value.clone();
+                }
+                set(&mut joined, Some(value), &in_use, &values);
+            }
+            _ => set(&mut dest, None, &in_use, &values),
+        }
+        used_keys = in_use;
+    }
+    if all.is_empty() {
+        return Ok(dest);
+    }
+    append(&mut joined, dest, &used_keys);
+    Ok(joined)
+}
+
+/// The distinct key values of all elements: the patch's first.
+fn key_values(patch: &[Value], dest: &[Value], keys: &[&str]) -> Vec<Keys> {
+    let mut all: Vec<Keys> = Vec::new();
+    for item in patch.iter().chain(dest) {
+        let values: Keys = keys.iter().map(|key| field(item, key).unwrap_or_default()).collect();
+        if !all.contains(&values) {
+            all.push(values);
+        }
+    }
+    if keys.len() < 2 {
+        return all;
+    }
+    // An element that lacks a key is the one that agrees in the others.
+    for i in 0..all.len() {
+        for j in 0..all.len() {
+            if let (Some(a), Some(b)) = (all.get(i), all.get(j))
+                && let Some(common) = reconcile(a, b)
+            {
+                for at in [i, j] {
+                    if let Some(slot) = all.get_mut(at) {
+                        slot.clone_from(&common);
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+fn reconcile(a: &Keys, b: &Keys) -> Option<Keys> {
+    let agree = a.iter().zip(b).any(|(a, b)| a == b);
+    let clash = a.iter().zip(b).any(|(a, b)| a != b && !a.is_empty() && !b.is_empty());
+    let common = || a.iter().zip(b).map(|(a, b)| if a.is_empty() { b.clone() } else { a.clone() }).collect();
+    (agree && !clash).then(common)
+}
+
+/// The keys that any element has, with this element's values of them; all keys when none has any.
+fn usable<'k>(all: &[Keys], values: &Keys, keys: &[&'k str]) -> (Vec<&'k str>, Keys) {
+    let used = |at: usize| all.iter().any(|values| values.get(at).is_some_and(|value| !value.is_empty()));
+    let kept: Vec<usize> = (0..keys.len()).filter(|at| used(*at)).collect();
+    if kept.is_empty() {
+        return (keys.to_vec(), values.clone());
+    }
+    let key = |at: &usize| keys.get(*at).copied();
+    (kept.iter().filter_map(key).collect(), kept.iter().filter_map(|at| values.get(*at).cloned()).collect())
+}
+
+/// The text of a field; of the element itself when the key is empty.
+fn field(item: &Value, key: &str) -> Option<String> {
+    match (key, item) {
+        ("", Value::Object(_) | Value::Array(_)) => None,
+        ("", scalar) => yaml::text(scalar),
+        (key, item) => item.get(key).map(|value| yaml::text(value).unwrap_or_default()),
+    }
+}
+
+fn has(item: &Value, keys: &[&str], values: &[String]) -> bool {
+    keys.iter().zip(values).all(|(key, value)| field(item, key).as_ref() == Some(value))
+}
+
+/// Writes the keys that an element was found by into it.
+fn name_keys(value: &mut Value, keys: &[&str], values: &[String]) {
+    let Some(fields) = value.as_object_mut() else { return };
+    for (key, text) in keys.iter().zip(values).filter(|(_, text)| !text.is_empty()) {
+        if !fields.contains_key(*key) {
+            let value = yaml::plain(text, Dialect::Kustomize).unwrap_or_else(|_| text.as_str().into());
+            fields.insert((*key).to_owned(), value);
+        }
+    }
+}
+
+/// Puts an element in place of those with the same keys, or at the end; without an element, removes them. Empty elements go.
+fn set(items: &mut Vec<Value>, element: Option<Value>, keys: &[&str], values: &[String]) {
+    let by_key = keys.first().is_some_and(|key| !key.is_empty()) && values.first().is_some_and(|v| !v.is_empty());
+    let same = |item: &Value| {
+        !values.is_empty()
+            && keys.iter().zip(values).all(|(key, value)| {
+                field(item, key).is_some_and(|own| (value.is_empty() && !key.is_empty()) || own == *value)
+            })
+    };
+    let mut found = false;
+    let mut out = Vec::with_capacity(items.len() + 1);
+    for item in items.drain(..) {
+        if item.is_null() || item.as_object().is_some_and(Map::is_empty) {
+            continue;
+        }
+        if (by_key && !item.is_object()) || !same(&item) {
+            out.push(item);
+            continue;
+        }
+        found = true;
+        out.extend(element.clone());
+    }
+    if !found {
+        out.extend(element);
+    }
+    *items = out;
+}
+
+/// Puts the elements of the object after those that the patch brought; with several keys, merged elements go back to where the
+/// object has them.
+fn append(joined: &mut Vec<Value>, dest: Vec<Value>, keys: &[&str]) {
+    for item in dest {
+        let values: Vec<String> = keys.iter().filter_map(|key| field(&item, key)).collect();
+        if values.is_empty() {
+            joined.push(item);
+            continue;
+        }
+        if keys.len() > 1 {
+            set(joined, None, keys, &values);
+        }
+        set(joined, Some(item), keys, &values);
+    }
+}
