@@ -16,11 +16,20 @@ pub struct Cli {
 enum Command {
     /// Start everything in the foreground, apply the manifests, and serve until Ctrl-C.
     Up(Up),
+    /// Print the objects of a kustomization, as `kubectl kustomize` does.
+    Build {
+        /// The folder with the kustomization.
+        #[arg(short = 'k', long = "kustomize", value_name = "DIR")]
+        folder: PathBuf,
+    },
 }
 
 /// The flags of `coracle up`. `None` means: not given here; `coracle.toml` or the default decides.
 #[derive(Debug, Default, Args)]
 pub struct Up {
+    /// Apply the kustomization in DIR (repeatable).
+    #[arg(short = 'k', long = "kustomize", value_name = "DIR")]
+    pub kustomize: Vec<PathBuf>,
     /// Apply the manifests in FILE, a directory of them, or `-` for standard input (repeatable).
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     pub filename: Vec<PathBuf>,
@@ -63,6 +72,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Up(flags) => crate::up::run(flags),
+            Command::Build { folder } => crate::build::run(&folder),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod apply;
 mod apps;
+mod build;
 mod cli;
 mod config;
 mod data_dir;

@@ -24,7 +24,7 @@ use report::Report;
 /// When the settings or manifests are wrong (said before anything starts), or when a part cannot start.
 pub fn run(flags: Up) -> anyhow::Result<()> {
     let config = Config::load(&flags, &Machine::current())?;
-    let objects = read(&flags.filename)?;
+    let objects = read(&flags.kustomize, &flags.filename)?;
     let report = Report::new(flags.output);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -36,8 +36,11 @@ pub fn run(flags: Up) -> anyhow::Result<()> {
 
 /// Everything the manifests hold, in the order in which it is applied. Read before anything starts, so that a mistake in a
 /// file costs nothing.
-fn read(files: &[PathBuf]) -> anyhow::Result<Vec<Value>> {
+fn read(kustomizations: &[PathBuf], files: &[PathBuf]) -> anyhow::Result<Vec<Value>> {
     let mut objects = Vec::new();
+    for folder in kustomizations {
+        objects.extend(manifests::build(folder)?.into_iter().map(|object| object.value));
+    }
     for file in files {
         objects.extend(manifests::load(file)?.into_iter().map(|object| object.value));
     }

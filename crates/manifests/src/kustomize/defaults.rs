@@ -61,10 +61,8 @@ const ANNOTATIONS: &[Row] = &[
     ("batch", "", "CronJob", "spec/jobTemplate/spec/template/metadata/annotations"),
 ];
 
-const NAMESPACES: &[Row] = &[
-    ("", "", "Namespace", "metadata/name"),
-    ("apiregistration.k8s.io", "", "APIService", "spec/service/namespace"),
-];
+const NAMESPACES: &[Row] =
+    &[("", "", "Namespace", "metadata/name"), ("apiregistration.k8s.io", "", "APIService", "spec/service/namespace")];
 const EXISTING_NAMESPACES: &[Row] = &[(
     "apiextensions.k8s.io",
     "",

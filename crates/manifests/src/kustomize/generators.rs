@@ -1,9 +1,6 @@
 //! `configMapGenerator` and `secretGenerator`, and the hash that ends the names of what they make.
 
-use std::{
-    collections::BTreeMap,
-    path::Path,
-};
+use std::{collections::BTreeMap, path::Path};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
@@ -202,7 +199,10 @@ fn env_file(content: &[u8], file: &str) -> Result<Vec<(String, String)>, String>
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line).trim_start());
     let pairs = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-    Ok(pairs.map(|line| line.split_once('=').unwrap_or((line, ""))).map(|(k, v)| (k.to_owned(), v.to_owned())).collect())
+    Ok(pairs
+        .map(|line| line.split_once('=').unwrap_or((line, "")))
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .collect())
 }
 
 /// Ends the names of generated objects with a hash of their content, so that what uses them rolls out when it changes.
@@ -246,13 +246,9 @@ fn hash(object: &Value) -> String {
 /// JSON as Go's encoder writes it: sorted, and with the characters escaped that HTML could trip over.
 fn as_go_prints_it(value: &Value) -> String {
     let mut text = value.to_string();
-    for (plain, escaped) in [
-        ("<", "\\u003c"),
-        (">", "\\u003e"),
-        ("&", "\\u0026"),
-        ("\u{2028}", "\\u2028"),
-        ("\u{2029}", "\\u2029"),
-    ] {
+    for (plain, escaped) in
+        [("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026"), ("\u{2028}", "\\u2028"), ("\u{2029}", "\\u2029")]
+    {
         text = text.replace(plain, escaped);
     }
     text

@@ -42,7 +42,8 @@ impl Root {
             return Err(Error::read(&shown, "it is not a folder; a kustomization is named by its folder"));
         }
         if let Some(outer) = visited.iter().find(|visited| visited.starts_with(&real)) {
-            let reason = format!("it contains {}, which led here: kustomizations must not go in circles", outer.display());
+            let reason =
+                format!("it contains {}, which led here: kustomizations must not go in circles", outer.display());
             return Err(Error::read(&shown, reason));
         }
         let mut files = NAMES.iter().map(|name| shown.join(name)).filter(|file| file.is_file());
@@ -111,7 +112,8 @@ impl Root {
             return Err(Error::read(&shown, "it is not a file"));
         }
         if !real.starts_with(&self.real) {
-            let reason = format!("it is not in or below {}; a kustomization may not read elsewhere", self.shown.display());
+            let reason =
+                format!("it is not in or below {}; a kustomization may not read elsewhere", self.shown.display());
             return Err(Error::read(&shown, reason));
         }
         load::read_bytes(&real).map_err(|error| match error {

@@ -44,7 +44,11 @@ pub fn build(folder: &Path) -> Result<Vec<Object>, Error> {
     let root = Root::open(folder)?;
     let (kustomization, kind) = read(&root)?;
     if kind == Kind::Component {
-        return Err(Error::kustomization(root.file(), "kind", "a Component is not built by itself: name it in components"));
+        return Err(Error::kustomization(
+            root.file(),
+            "kind",
+            "a Component is not built by itself: name it in components",
+        ));
     }
     let sort_options = kustomization.sort_options.clone();
     let file = root.file();
@@ -108,7 +112,8 @@ impl Builder {
             ("secretGenerator", generators::Kind::Secret, &this.secret_generator),
         ] {
             for generator in list {
-                generators::generate(&mut all.resources, kind, generator, &this.generator_options, root).map_err(at(field))?;
+                generators::generate(&mut all.resources, kind, generator, &this.generator_options, root)
+                    .map_err(at(field))?;
             }
         }
         for path in &this.components {
@@ -135,7 +140,11 @@ impl Builder {
         let folder = root.folder(path)?;
         let (kustomization, kind) = read(&folder)?;
         if kind == Kind::Component {
-            return Err(Error::kustomization(folder.file(), "kind", "a Component is named in components, not resources"));
+            return Err(Error::kustomization(
+                folder.file(),
+                "kind",
+                "a Component is named in components, not resources",
+            ));
         }
         let sub = self.gather(&folder, kustomization, Gathered::default())?;
         sub.resources.0.into_iter().try_for_each(|resource| all.add(resource)).map_err(at)?;
@@ -188,10 +197,7 @@ fn transform(this: &Kustomization, root: &Root, all: &mut Gathered) -> Result<()
 }
 
 /// An entry of `replacements`, or those in the file that it names.
-fn replacements_of(
-    entry: &replacements::Replacement,
-    root: &Root,
-) -> Result<Vec<replacements::Replacement>, Error> {
+fn replacements_of(entry: &replacements::Replacement, root: &Root) -> Result<Vec<replacements::Replacement>, Error> {
     if entry.path.is_empty() {
         return Ok(vec![entry.clone()]);
     }

@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use super::{
     id::Id,
-    limits, merge,
-    read,
-    resource::{Resource, Resources},
+    limits,
     loader::Root,
+    merge, read,
+    resource::{Resource, Resources},
 };
 use crate::yaml::{self, Dialect};
 
@@ -60,7 +60,8 @@ impl Selector {
     /// When an expression or selector is malformed.
     pub(super) fn select(&self, resources: &Resources) -> Result<Vec<usize>, String> {
         let pattern = |text: &str| {
-            let regex = Regex::new(&format!("^(?:{text})$")).map_err(|error| format!("the target's {text:?}: {error}"))?;
+            let regex =
+                Regex::new(&format!("^(?:{text})$")).map_err(|error| format!("the target's {text:?}: {error}"))?;
             Ok::<_, String>(move |own: &str, empty: bool| empty || regex.is_match(own))
         };
         let (group, version, kind) = (pattern(&self.group)?, pattern(&self.version)?, pattern(&self.kind)?);
@@ -171,7 +172,8 @@ fn text_of(patch: &Patch, root: &Root) -> Result<(String, String), String> {
 }
 
 fn content(text: &str, source: &str) -> Result<Content, String> {
-    let documents = yaml::documents(text, Dialect::Kubectl).map_err(|wrong| format!("{source}:{}: {}", wrong.line, wrong.reason))?;
+    let documents = yaml::documents(text, Dialect::Kubectl)
+        .map_err(|wrong| format!("{source}:{}: {}", wrong.line, wrong.reason))?;
     match documents.into_iter().map(|document| document.value).find(|value| !value.is_null()) {
         Some(operations @ Value::Array(_)) => Ok(Content::Operations(operations)),
         Some(Value::Object(_)) => {
@@ -183,7 +185,8 @@ fn content(text: &str, source: &str) -> Result<Content, String> {
 }
 
 fn operate(resource: &mut Resource, operations: &Value, source: &str) -> Result<(), String> {
-    patch::json_patch(&mut resource.value, operations).map_err(|error| format!("{source} on {}: {error}", resource.id()))?;
+    patch::json_patch(&mut resource.value, operations)
+        .map_err(|error| format!("{source} on {}: {error}", resource.id()))?;
     limits::check(&resource.value).map_err(|reason| format!("{source} on {}: {reason}", resource.id()))?;
     let annotations = resource.texts("annotations");
     resource.set_texts("annotations", annotations);

@@ -156,9 +156,8 @@ impl<'c> Fixer<'c> {
             candidates.retain(|c| self.same_affixes(c, false));
         }
         let Some((first, others)) = candidates.split_first() else { return Ok(None) };
-        let same = |c: &&Candidate| {
-            c.id.name == first.id.name && (!with_namespace || c.id.namespace == first.id.namespace)
-        };
+        let same =
+            |c: &&Candidate| c.id.name == first.id.name && (!with_namespace || c.id.namespace == first.id.namespace);
         if others.iter().all(same) {
             return Ok(Some(first));
         }

@@ -5,8 +5,9 @@ use serde_json::Value;
 
 use super::{
     id::{Gvk, Id},
-    limits, path,
+    limits,
     patches::Selector,
+    path,
     resource::{Resource, Resources},
 };
 use crate::yaml::{self, Dialect};
@@ -115,7 +116,8 @@ fn value_of(resources: &Resources, source: &Source) -> Result<Value, String> {
     let text = yaml::text(value).ok_or("a delimiter needs a field that is a scalar")?;
     let index = usize::try_from(source.options.index).ok();
     let piece = index.and_then(|index| text.split(&source.options.delimiter).nth(index));
-    let piece = piece.ok_or_else(|| format!("{text:?} of {field} has no part with the index {}", source.options.index))?;
+    let piece =
+        piece.ok_or_else(|| format!("{text:?} of {field} has no part with the index {}", source.options.index))?;
     typed_like(value, piece)
 }
 

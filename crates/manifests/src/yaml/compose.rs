@@ -240,7 +240,9 @@ impl<'a> Composer<'a> {
 
 fn collection_tag(tag: Option<&Tag>, own: &str) -> Result<(), String> {
     match tag {
-        Some(tag) if tag.suffix_in_namespace(CORE).as_deref() != Some(own) => Err(format!("the tag {} has no meaning here", tag.original())),
+        Some(tag) if tag.suffix_in_namespace(CORE).as_deref() != Some(own) => {
+            Err(format!("the tag {} has no meaning here", tag.original()))
+        }
         _ => Ok(()),
     }
 }
@@ -277,7 +279,8 @@ mod tests {
 
     #[test]
     fn quoting_decides_what_is_a_string() {
-        let value = one("a: yes\nb: \"yes\"\nc: 'on'\nd: |\n  1\ne: !!str 1\nf: !!binary aGk=\non: 1\n1: x\n\"y\": z\n");
+        let value =
+            one("a: yes\nb: \"yes\"\nc: 'on'\nd: |\n  1\ne: !!str 1\nf: !!binary aGk=\non: 1\n1: x\n\"y\": z\n");
         assert_eq!(
             value,
             json!({"a": true, "b": "yes", "c": "on", "d": "1\n", "e": "1", "f": "hi", "true": 1, "1": "x", "y": "z"})
@@ -305,13 +308,19 @@ mod tests {
     fn documents_know_their_line_and_empty_ones_are_null() {
         let all = documents("# comment\n---\na: 1\n---\n---\n\nb: 2\n...\n", Dialect::Kubectl).unwrap();
         let seen: Vec<_> = all.iter().map(|d| (d.line, d.value.clone())).collect();
-        assert_eq!((seen[0].clone(), &seen[1].1, seen[2].clone()), ((3, json!({"a": 1})), &json!(null), (7, json!({"b": 2}))));
+        assert_eq!(
+            (seen[0].clone(), &seen[1].1, seen[2].clone()),
+            ((3, json!({"a": 1})), &json!(null), (7, json!({"b": 2})))
+        );
         assert!(documents("", Dialect::Kubectl).unwrap().is_empty());
     }
 
     #[test]
     fn mistakes_are_named_with_their_line() {
-        assert_eq!(refused("a: 1\nb: 2\na: 3\n"), Wrong { line: 3, reason: "the key \"a\" stands twice in one mapping".into() });
+        assert_eq!(
+            refused("a: 1\nb: 2\na: 3\n"),
+            Wrong { line: 3, reason: "the key \"a\" stands twice in one mapping".into() }
+        );
         assert_eq!(refused("a: [1\nb: 2\n").line, 2);
         assert_eq!(refused("a: 1\nb: *nothing\n").line, 2);
         assert!(refused("a: !custom 1\n").reason.contains("!custom"));

@@ -323,7 +323,13 @@ fn compare(a: &[Piece], b: &[Piece]) -> Ordering {
             continue;
         }
         let rank = |piece: &Piece| match piece {
-            Piece::Other(c) if c.is_alphabetic() => if after_number { 0 } else { 3 },
+            Piece::Other(c) if c.is_alphabetic() => {
+                if after_number {
+                    0
+                } else {
+                    3
+                }
+            }
             Piece::Other(_) => 1,
             Piece::Number(..) => 2,
         };
@@ -349,7 +355,8 @@ mod tests {
     #[test]
     fn objects_are_printed_as_kustomize_prints_them() {
         let value = json!({"kind": "A", "apiVersion": "v1", "list": [{"b": 1, "a": [1, [2]]}, {}, []], "n": null, "a10": 1, "a2": 2});
-        let text = "a2: 2\na10: 1\napiVersion: v1\nkind: A\nlist:\n- a:\n  - 1\n  - - 2\n  b: 1\n- {}\n- []\n\"n\": null\n";
+        let text =
+            "a2: 2\na10: 1\napiVersion: v1\nkind: A\nlist:\n- a:\n  - 1\n  - - 2\n  b: 1\n- {}\n- []\n\"n\": null\n";
         assert_eq!(emit(&value), text);
     }
 
@@ -357,14 +364,50 @@ mod tests {
     fn text_is_quoted_only_where_it_must_be() {
         // As kubectl 1.33 printed them.
         let rows = [
-            ("", "\"\""), ("trailing ", "'trailing '"), ("tab\there", "\"tab\\there\""), ("-", "'-'"), ("- a", "'- a'"),
-            ("#x", "'#x'"), ("x #y", "'x #y'"), ("null", "\"null\""), ("1.0", "\"1.0\""), ("1e3", "\"1e3\""),
-            ("2001-01-01", "\"2001-01-01\""), ("1:30", "\"1:30\""), ("0x1f", "\"0x1f\""), ("y", "\"y\""), ("a, b", "a, b"),
-            ("{a}", "'{a}'"), ("a'b", "a'b"), ("\"a\"", "'\"a\"'"), ("?a", "?a"), ("? a", "'? a'"), ("a:", "'a:'"), (":a", ":a"),
-            ("~", "\"~\""), (".inf", "\".inf\""), ("+1", "\"+1\""), ("---", "'---'"), ("a\tb\nc", "\"a\\tb\\nc\""), (".", "."),
-            ("1.2.3", "1.2.3"), ("+", "+"), ("é", "é"), ("a\\b", "a\\b"), ("|", "'|'"), (">x", "'>x'"), ("...", "'...'"),
-            ("-a", "-a"), (":", "':'"), ("x\r\ny", "\"x\\r\\ny\""), ("x  \ny\n", "\"x  \\ny\\n\""), ("é\u{1f600} \u{1}", "\"é\\U0001F600 \\x01\""),
-            ("trail\n\n", "|+\n  trail\n"), ("multi\nline\n", "|\n  multi\n  line"), ("\nlead", "|2-\n\n  lead"), (" lead\nx", "|2-\n   lead\n  x"),
+            ("", "\"\""),
+            ("trailing ", "'trailing '"),
+            ("tab\there", "\"tab\\there\""),
+            ("-", "'-'"),
+            ("- a", "'- a'"),
+            ("#x", "'#x'"),
+            ("x #y", "'x #y'"),
+            ("null", "\"null\""),
+            ("1.0", "\"1.0\""),
+            ("1e3", "\"1e3\""),
+            ("2001-01-01", "\"2001-01-01\""),
+            ("1:30", "\"1:30\""),
+            ("0x1f", "\"0x1f\""),
+            ("y", "\"y\""),
+            ("a, b", "a, b"),
+            ("{a}", "'{a}'"),
+            ("a'b", "a'b"),
+            ("\"a\"", "'\"a\"'"),
+            ("?a", "?a"),
+            ("? a", "'? a'"),
+            ("a:", "'a:'"),
+            (":a", ":a"),
+            ("~", "\"~\""),
+            (".inf", "\".inf\""),
+            ("+1", "\"+1\""),
+            ("---", "'---'"),
+            ("a\tb\nc", "\"a\\tb\\nc\""),
+            (".", "."),
+            ("1.2.3", "1.2.3"),
+            ("+", "+"),
+            ("é", "é"),
+            ("a\\b", "a\\b"),
+            ("|", "'|'"),
+            (">x", "'>x'"),
+            ("...", "'...'"),
+            ("-a", "-a"),
+            (":", "':'"),
+            ("x\r\ny", "\"x\\r\\ny\""),
+            ("x  \ny\n", "\"x  \\ny\\n\""),
+            ("é\u{1f600} \u{1}", "\"é\\U0001F600 \\x01\""),
+            ("trail\n\n", "|+\n  trail\n"),
+            ("multi\nline\n", "|\n  multi\n  line"),
+            ("\nlead", "|2-\n\n  lead"),
+            (" lead\nx", "|2-\n   lead\n  x"),
         ];
         for (text, printed) in rows {
             assert_eq!(emit(&json!({"k": text})), format!("k: {printed}\n"), "{text:?}");
@@ -380,15 +423,27 @@ mod tests {
 
     #[test]
     fn numbers_are_printed_as_go_prints_them() {
-        let rows = [(json!(1e21), "1e+21"), (json!(0.1), "0.1"), (json!(1.5e300), "1.5e+300"), (json!(1e-7), "1e-07"), (json!(-3), "-3")];
+        let rows = [
+            (json!(1e21), "1e+21"),
+            (json!(0.1), "0.1"),
+            (json!(1.5e300), "1.5e+300"),
+            (json!(1e-7), "1e-07"),
+            (json!(-3), "-3"),
+        ];
         for (value, text) in rows {
             assert_eq!(emit(&value), format!("{text}\n"));
         }
     }
 
     fn values() -> impl Strategy<Value = Value> {
-        let text = prop_oneof!["[ -~]{0,90}", "[ \n\ta:#'\"|>-]{0,12}", "\\PC{0,12}", "[0-9._:eExob+-]{1,8}", "(?s:.){0,6}"];
-        let leaf = prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), any::<i64>().prop_map(Value::from), text.prop_map(Value::from)];
+        let text =
+            prop_oneof!["[ -~]{0,90}", "[ \n\ta:#'\"|>-]{0,12}", "\\PC{0,12}", "[0-9._:eExob+-]{1,8}", "(?s:.){0,6}"];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            text.prop_map(Value::from)
+        ];
         leaf.prop_recursive(4, 24, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
