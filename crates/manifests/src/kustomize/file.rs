@@ -26,7 +26,7 @@ pub(super) struct Kustomization {
     kind: String,
     /// For people and other tools; it has no effect.
     #[serde(rename = "metadata")]
-    _metadata: Option<Value>,
+    _metadata: Metadata,
 
     pub(super) resources: Vec<String>,
     /// The old name of `resources`.
@@ -64,6 +64,19 @@ pub(super) struct Kustomization {
     transformers: Option<Value>,
     validators: Option<Value>,
     build_metadata: Option<Value>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Metadata {
+    #[serde(rename = "name")]
+    _name: String,
+    #[serde(rename = "namespace")]
+    _namespace: String,
+    #[serde(rename = "labels")]
+    _labels: BTreeMap<String, String>,
+    #[serde(rename = "annotations")]
+    _annotations: BTreeMap<String, String>,
 }
 
 /// What a folder holds.

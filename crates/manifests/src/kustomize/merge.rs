@@ -119,8 +119,13 @@ fn map(dest: Option<Value>, patch: Option<Value>, place: Place) -> Result<Walked
         Some(Value::Object(fields)) => Some(fields),
         _ => None,
     };
-    let (dest, mut patch) = (fields(dest), fields(patch));
+    let (mut dest, mut patch) = (fields(dest), fields(patch));
+    let has_directive = patch.as_ref().is_some_and(|fields| fields.contains_key(DIRECTIVE));
     let directive = patch.as_mut().map_or(Ok(Directive::Merge), map_directive)?;
+    if has_directive && let Some(fields) = &mut dest {
+        // Where a list of the patch is walked against itself, both sides have it.
+        fields.remove(DIRECTIVE);
+    }
     let replaced = match (directive, &dest) {
         (Directive::Delete, _) => return Ok(Walked::Gone),
         (Directive::Replace, _) | (_, None) => true,
