@@ -36,9 +36,6 @@ pub(super) struct Resource {
     /// Whether a hash of its content goes to the end of its name.
     pub(super) hashed: bool,
     pub(super) behavior: Behavior,
-    /// Whether the build noted anything on it; kustomize keeps its notes in annotations, and an empty `annotations` field goes
-    /// away with them.
-    noted: bool,
 }
 
 impl Resource {
@@ -52,13 +49,12 @@ impl Resource {
             suffixes: Vec::new(),
             hashed: false,
             behavior: Behavior::Create,
-            noted: false,
         }
     }
 
     /// An object that a generator made.
     pub(super) fn generated(value: Value, source: PathBuf, behavior: Behavior, hashed: bool) -> Self {
-        Self { behavior, hashed, noted: true, ..Self::new(value, source) }
+        Self { behavior, hashed, ..Self::new(value, source) }
     }
 
     /// What it is now.
@@ -95,19 +91,6 @@ impl Resource {
         let id = self.id();
         let namespace = id.effective_namespace().to_owned();
         self.previous.push(Previous { namespace, name: id.name, kind: id.gvk.kind });
-        self.noted = true;
-    }
-
-    /// Adds to the prefixes that its name was given.
-    pub(super) fn note_prefix(&mut self, prefix: &str) {
-        self.prefixes.push(prefix.to_owned());
-        self.noted = true;
-    }
-
-    /// Adds to the suffixes that its name was given.
-    pub(super) fn note_suffix(&mut self, suffix: &str) {
-        self.suffixes.push(suffix.to_owned());
-        self.noted = true;
     }
 
     /// The texts of `metadata.labels` or `metadata.annotations`.
@@ -165,12 +148,11 @@ impl Resource {
         self.behavior = older.behavior;
     }
 
-    /// The object as it leaves the build.
+    /// The object as it leaves the build. kustomize keeps its notes in annotations, so it writes them anew at the end: all are
+    /// text then, and an empty field is gone.
     pub(super) fn finish(mut self) -> (Value, PathBuf) {
         let annotations = self.texts("annotations");
-        if self.noted || !annotations.is_empty() {
-            self.set_texts("annotations", annotations);
-        }
+        self.set_texts("annotations", annotations);
         (self.value, self.source)
     }
 }

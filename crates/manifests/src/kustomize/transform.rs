@@ -115,8 +115,8 @@ pub(super) fn affix(resources: &mut Resources, text: &str, end: End, specs: &[Fi
         for spec in specs.iter().filter(|spec| original.gvk.is_selected(&spec.gvk())) {
             if spec.path == "metadata/name" {
                 match end {
-                    End::Prefix => resource.note_prefix(text),
-                    End::Suffix => resource.note_suffix(text),
+                    End::Prefix => resource.prefixes.push(text.to_owned()),
+                    End::Suffix => resource.suffixes.push(text.to_owned()),
                 }
                 resource.remember();
             }
