@@ -239,12 +239,13 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use serde_json::json;
 
     use super::*;
 
-    struct Objects;
+    /// A ConfigMap `c` and a Service `my-db`.
+    pub struct Objects;
 
     impl Lookup for Objects {
         fn config_map(&self, _: &str, name: &str) -> Option<Arc<ConfigMap>> {

@@ -1,5 +1,6 @@
 //! The kubelet's role: pods, runtimes, images, volumes, probes, logs, exec.
 
+mod clock;
 mod endpoint;
 mod env;
 mod events;
@@ -16,6 +17,7 @@ mod sources;
 mod start;
 mod state;
 mod status;
+mod unhonoured;
 mod volumes;
 mod worker;
 
@@ -88,6 +90,7 @@ pub(crate) struct Context {
     images: images::Images,
     dns: Option<Dns>,
     internal_ip: IpAddr,
+    clock: clock::Clock,
     sources: sources::Sources,
     events: events::Events,
     pods: Mutex<HashMap<String, Known>>,
@@ -156,9 +159,11 @@ impl Node {
         let Options { name, data_dir, runtime, images, dns, tls, internal_ip, listener } = self.options;
         let port = listener.local_addr()?.port();
         let found = runtime.recover().await?;
+        let clock = clock::Clock::machine();
+        let (events, writer) = events::Events::new(self.client.clone(), name.clone(), clock.clone());
         let context = Arc::new(Context {
             sources: sources::Sources::start(&self.client, &stop),
-            events: events::Events::new(self.client.clone(), name.clone()),
+            events,
             client: self.client,
             name: name.clone(),
             data_dir,
@@ -166,11 +171,13 @@ impl Node {
             images,
             dns,
             internal_ip,
+            clock,
             pods: Mutex::default(),
         });
         let facts = register::Facts { name, internal_ip, port };
         let mut tasks = JoinSet::new();
         tasks.spawn(register::run(context.client.clone(), facts, stop.clone()));
+        tasks.spawn(writer.run(stop.clone()));
         tasks.spawn(endpoint::serve(context.clone(), listener, tls, stop.clone()));
         tasks.spawn(async move {
             // Cancelled: the workers end here, the pods run on.

@@ -1,139 +1,206 @@
-//! The tasks around one run of a container: its probes, its hooks, and its graceful end.
+//! The tasks around one run of a container: the wait for its end, its probes, its hooks, and its graceful stop.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use futures::future::join;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Pod, Probe};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior},
 };
 
 use crate::{
     Context,
-    probes::{Counter, Kind, Target, seconds},
-    runtime::ContainerId,
+    probes::{Counter, Failed, Kind, Target, seconds},
+    runtime::{ContainerId, Exit, RuntimeError},
     worker::Message,
 };
 
-/// The longest a postStart hook may take.
-pub const HOOK_LIMIT: Duration = Duration::from_secs(600);
-/// What a container gets after its preStop hook used the whole grace period.
+/// How soon the machine is asked again after it failed to answer.
+pub const RETRY: Duration = Duration::from_secs(5);
+/// The longest a postStart hook may take: nothing else limits it but the end of its container.
+const HOOK_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+/// What a container gets to end in although its preStop hook used the whole grace period (kubelet's minimum).
 const LEAST: Duration = Duration::from_secs(2);
 
-/// Probes a run until the task is dropped: first the startup probe, then liveness and readiness.
-pub async fn run(
-    ctx: Arc<Context>,
-    pod: Arc<Pod>,
-    container: Container,
-    id: ContainerId,
-    ip: IpAddr,
-    started: bool,
-    sender: mpsc::Sender<Message>,
-) {
-    let watch = Watch { ctx: &ctx, pod: &pod, container: &container, id: &id, ip, sender: &sender };
-    if let (Some(probe), false) = (&container.startup_probe, started) {
-        watch.probe(Kind::Startup, probe).await;
+/// How a run is to be stopped; it may change while that goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// When the grace period is over; `None` for no grace at all.
+    pub deadline: Option<Instant>,
+    /// Whether it is its turn.
+    pub turn: bool,
+}
+
+/// One run of a container, and what its tasks share.
+#[derive(Clone)]
+pub struct Run {
+    /// The node.
+    pub ctx: Arc<Context>,
+    /// The pod as it was when the task began.
+    pub pod: Arc<Pod>,
+    /// The container as specified.
+    pub container: Arc<Container>,
+    /// Which run.
+    pub id: ContainerId,
+    /// The pod's address.
+    pub ip: IpAddr,
+    /// Where its worker listens.
+    pub sender: mpsc::Sender<Message>,
+}
+
+impl Run {
+    /// Waits for the run's end and tells it.
+    pub async fn ended(self) {
+        let exit = loop {
+            match self.ctx.runtime.wait(&self.id).await {
+                Ok(exit) => break exit,
+                Err(RuntimeError::NotFound(_)) => {
+                    let finished_at = self.ctx.clock.now();
+                    break Exit { code: 137, signal: None, oom_killed: false, finished_at };
+                }
+                Err(error) => tracing::warn!("wait for container {}: {error}", self.id.name),
+            }
+            tokio::time::sleep(RETRY).await;
+        };
+        self.tell(Message::Ended(self.id.clone(), exit)).await;
     }
-    let liveness = async {
-        if let Some(probe) = &container.liveness_probe {
-            watch.probe(Kind::Liveness, probe).await;
-        }
-    };
-    let readiness = async {
-        if let Some(probe) = &container.readiness_probe {
-            watch.probe(Kind::Readiness, probe).await;
-        }
-    };
-    join(liveness, readiness).await;
-}
 
-struct Watch<'a> {
-    ctx: &'a Context,
-    pod: &'a Pod,
-    container: &'a Container,
-    id: &'a ContainerId,
-    ip: IpAddr,
-    sender: &'a mpsc::Sender<Message>,
-}
+    async fn tell(&self, message: Message) {
+        // A worker that is gone needs to know nothing.
+        let _ = self.sender.send(message).await;
+    }
 
-impl Watch<'_> {
-    /// Probes periodically; a startup probe ends with its first verdict.
-    async fn probe(&self, kind: Kind, probe: &Probe) {
+    fn target(&self, timeout: Duration) -> Target<'_> {
+        Target { container: &self.container, id: &self.id, ip: self.ip, runtime: self.ctx.runtime.as_ref(), timeout }
+    }
+
+    fn probe_of(&self, kind: Kind) -> Option<&Probe> {
+        match kind {
+            Kind::Startup => self.container.startup_probe.as_ref(),
+            Kind::Liveness => self.container.liveness_probe.as_ref(),
+            Kind::Readiness => self.container.readiness_probe.as_ref(),
+        }
+    }
+
+    /// Probes periodically, first when the initial delay since the start has passed. A startup probe ends with its first
+    /// verdict, a liveness probe when it has failed. An answer that says neither yes nor no does not count.
+    pub async fn probe(self, kind: Kind, since: Timestamp) {
+        let Some(probe) = self.probe_of(kind) else { return };
         let period = seconds(probe.period_seconds, 10).max(Duration::from_secs(1));
-        let timeout = seconds(probe.timeout_seconds, 1).max(Duration::from_secs(1));
-        let target =
-            Target { container: self.container, id: self.id, ip: self.ip, runtime: self.ctx.runtime.as_ref(), timeout };
-        let mut counter = Counter::new(probe);
-        let mut ticks = tokio::time::interval_at(Instant::now() + seconds(probe.initial_delay_seconds, 0), period);
+        let target = self.target(seconds(probe.timeout_seconds, 1).max(Duration::from_secs(1)));
+        let age = Duration::try_from(self.ctx.clock.now().duration_since(since)).unwrap_or_default();
+        let delay = seconds(probe.initial_delay_seconds, 0).saturating_sub(age);
+        let mut ticks = tokio::time::interval_at(Instant::now() + delay, period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut counter = Counter::new(probe);
         let mut said = None;
         loop {
             ticks.tick().await;
-            let result = target.probe(probe).await;
-            let text = result.as_ref().err().cloned().unwrap_or_default();
-            if result.is_err() {
-                let message = format!("{} probe failed: {text}", kind.name());
-                self.ctx.events.pod(self.pod, Some(&self.id.name), "Warning", "Unhealthy", &message).await;
-            }
-            let Some(verdict) = counter.count(result.is_ok()) else { continue };
+            let ok = match target.probe(probe).await {
+                Ok(()) => true,
+                Err(Failed::Unhealthy(why)) => {
+                    self.unhealthy(format!("{} probe failed: {why}", kind.name()));
+                    false
+                }
+                Err(Failed::Unknown(why)) => {
+                    self.unhealthy(format!("{} probe errored and resulted in unknown state: {why}", kind.name()));
+                    continue;
+                }
+            };
+            let Some(verdict) = counter.count(ok) else { continue };
             if said != Some(verdict) {
                 said = Some(verdict);
                 let grace = probe.termination_grace_period_seconds;
-                let message = Message::Probed(self.id.clone(), kind, verdict, text, grace);
-                if self.sender.send(message).await.is_err() {
-                    return;
-                }
+                self.tell(Message::Probed { id: self.id.clone(), kind, ok: verdict, grace }).await;
             }
-            if kind == Kind::Startup {
+            if kind == Kind::Startup || (kind == Kind::Liveness && !verdict) {
                 return;
             }
         }
     }
-}
 
-/// Runs a postStart or preStop hook.
-///
-/// # Errors
-/// Says why it failed or that it took too long.
-pub async fn hook(
-    ctx: &Context,
-    container: &Container,
-    id: &ContainerId,
-    ip: IpAddr,
-    hook: &LifecycleHandler,
-    limit: Duration,
-) -> Result<(), String> {
-    let target = Target { container, id, ip, runtime: ctx.runtime.as_ref(), timeout: limit };
-    if let Some(exec) = &hook.exec {
-        target.exec(exec).await
-    } else if let Some(http) = &hook.http_get {
-        target.http(http).await
-    } else if let Some(sleep) = &hook.sleep {
-        tokio::time::sleep(Duration::from_secs(sleep.seconds.try_into().unwrap_or(0)).min(limit)).await;
-        Ok(())
-    } else {
-        Err("a tcpSocket hook has no effect".to_owned())
+    fn unhealthy(&self, message: String) {
+        self.ctx.events.warning(&self.pod, Some(&self.id.name), "Unhealthy", message);
     }
-}
 
-/// Ends a run: preStop, SIGTERM, and SIGKILL when the grace period is over.
-pub async fn stop(ctx: &Context, container: &Container, id: &ContainerId, ip: IpAddr, grace: Duration) {
-    let begun = Instant::now();
-    if let Some(pre_stop) = container.lifecycle.as_ref().and_then(|l| l.pre_stop.as_ref()).filter(|_| !grace.is_zero())
-    {
-        let result = tokio::time::timeout(grace, hook(ctx, container, id, ip, pre_stop, grace)).await;
-        if let Ok(Err(error)) = result {
-            tracing::warn!("preStop hook of container {}: {error}", id.name);
+    /// Runs the postStart hook and tells how it went.
+    pub async fn post_start(self) {
+        let hook = self.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref());
+        let result = match hook {
+            Some(hook) => self.hook(hook, HOOK_LIMIT).await,
+            None => Ok(()),
+        };
+        self.tell(Message::Hooked(self.id.clone(), result)).await;
+    }
+
+    async fn hook(&self, hook: &LifecycleHandler, limit: Duration) -> Result<(), String> {
+        let target = self.target(limit);
+        if let Some(exec) = &hook.exec {
+            target.exec(exec).await.map_err(|failed| failed.to_string())
+        } else if let Some(http) = &hook.http_get {
+            target.call(http).await
+        } else if let Some(sleep) = &hook.sleep {
+            tokio::time::sleep(Duration::from_secs(sleep.seconds.try_into().unwrap_or(0))).await;
+            Ok(())
+        } else {
+            Err("the hook names nothing that can be run (tcpSocket never could)".to_owned())
         }
     }
-    let left = grace.saturating_sub(begun.elapsed()).max(if grace.is_zero() { Duration::ZERO } else { LEAST });
-    if let Err(error) = ctx.runtime.signal(id, libc::SIGTERM).await {
-        tracing::warn!("SIGTERM to container {}: {error}", id.name);
+
+    /// Ends a run: its preStop hook, SIGTERM when it is its turn, and SIGKILL when the grace period is over.
+    pub async fn stop(self, mut orders: watch::Receiver<Order>) {
+        let grace = orders.borrow().deadline.is_some();
+        if grace {
+            self.pre_stop(&mut orders).await;
+            let over = deadline(orders.clone());
+            tokio::select! {
+                // A worker that is gone takes its tasks along.
+                _ = orders.wait_for(|order| order.turn) => {}
+                () = over => {}
+            }
+        }
+        if let Err(error) = self.ctx.runtime.signal(&self.id, libc::SIGTERM).await {
+            tracing::warn!("SIGTERM to container {}: {error}", self.id.name);
+        }
+        if grace {
+            let least = tokio::time::sleep(LEAST);
+            tokio::join!(deadline(orders), least);
+        }
+        // The run's end ends this task too: until then it is tried again.
+        loop {
+            if let Err(error) = self.ctx.runtime.kill(&self.id).await {
+                tracing::warn!("SIGKILL to container {}: {error}", self.id.name);
+            }
+            tokio::time::sleep(RETRY).await;
+        }
     }
-    if tokio::time::timeout(left, ctx.runtime.wait(id)).await.is_err()
-        && let Err(error) = ctx.runtime.kill(id).await
-    {
-        tracing::warn!("SIGKILL to container {}: {error}", id.name);
+
+    async fn pre_stop(&self, orders: &mut watch::Receiver<Order>) {
+        let Some(hook) = self.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref()) else {
+            return;
+        };
+        let left = orders.borrow().deadline.map(|at| at.saturating_duration_since(Instant::now())).unwrap_or_default();
+        let failure = tokio::select! {
+            result = self.hook(hook, left) => result.err(),
+            () = deadline(orders.clone()) => Some("it was not done within the grace period".to_owned()),
+        };
+        if let Some(failure) = failure {
+            let message = format!("PreStopHook failed: {failure}");
+            self.ctx.events.warning(&self.pod, Some(&self.id.name), "FailedPreStopHook", message);
+        }
+    }
+}
+
+/// Resolves at the deadline, wherever it moves.
+async fn deadline(mut orders: watch::Receiver<Order>) {
+    loop {
+        let Some(at) = orders.borrow_and_update().deadline else { return };
+        tokio::select! {
+            () = tokio::time::sleep_until(at) => return,
+            changed = orders.changed() => if changed.is_err() {
+                return tokio::time::sleep_until(at).await;
+            }
+        }
     }
 }

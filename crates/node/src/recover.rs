@@ -1,9 +1,13 @@
 //! Taking pods back after a restart: from what runs on the machine and what the status says. Pure.
 
-use k8s_openapi::api::core::v1::{ContainerState, Pod};
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::core::v1::{Container as Spec, ContainerState, Pod},
+    apimachinery::pkg::apis::meta::v1::Time,
+};
 
 use crate::{
-    runtime::ContainerStatus,
+    runtime::{ContainerId, ContainerStatus, Exit},
     state::{Container, Ended, State, View, init, is_sidecar},
     worker::Found,
 };
@@ -14,19 +18,16 @@ pub fn is_terminal(pod: &Pod) -> bool {
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
-/// The picture of a pod that a previous Coracle may have worked on.
-pub fn view(pod: &Pod, found: Option<&Found>) -> View {
+/// The picture of a pod that a previous Coracle may have worked on; `ended` says how a run that is over ended.
+pub fn view(pod: &Pod, found: Option<&Found>, ended: impl Fn(&ContainerId, Timestamp, &Exit) -> Ended) -> View {
     let mut view = View { sandbox: found.map(|(sandbox, _)| sandbox.ip), ..View::default() };
     let Some(spec) = &pod.spec else { return view };
     let none = Vec::new();
     let runs = found.map_or(&none, |(_, runs)| runs);
-    for spec_container in init(spec).iter().chain(&spec.containers) {
-        let name = &spec_container.name;
-        let latest = runs.iter().filter(|run| run.id.name == *name).max_by_key(|run| run.id.attempt);
-        if let Some(container) =
-            from_status(pod, name, latest, view.sandbox.is_none(), spec_container.startup_probe.is_none())
-        {
-            view.containers.insert(name.clone(), container);
+    for container in init(spec).iter().chain(&spec.containers) {
+        let latest = runs.iter().filter(|run| run.id.name == container.name).max_by_key(|run| run.id.attempt);
+        if let Some(seen) = of_container(pod, container, latest, found.is_none(), &ended) {
+            view.containers.insert(container.name.clone(), seen);
         }
     }
     let begun = |name: &str| runs.iter().any(|run| run.id.name == name);
@@ -42,48 +43,41 @@ pub fn view(pod: &Pod, found: Option<&Found>) -> View {
     view
 }
 
-fn from_status(
+/// One container, from its latest run on the machine and from its status; `lost` says that the whole sandbox is gone.
+fn of_container(
     pod: &Pod,
-    name: &str,
+    spec: &Spec,
     run: Option<&ContainerStatus>,
     lost: bool,
-    no_startup: bool,
+    ended: impl Fn(&ContainerId, Timestamp, &Exit) -> Ended,
 ) -> Option<Container> {
     let status = pod.status.as_ref();
     let lists = status.map(|s| s.init_container_statuses.iter().chain(&s.container_statuses).flatten());
-    let status = lists.and_then(|mut all| all.find(|s| s.name == name));
+    let status = lists.and_then(|mut all| all.find(|s| s.name == spec.name));
     let restarts = status.map_or(0, |s| u32::try_from(s.restart_count).unwrap_or(0));
-    let attempt = run.map(|r| r.id.attempt);
+    let state = status.and_then(|s| s.state.as_ref());
     let known = status.filter(|s| s.container_id.is_some()).map(|_| restarts);
-    let mut container = Container { attempt: attempt.max(known), series: restarts, ..Container::default() };
-    let ended = |state: &Option<ContainerState>, attempt| {
-        let t = state.as_ref()?.terminated.as_ref()?;
-        let time = |t: &Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| t.as_ref().map(|t| t.0);
-        let finished_at = time(&t.finished_at)?;
-        Some(Ended {
-            attempt,
-            code: t.exit_code,
-            signal: t.signal,
-            reason: t.reason.clone().unwrap_or_default(),
-            message: t.message.clone(),
-            started_at: time(&t.started_at).unwrap_or(finished_at),
-            finished_at,
-        })
+    let looping =
+        state.and_then(|s| s.waiting.as_ref()).is_some_and(|w| w.reason.as_deref() == Some("CrashLoopBackOff"));
+    let mut container = Container {
+        attempt: run.map(|r| r.id.attempt).max(known),
+        // Back-off is not written down: like the kubelet's, it begins anew, unless the container waits for its end.
+        series: if looping { restarts } else { 0 },
+        image: status.filter(|s| !s.image.is_empty()).map(|s| s.image.clone()),
+        last: status.and_then(|s| terminated(s.last_state.as_ref(), restarts.saturating_sub(1))),
+        ..Container::default()
     };
-    container.last = status.and_then(|s| ended(&s.last_state, restarts.saturating_sub(1)));
     match run {
         Some(run) => {
             container.state = match &run.exit {
                 None => State::Running { since: run.started_at },
-                Some(exit) => State::Ended(crate::start::from_exit(&run.id, run.started_at, exit, None)),
+                Some(exit) => State::Ended(ended(&run.id, run.started_at, exit)),
             };
-            container.started = no_startup || status.and_then(|s| s.started).unwrap_or(false);
-            container.ready = status.is_some_and(|s| s.ready);
+            container.started = spec.startup_probe.is_none() || status.and_then(|s| s.started).unwrap_or(false);
+            container.ready = spec.readiness_probe.is_none() || status.is_some_and(|s| s.ready);
         }
         None => {
-            let current = status.and_then(|s| ended(&s.state, restarts));
-            let running = status.and_then(|s| s.state.as_ref()).and_then(|s| s.running.as_ref());
-            let since = running.and_then(|r| r.started_at.as_ref()).map(|t| t.0);
+            let since = state.and_then(|s| s.running.as_ref()).and_then(|r| time(r.started_at.as_ref()));
             let vanished = since.filter(|_| lost).map(|since| Ended {
                 attempt: restarts,
                 code: 137,
@@ -93,8 +87,28 @@ fn from_status(
                 started_at: since,
                 finished_at: since,
             });
-            container.state = current.or(vanished).or(container.last.take()).map_or(State::Never, State::Ended);
+            let current = terminated(state, restarts).or(vanished).or(container.last.take());
+            container.state = current.map_or(State::Never, State::Ended);
         }
     }
     (status.is_some() || run.is_some()).then_some(container)
+}
+
+fn time(time: Option<&Time>) -> Option<Timestamp> {
+    time.map(|time| time.0)
+}
+
+/// The end of a run that a status tells of.
+fn terminated(state: Option<&ContainerState>, attempt: u32) -> Option<Ended> {
+    let t = state?.terminated.as_ref()?;
+    let finished_at = time(t.finished_at.as_ref())?;
+    Some(Ended {
+        attempt,
+        code: t.exit_code,
+        signal: t.signal,
+        reason: t.reason.clone().unwrap_or_default(),
+        message: t.message.clone(),
+        started_at: time(t.started_at.as_ref()).unwrap_or(finished_at),
+        finished_at,
+    })
 }

@@ -85,3 +85,45 @@ impl Lookup for Sources {
         self.services.state()
     }
 }
+
+#[cfg(test)]
+pub mod tests {
+    //! Sources that a test fills.
+
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Puts objects into [`Sources`].
+    pub struct Given {
+        config_maps: reflector::store::Writer<ConfigMap>,
+        secrets: reflector::store::Writer<Secret>,
+        changed: watch::Sender<u64>,
+    }
+
+    impl Given {
+        /// Gives or changes a ConfigMap.
+        pub fn config_map(&mut self, value: Value) {
+            self.config_maps.apply_watcher_event(&watcher::Event::Apply(serde_json::from_value(value).unwrap()));
+            self.changed.send_modify(|n| *n += 1);
+        }
+
+        /// Gives or changes a Secret.
+        pub fn secret(&mut self, value: Value) {
+            self.secrets.apply_watcher_event(&watcher::Event::Apply(serde_json::from_value(value).unwrap()));
+            self.changed.send_modify(|n| *n += 1);
+        }
+    }
+
+    impl Sources {
+        /// Empty sources, and what fills them.
+        pub fn given() -> (Self, Given) {
+            let changed = watch::Sender::new(0);
+            let (config_maps, config_maps_of) = reflector::store();
+            let (secrets, secrets_of) = reflector::store();
+            let (services, _) = reflector::store();
+            let given = Given { config_maps: config_maps_of, secrets: secrets_of, changed: changed.clone() };
+            (Self { config_maps, secrets, services, changed }, given)
+        }
+    }
+}

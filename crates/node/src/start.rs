@@ -16,12 +16,18 @@ use crate::{
 
 /// How long something that is missing is waited for, unless it appears earlier.
 const WAIT: SignedDuration = SignedDuration::from_secs(10);
+/// How long a state says `ErrImagePull` before it says `ImagePullBackOff`.
+const PULL_FAILED: SignedDuration = SignedDuration::from_secs(5);
+/// The waiting reason of a container whose references lead nowhere.
+pub const CONFIG_ERROR: &str = "CreateContainerConfigError";
 /// kubelet's `containerLogMaxSize`.
 const LOG_BYTES: u64 = 10 * 1024 * 1024;
 /// kubelet's `containerLogMaxFiles`.
 const LOG_FILES: u32 = 5;
-/// The most of a termination message that is kept.
+/// The most of a termination message that is kept,
 const MESSAGE: usize = 4096;
+/// and of all the messages of a pod.
+const MESSAGES: usize = 12 * 1024;
 /// The search path where neither image nor pod sets one.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -36,17 +42,27 @@ pub fn prepare(
     id: ContainerId,
     ip: IpAddr,
 ) -> Result<ContainerSpec, Blocked> {
+    let now = ctx.clock.now();
+    let later = |wait| now.checked_add(wait).unwrap_or(now);
     let blocked = |reason: &str, message: String| Blocked {
         reason: reason.to_owned(),
         message,
-        until: Timestamp::now().checked_add(WAIT).unwrap_or(Timestamp::MAX),
+        until: later(WAIT),
+        backs_off: (reason == "ErrImagePull").then(|| later(PULL_FAILED)),
     };
-    let config = |message| blocked("CreateContainerConfigError", message);
+    let config = |message| blocked(CONFIG_ERROR, message);
     let name = container.image.as_deref().unwrap_or_default();
-    let image = ctx.images.resolve(name).ok_or_else(|| {
-        let reason =
-            if container.image_pull_policy.as_deref() == Some("Never") { "ErrImageNeverPull" } else { "ErrImagePull" };
-        blocked(reason, format!("image {name:?} is not known: map it to a program with --image {name}=PATH"))
+    let image = ctx.images.resolve(name).ok_or_else(|| match container.image_pull_policy.as_deref() {
+        Some("Never") => blocked(
+            "ErrImageNeverPull",
+            format!(
+                "Container image {name:?} is not present with pull policy of Never: map it with --image {name}=PATH"
+            ),
+        ),
+        _ => blocked(
+            "ErrImagePull",
+            format!("image {name:?} is not known: map it to a program with --image {name}=PATH"),
+        ),
     })?;
     let place = env::Place { pod_ip: ip, host_ip: ctx.internal_ip, capacity: crate::register::capacity() };
     let variables = env::build(pod, container, place, &ctx.sources).map_err(config)?;
@@ -68,7 +84,7 @@ pub fn prepare(
     std::fs::create_dir_all(&log_dir).map_err(|e| config(format!("make {}: {e}", log_dir.display())))?;
     let mut all = image.env.clone();
     all.push(("PATH".to_owned(), PATH.to_owned()));
-    all.push(("HOSTNAME".to_owned(), hostname(pod)));
+    all.push(("HOSTNAME".to_owned(), hostname(pod, ctx.dns.as_ref())));
     all.retain(|(name, _)| !variables.contains_key(name));
     all.extend(variables);
     Ok(ContainerSpec {
@@ -84,7 +100,7 @@ pub fn prepare(
             .map_or(image.workdir.clone(), PathBuf::from),
         mounts,
         limits: limits(container),
-        security: security(pod, container).map_err(config)?,
+        security: security(pod, container, ctx.runtime.features().users).map_err(config)?,
         log_max_bytes: LOG_BYTES,
         log_max_files: LOG_FILES,
     })
@@ -123,13 +139,22 @@ fn limits(container: &Container) -> Limits {
     }
 }
 
-fn security(pod: &Pod, container: &Container) -> Result<Security, String> {
+fn security(pod: &Pod, container: &Container, users: bool) -> Result<Security, String> {
     let of_pod = pod.spec.as_ref().and_then(|s| s.security_context.clone()).unwrap_or_default();
     let own = container.security_context.clone().unwrap_or_default();
     let id = |n: Option<i64>| n.and_then(|n| u32::try_from(n).ok());
     let uid = id(own.run_as_user.or(of_pod.run_as_user));
-    if own.run_as_non_root.or(of_pod.run_as_non_root) == Some(true) && uid.unwrap_or(0) == 0 {
-        return Err("container has runAsNonRoot and image will run as root".to_owned());
+    // Where users cannot be chosen, it runs as Coracle does.
+    let effective = if users { uid.unwrap_or(0) } else { nix::unistd::geteuid().as_raw() };
+    if own.run_as_non_root.or(of_pod.run_as_non_root) == Some(true)
+        && effective == 0
+        && (users || uid.unwrap_or(0) == 0)
+    {
+        let why = match uid {
+            Some(0) => "container's runAsUser breaks non-root policy",
+            _ => "container has runAsNonRoot and image will run as root",
+        };
+        return Err(format!("{why} (pod: \"{}\", container: {})", crate::status::full_name(pod), container.name));
     }
     let groups = of_pod.supplemental_groups.unwrap_or_default().into_iter().chain(of_pod.fs_group);
     let capabilities = own.capabilities.unwrap_or_default();
@@ -148,10 +173,18 @@ fn security(pod: &Pod, container: &Container) -> Result<Security, String> {
     })
 }
 
-/// The pod's host name: `spec.hostname` or its name, at most 63 characters.
-pub fn hostname(pod: &Pod) -> String {
-    let name = pod.spec.as_ref().and_then(|s| s.hostname.clone()).unwrap_or_else(|| pod.name_any());
-    name.chars().take(63).collect::<String>().trim_end_matches(['-', '.']).to_owned()
+/// The pod's host name: `spec.hostname` or its name, at most 63 characters; the whole domain name if the pod asks for it
+/// (`setHostnameAsFQDN`), has a subdomain, and it is at most 64 characters long, which is as much as the kernel takes.
+pub fn hostname(pod: &Pod, dns: Option<&Dns>) -> String {
+    let spec = pod.spec.as_ref();
+    let name = spec.and_then(|s| s.hostname.clone()).filter(|n| !n.is_empty()).unwrap_or_else(|| pod.name_any());
+    let short = name.chars().take(63).collect::<String>().trim_end_matches(['-', '.']).to_owned();
+    let wanted = spec.is_some_and(|s| s.set_hostname_as_fqdn == Some(true));
+    let whole = spec.and_then(|s| s.subdomain.as_ref()).filter(|s| wanted && !s.is_empty()).map(|subdomain| {
+        let domain = dns.map_or("cluster.local", |dns| dns.domain.as_str());
+        format!("{short}.{subdomain}.{}.svc.{domain}", pod.namespace().unwrap_or_default())
+    });
+    whole.filter(|whole| whole.len() <= 64).unwrap_or(short)
 }
 
 /// The pod's `/etc/resolv.conf` by its `dnsPolicy` and `dnsConfig`; empty keeps the machine's.
@@ -213,12 +246,18 @@ pub fn ended(
     since: Timestamp,
     exit: Exit,
 ) -> Ended {
-    let written = std::fs::read(termination_file(id, &ctx.volumes_dir(pod))).unwrap_or_default();
-    let mut message = String::from_utf8_lossy(written.get(..MESSAGE).unwrap_or(&written)).into_owned();
+    let count = pod.spec.as_ref().map_or(1, |s| crate::state::init(s).len() + s.containers.len());
+    let most = MESSAGE.min(MESSAGES / count.max(1));
+    let mut written = Vec::new();
+    if let Ok(file) = std::fs::File::open(termination_file(id, &ctx.volumes_dir(pod))) {
+        // What cannot be read counts as no message.
+        let _ = std::io::Read::read_to_end(&mut std::io::Read::take(file, most as u64), &mut written);
+    }
+    let mut message = String::from_utf8_lossy(&written).into_owned();
     let policy = container.and_then(|c| c.termination_message_policy.as_deref());
     if message.is_empty() && exit.code != 0 && policy == Some("FallbackToLogsOnError") {
         let path = ctx.logs_dir(pod).join(&id.name).join(format!("{}.log", id.attempt));
-        message = logs::tail(&path, 80, 2048);
+        message = logs::tail(&path, 80, most.min(2048));
     }
     from_exit(id, since, &exit, (!message.is_empty()).then_some(message))
 }

@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container as Spec, PodSpec};
 
+use crate::probes::Kind;
+
 /// The longest pause between restarts.
 const LONGEST: Duration = Duration::from_secs(300);
 /// A run of this length ends a series of crashes.
@@ -53,13 +55,24 @@ pub struct Blocked {
     pub message: String,
     /// When to try again.
     pub until: Timestamp,
+    /// When the state begins to say `ImagePullBackOff`; only for images.
+    pub backs_off: Option<Timestamp>,
 }
 
-/// A run that must be ended because a probe or a hook failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why a run must be ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// This probe failed for good.
+    Probe(Kind),
+    /// The postStart hook failed.
+    Hook,
+}
+
+/// A run that must be ended, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unhealthy {
-    /// The text of the `Killing` event.
-    pub message: String,
+    /// What is wrong.
+    pub trouble: Trouble,
     /// The probe's own grace period in seconds.
     pub grace: Option<i64>,
 }
@@ -69,28 +82,56 @@ pub struct Unhealthy {
 pub struct Container {
     /// The latest attempt; its number is the restart count.
     pub attempt: Option<u32>,
+    /// The image of the latest attempt.
+    pub image: Option<String>,
     /// Where it is.
     pub state: State,
     /// How the run before the latest one ended.
     pub last: Option<Ended>,
     /// Restarts in a row without a long run between them.
     pub series: u32,
+    /// Whether the postStart hook is still at work.
+    pub hook: bool,
     /// Whether the startup probe (if any) has passed.
     pub started: bool,
     /// Whether the readiness probe (if any) passes.
     pub ready: bool,
     /// Whether it is being stopped.
     pub stopping: bool,
+    /// Whether it is its turn to be stopped: a sidecar waits until nobody needs it.
+    pub turn: bool,
     /// Set when the run must be ended.
     pub unhealthy: Option<Unhealthy>,
     /// Set when the last attempt to start it failed before there was a run.
     pub blocked: Option<Blocked>,
+    /// Tries in a row that found no image.
+    pub pulls: u32,
+}
+
+/// What a run begins with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Begin {
+    /// Which attempt it is.
+    pub attempt: u32,
+    /// The image it runs.
+    pub image: String,
+    /// Whether there is a postStart hook.
+    pub hook: bool,
+    /// Whether there is no startup probe.
+    pub started: bool,
+    /// Whether there is no readiness probe.
+    pub ready: bool,
 }
 
 impl Container {
     /// Whether it runs.
     pub fn running(&self) -> bool {
         matches!(self.state, State::Running { .. })
+    }
+
+    /// Whether it runs and has come up: its postStart hook is done and its startup probe has passed.
+    pub fn up(&self) -> bool {
+        self.running() && self.started && !self.hook
     }
 
     /// How the latest run ended, if it did.
@@ -116,27 +157,35 @@ impl Container {
     }
 
     /// Notes that a run has begun.
-    pub fn begin(&mut self, attempt: u32, since: Timestamp, started: bool, ready: bool) {
+    pub fn begin(&mut self, begin: Begin, since: Timestamp) {
         if let State::Ended(ended) = std::mem::take(&mut self.state) {
             let long = ended.finished_at.duration_since(ended.started_at).as_secs() >= HEALTHY;
             self.series = if long { 1 } else { self.series.saturating_add(1) };
             self.last = Some(ended);
         }
-        self.attempt = Some(attempt);
-        self.state = State::Running { since };
-        (self.started, self.ready, self.stopping) = (started, ready, false);
-        (self.unhealthy, self.blocked) = (None, None);
+        let Begin { attempt, image, hook, started, ready } = begin;
+        *self = Self {
+            attempt: Some(attempt),
+            image: Some(image),
+            state: State::Running { since },
+            hook,
+            started,
+            ready,
+            last: self.last.take(),
+            series: self.series,
+            ..Self::default()
+        };
     }
 
     /// Notes that the latest run has ended.
     pub fn end(&mut self, ended: Ended) {
         self.state = State::Ended(ended);
-        (self.started, self.ready, self.stopping) = (false, false, false);
+        (self.hook, self.started, self.ready, self.stopping, self.turn) = (false, false, false, false, false);
         self.unhealthy = None;
     }
 }
 
-/// The pause that goes with a series of restarts.
+/// The pause that goes with a series of failures.
 pub fn delay(series: u32) -> Duration {
     match series {
         0 => Duration::ZERO,
@@ -175,6 +224,18 @@ pub fn is_sidecar(container: &Spec) -> bool {
 /// The pod's init containers.
 pub fn init(spec: &PodSpec) -> &[Spec] {
     spec.init_containers.as_deref().unwrap_or_default()
+}
+
+/// The policy that holds for a container: a sidecar always runs, another init container until it has succeeded.
+pub fn policy<'a>(spec: &'a PodSpec, container: &Spec) -> &'a str {
+    let policy = spec.restart_policy.as_deref().unwrap_or("Always");
+    let is_init = init(spec).iter().any(|c| c.name == container.name);
+    match policy {
+        _ if is_init && is_sidecar(container) => "Always",
+        "Never" => "Never",
+        _ if is_init => "OnFailure",
+        policy => policy,
+    }
 }
 
 /// A container of the pod by its name.

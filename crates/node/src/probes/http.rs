@@ -29,6 +29,20 @@ impl Target<'_> {
     /// # Errors
     /// When there is no answer in time, or another status.
     pub async fn http(&self, get: &HTTPGetAction) -> Result<(), String> {
+        let status = self.get(get).await?;
+        if (200..400).contains(&status) { Ok(()) } else { Err(format!("HTTP probe failed with statuscode: {status}")) }
+    }
+
+    /// Sends a hook's GET request; whatever the answer, that there is one is success.
+    ///
+    /// # Errors
+    /// When there is no answer in time.
+    pub async fn call(&self, get: &HTTPGetAction) -> Result<(), String> {
+        self.get(get).await.map(drop)
+    }
+
+    /// The status of the answer that redirects to the same host lead to.
+    async fn get(&self, get: &HTTPGetAction) -> Result<u16, String> {
         let port = self.port(&get.port)?;
         let host = get.host.clone().filter(|h| !h.is_empty()).unwrap_or_else(|| self.ip.to_string());
         let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host };
@@ -44,15 +58,13 @@ impl Target<'_> {
                 let (status, location) = exchange(&at, headers).await?;
                 match location.and_then(|l| target(&at, &l)).filter(|_| (300..400).contains(&status)) {
                     Some(next) if next.host() == first.host() => at = next,
-                    _ if (200..400).contains(&status) => return Ok(Ok(())),
-                    _ => return Ok(Err(format!("HTTP probe failed with statuscode: {status}"))),
+                    _ => return Ok(status),
                 }
             }
             Err(format!("stopped after {REDIRECTS} redirects"))
         };
         match tokio::time::timeout(self.timeout, ask).await {
-            Ok(Ok(verdict)) => verdict,
-            Ok(Err(error)) => Err(format!("Get {url:?}: {error}")),
+            Ok(answer) => answer.map_err(|error| format!("Get {url:?}: {error}")),
             Err(_) => Err(format!("Get {url:?}: context deadline exceeded")),
         }
     }

@@ -11,7 +11,7 @@ use k8s_openapi::{
 };
 use tokio::net::TcpStream;
 
-use crate::runtime::{ContainerId, Runtime};
+use crate::runtime::{ContainerId, Runtime, RuntimeError};
 
 /// How much of an answer is read.
 const MAX_ANSWER: usize = 10 * 1024;
@@ -77,6 +77,17 @@ pub fn seconds(field: Option<i32>, default: u64) -> Duration {
     Duration::from_secs(field.and_then(|n| n.try_into().ok()).unwrap_or(default))
 }
 
+/// Why a probe did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failed {
+    /// The container says no, or nothing in time.
+    #[error("{0}")]
+    Unhealthy(String),
+    /// The question could not be put, so that nothing is known about the container.
+    #[error("{0}")]
+    Unknown(String),
+}
+
 /// Whom to ask.
 pub struct Target<'a> {
     /// The container as specified, for port names.
@@ -96,28 +107,36 @@ impl Target<'_> {
     ///
     /// # Errors
     /// Says why the probe failed, as `Unhealthy` events do.
-    pub async fn probe(&self, probe: &Probe) -> Result<(), String> {
-        if let Some(http) = &probe.http_get {
+    pub async fn probe(&self, probe: &Probe) -> Result<(), Failed> {
+        if let Some(exec) = &probe.exec {
+            return self.exec(exec).await;
+        }
+        let answer = if let Some(http) = &probe.http_get {
             self.http(http).await
         } else if let Some(tcp) = &probe.tcp_socket {
             self.tcp(tcp).await
-        } else if let Some(exec) = &probe.exec {
-            self.exec(exec).await
         } else if let Some(grpc) = &probe.grpc {
             self.grpc(grpc).await
         } else {
-            Err("the probe names nothing to ask".to_owned())
-        }
+            return Err(Failed::Unknown("the probe names nothing to ask".to_owned()));
+        };
+        answer.map_err(Failed::Unhealthy)
     }
 
     /// Runs a command in the container.
     ///
     /// # Errors
     /// When it cannot be run, runs too long, or exits with another code than 0.
-    pub async fn exec(&self, exec: &ExecAction) -> Result<(), String> {
+    pub async fn exec(&self, exec: &ExecAction) -> Result<(), Failed> {
         let argv = exec.command.as_deref().unwrap_or_default();
-        let output = self.runtime.exec(self.id, argv, self.timeout, MAX_ANSWER).await.map_err(|e| e.to_string())?;
-        if output.code == 0 { Ok(()) } else { Err(String::from_utf8_lossy(&output.output).into_owned()) }
+        match self.runtime.exec(self.id, argv, self.timeout, MAX_ANSWER).await {
+            Ok(output) if output.code == 0 => Ok(()),
+            Ok(output) => Err(Failed::Unhealthy(String::from_utf8_lossy(&output.output).into_owned())),
+            Err(RuntimeError::Timeout(after)) => {
+                Err(Failed::Unhealthy(format!("command timed out: {:?} timed out after {after:?}", argv.join(" "))))
+            }
+            Err(error) => Err(Failed::Unknown(error.to_string())),
+        }
     }
 
     async fn tcp(&self, tcp: &TCPSocketAction) -> Result<(), String> {

@@ -1,0 +1,120 @@
+//! The conditions of a pod that the kubelet owns, with its reasons and messages.
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::core::v1::{ContainerStatus, PodCondition, PodSpec, PodStatus},
+    apimachinery::pkg::apis::meta::v1::Time,
+};
+
+use super::Facts;
+use crate::state::{init, is_sidecar};
+
+/// The conditions that the kubelet owns, in its order.
+const OURS: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+
+/// Whether the kubelet owns this condition.
+pub fn is_ours(type_: &str) -> bool {
+    OURS.contains(&type_)
+}
+
+/// What a condition says: its status, and why.
+#[derive(Clone, Debug)]
+struct Says {
+    holds: bool,
+    reason: &'static str,
+    message: String,
+}
+
+impl Says {
+    fn yes() -> Self {
+        Self { holds: true, reason: "", message: String::new() }
+    }
+
+    fn no(reason: &'static str, message: String) -> Self {
+        Self { holds: false, reason, message }
+    }
+}
+
+/// All conditions: the kubelet's, then those that others wrote.
+pub(super) fn all(
+    previous: &PodStatus,
+    spec: &PodSpec,
+    phase: &str,
+    inits: &[ContainerStatus],
+    statuses: &[ContainerStatus],
+    facts: Facts<'_>,
+) -> Vec<PodCondition> {
+    let old = previous.conditions.as_deref().unwrap_or_default();
+    let sandbox = if facts.view.sandbox.is_some() { Says::yes() } else { Says::no("", String::new()) };
+    let containers = containers_ready(spec, phase, inits, statuses);
+    let ready = ready(&containers, spec, old);
+    let says = [sandbox, initialized(spec, phase, inits, facts), ready, containers, Says::yes()];
+    let ours = OURS.iter().zip(says).map(|(type_, says)| condition(old, type_, says, facts.now));
+    ours.chain(old.iter().filter(|c| !is_ours(&c.type_)).cloned()).collect()
+}
+
+fn names(wanted: &[&str]) -> String {
+    format!("[{}]", wanted.join(" "))
+}
+
+fn containers_ready(spec: &PodSpec, phase: &str, inits: &[ContainerStatus], statuses: &[ContainerStatus]) -> Says {
+    let sidecars =
+        init(spec).iter().zip(inits).filter(|(container, _)| is_sidecar(container)).map(|(_, status)| status);
+    let unready: Vec<&str> = sidecars.chain(statuses).filter(|s| !s.ready).map(|s| s.name.as_str()).collect();
+    match phase {
+        "Succeeded" => Says::no("PodCompleted", String::new()),
+        "Failed" => Says::no("PodFailed", String::new()),
+        _ if unready.is_empty() => Says::yes(),
+        _ => Says::no("ContainersNotReady", format!("containers with unready status: {}", names(&unready))),
+    }
+}
+
+/// Ready when the containers are and every readiness gate's condition is true.
+fn ready(containers: &Says, spec: &PodSpec, old: &[PodCondition]) -> Says {
+    if !containers.holds {
+        return containers.clone();
+    }
+    let missing = |gate: &str| match old.iter().find(|c| c.type_ == gate) {
+        None => Some(format!("corresponding condition of pod readiness gate {gate:?} does not exist.")),
+        Some(c) if c.status != "True" => {
+            Some(format!("the status of pod readiness gate {gate:?} is not \"True\", but {}", c.status))
+        }
+        Some(_) => None,
+    };
+    let gates = spec.readiness_gates.iter().flatten();
+    let missing: Vec<String> = gates.filter_map(|gate| missing(&gate.condition_type)).collect();
+    if missing.is_empty() { Says::yes() } else { Says::no("ReadinessGatesNotReady", missing.join(", ")) }
+}
+
+fn initialized(spec: &PodSpec, phase: &str, inits: &[ContainerStatus], facts: Facts<'_>) -> Says {
+    if phase == "Succeeded" {
+        return Says { holds: true, reason: "PodCompleted", message: String::new() };
+    }
+    let incomplete = |container, status: &ContainerStatus| {
+        if is_sidecar(container) { status.started != Some(true) } else { !status.ready }
+    };
+    let waiting: Vec<&str> = init(spec)
+        .iter()
+        .zip(inits)
+        .filter(|(container, status)| incomplete(container, status))
+        .map(|(container, _)| container.name.as_str())
+        .collect();
+    if facts.plan.initialized || waiting.is_empty() {
+        return Says::yes();
+    }
+    Says::no("ContainersNotInitialized", format!("containers with incomplete status: {}", names(&waiting)))
+}
+
+fn condition(old: &[PodCondition], type_: &str, says: Says, now: Timestamp) -> PodCondition {
+    let status = if says.holds { "True" } else { "False" };
+    let before = old.iter().find(|c| c.type_ == type_ && c.status == status);
+    let text = |s: &str| (!s.is_empty()).then(|| s.to_owned());
+    PodCondition {
+        type_: type_.to_owned(),
+        status: status.to_owned(),
+        reason: text(says.reason),
+        message: text(&says.message),
+        last_transition_time: before.and_then(|c| c.last_transition_time.clone()).or(Some(Time(now))),
+        ..PodCondition::default()
+    }
+}

@@ -1,0 +1,171 @@
+//! A pod's status as the kubelet writes it, built from what is known about its containers. Pure.
+
+mod conditions;
+mod containers;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::core::v1::{Container as Spec, ContainerState, ContainerStatus, HostIP, Pod, PodIP, PodSpec, PodStatus},
+    apimachinery::pkg::apis::meta::v1::Time,
+};
+
+pub use conditions::is_ours;
+
+use crate::{
+    plan::Plan,
+    state::{View, init, is_sidecar},
+};
+
+/// Reason and message of a pod whose `activeDeadlineSeconds` ran out.
+pub const DEADLINE: (&str, &str) =
+    ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
+
+/// What a status is built from besides the pod itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The containers.
+    pub view: &'a View,
+    /// What follows from them.
+    pub plan: &'a Plan,
+    /// The node's address.
+    pub host_ip: IpAddr,
+    /// Why the pod failed as a whole (`DeadlineExceeded`) and the message.
+    pub failure: Option<(&'a str, &'a str)>,
+    /// The current time.
+    pub now: Timestamp,
+}
+
+impl Facts<'_> {
+    /// Whether nothing of the pod will run any more.
+    fn is_over(&self) -> bool {
+        self.plan.ending.is_some() && !self.view.any_running()
+    }
+}
+
+/// Builds the whole status; times of conditions that did not change are kept.
+pub fn build(pod: &Pod, facts: Facts<'_>) -> PodStatus {
+    let previous = pod.status.clone().unwrap_or_default();
+    let spec = pod.spec.clone().unwrap_or_default();
+    let all = |containers: &[Spec]| -> Vec<ContainerStatus> {
+        containers.iter().map(|c| containers::status(pod, &spec, c, facts)).collect()
+    };
+    let inits = all(init(&spec));
+    let statuses = all(&spec.containers);
+    let phase = match facts.failure {
+        Some(_) if facts.is_over() => "Failed",
+        _ => phase(&spec, &inits, &statuses, facts),
+    };
+    let ip = facts.view.sandbox.map(|ip| ip.to_string()).or_else(|| previous.pod_ip.clone());
+    PodStatus {
+        phase: Some(phase.to_owned()),
+        start_time: previous.start_time.clone().or(Some(Time(facts.now))),
+        host_ip: Some(facts.host_ip.to_string()),
+        host_ips: Some(vec![HostIP { ip: facts.host_ip.to_string() }]),
+        pod_ips: ip.clone().map(|ip| vec![PodIP { ip }]),
+        pod_ip: ip,
+        qos_class: previous.qos_class.clone().or_else(|| Some(qos(&spec).to_owned())),
+        observed_generation: pod.metadata.generation,
+        reason: facts.failure.map(|(reason, _)| reason.to_owned()),
+        message: facts.failure.map(|(_, message)| message.to_owned()),
+        conditions: Some(conditions::all(&previous, &spec, phase, &inits, &statuses, facts)),
+        init_container_statuses: (!inits.is_empty()).then_some(inits),
+        container_statuses: Some(statuses),
+        ..PodStatus::default()
+    }
+}
+
+/// Where a container is, as the phase counts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Where {
+    Waiting,
+    Running,
+    /// It has run; whether its latest run succeeded.
+    Stopped(bool),
+}
+
+fn place(status: &ContainerStatus) -> Where {
+    let code = |state: &Option<ContainerState>| {
+        state.as_ref().and_then(|state| state.terminated.as_ref()).map(|terminated| terminated.exit_code)
+    };
+    if status.state.as_ref().is_some_and(|state| state.running.is_some()) {
+        return Where::Running;
+    }
+    // A container that waits to be restarted has run: it is stopped, whatever its code (upstream counts no success).
+    match (code(&status.state), code(&status.last_state)) {
+        (Some(code), _) => Where::Stopped(code == 0),
+        (None, Some(_)) => Where::Stopped(false),
+        (None, None) => Where::Waiting,
+    }
+}
+
+/// `getPhase` of the kubelet.
+fn phase(spec: &PodSpec, inits: &[ContainerStatus], statuses: &[ContainerStatus], facts: Facts<'_>) -> &'static str {
+    let policy = spec.restart_policy.as_deref().unwrap_or("Always");
+    let (mut pending, mut pending_sidecars, mut init_failed, mut running) = (0, 0, 0, 0);
+    let mut waiting = 0;
+    for (container, status) in init(spec).iter().zip(inits) {
+        match (is_sidecar(container), place(status)) {
+            (false, Where::Stopped(true)) | (true, Where::Stopped(_)) => {}
+            (false, Where::Stopped(false)) => init_failed += 1,
+            (false, _) => pending += 1,
+            (true, Where::Running) => {
+                running += 1;
+                pending_sidecars += usize::from(status.started != Some(true));
+            }
+            (true, Where::Waiting) => {
+                pending_sidecars += 1;
+                waiting += 1;
+            }
+        }
+    }
+    let places: Vec<Where> = statuses.iter().map(place).collect();
+    let count = |wanted: Where| places.iter().filter(|place| **place == wanted).count();
+    running += count(Where::Running);
+    waiting += count(Where::Waiting);
+    let (succeeded, failed) = (count(Where::Stopped(true)), count(Where::Stopped(false)));
+    if init_failed > 0 && policy == "Never" {
+        return "Failed";
+    }
+    if facts.is_over() {
+        return if succeeded == places.len() && !places.is_empty() { "Succeeded" } else { "Failed" };
+    }
+    if pending > 0 || (pending_sidecars > 0 && !facts.plan.initialized) || waiting > 0 || init_failed > 0 {
+        return "Pending";
+    }
+    match (running > 0, succeeded + failed > 0, policy) {
+        (true, ..) | (_, true, "Always") => "Running",
+        (_, true, _) if failed == 0 => "Succeeded",
+        (_, true, "Never") => "Failed",
+        (_, true, _) => "Running",
+        _ => "Pending",
+    }
+}
+
+/// A pod as back-off messages name it: `name_namespace(uid)`.
+pub fn full_name(pod: &Pod) -> String {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    format!("{}_{}({})", text(&pod.metadata.name), text(&pod.metadata.namespace), text(&pod.metadata.uid))
+}
+
+/// The pod's quality-of-service class.
+fn qos(spec: &PodSpec) -> &'static str {
+    let (mut any, mut guaranteed) = (false, true);
+    for container in init(spec).iter().chain(&spec.containers) {
+        let resources = container.resources.clone().unwrap_or_default();
+        let (limits, requests) = (resources.limits.unwrap_or_default(), resources.requests.unwrap_or_default());
+        for name in ["cpu", "memory"] {
+            let (limit, request) = (limits.get(name), requests.get(name));
+            any |= limit.is_some() || request.is_some();
+            guaranteed &= limit.is_some() && request.is_none_or(|r| Some(r) == limit);
+        }
+    }
+    match (any, guaranteed) {
+        (false, _) => "BestEffort",
+        (true, true) => "Guaranteed",
+        (true, false) => "Burstable",
+    }
+}

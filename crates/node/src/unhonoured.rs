@@ -1,0 +1,153 @@
+//! What a pod asks for that the node or its runtime does not do: one table, and one event from it. Pure.
+
+use k8s_openapi::api::core::v1::PodSpec;
+use serde_json::Value;
+
+use crate::runtime::Features;
+
+/// What a row depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unless {
+    /// Nothing does it.
+    Never,
+    /// A runtime with this feature does it.
+    Isolation,
+    Limits,
+    Users,
+    Mounts,
+}
+
+/// Which values of a field ask for something.
+#[derive(Clone, Copy, Debug)]
+enum When {
+    Any,
+    Is(bool),
+    Not(&'static str),
+}
+
+/// A field that is not honoured; `*` is every element of a list.
+struct Row(&'static str, When, Unless);
+
+const POD: &[Row] = &[
+    Row("ephemeralContainers", When::Any, Unless::Never),
+    Row("hostPID", When::Is(true), Unless::Never),
+    Row("hostIPC", When::Is(true), Unless::Never),
+    Row("hostUsers", When::Is(false), Unless::Never),
+    Row("runtimeClassName", When::Any, Unless::Never),
+    Row("resourceClaims", When::Any, Unless::Never),
+    Row("resources", When::Any, Unless::Never),
+    Row("securityContext.appArmorProfile", When::Any, Unless::Never),
+    Row("securityContext.seccompProfile", When::Any, Unless::Never),
+    Row("securityContext.seLinuxOptions", When::Any, Unless::Never),
+    Row("securityContext.supplementalGroupsPolicy", When::Not("Merge"), Unless::Never),
+    Row("securityContext.sysctls", When::Any, Unless::Never),
+    Row("securityContext.fsGroup", When::Any, Unless::Users),
+    Row("securityContext.runAsGroup", When::Any, Unless::Users),
+    Row("securityContext.runAsUser", When::Any, Unless::Users),
+    Row("securityContext.supplementalGroups", When::Any, Unless::Users),
+    Row("dnsConfig", When::Any, Unless::Isolation),
+    Row("hostAliases", When::Any, Unless::Isolation),
+    Row("hostname", When::Any, Unless::Isolation),
+    Row("shareProcessNamespace", When::Is(true), Unless::Isolation),
+];
+
+const CONTAINER: &[Row] = &[
+    Row("lifecycle.stopSignal", When::Any, Unless::Never),
+    Row("ports.*.hostPort", When::Any, Unless::Never),
+    Row("resources.claims", When::Any, Unless::Never),
+    Row("resources.limits.ephemeral-storage", When::Any, Unless::Never),
+    Row("securityContext.appArmorProfile", When::Any, Unless::Never),
+    Row("securityContext.procMount", When::Not("Default"), Unless::Never),
+    Row("securityContext.seccompProfile", When::Any, Unless::Never),
+    Row("securityContext.seLinuxOptions", When::Any, Unless::Never),
+    Row("stdin", When::Is(true), Unless::Never),
+    Row("tty", When::Is(true), Unless::Never),
+    Row("volumeDevices", When::Any, Unless::Never),
+    Row("volumeMounts.*.mountPropagation", When::Not("None"), Unless::Never),
+    Row("volumeMounts.*.recursiveReadOnly", When::Not("Disabled"), Unless::Never),
+    Row("resources.limits.cpu", When::Any, Unless::Limits),
+    Row("resources.limits.memory", When::Any, Unless::Limits),
+    Row("securityContext.capabilities", When::Any, Unless::Isolation),
+    Row("securityContext.privileged", When::Is(true), Unless::Isolation),
+    Row("securityContext.readOnlyRootFilesystem", When::Is(true), Unless::Isolation),
+    Row("securityContext.runAsGroup", When::Any, Unless::Users),
+    Row("securityContext.runAsUser", When::Any, Unless::Users),
+    Row("terminationMessagePath", When::Not("/dev/termination-log"), Unless::Mounts),
+    Row("volumeMounts", When::Any, Unless::Mounts),
+];
+
+/// The texts of the `NotHonoured` events for a pod: fields that nothing here does, and fields that this runtime does not do.
+pub fn by_node(spec: &PodSpec, runtime: &str, features: Features) -> Vec<String> {
+    let Ok(value) = serde_json::to_value(spec) else { return Vec::new() };
+    let has = |unless| match unless {
+        Unless::Never => false,
+        Unless::Isolation => features.isolation,
+        Unless::Limits => features.limits,
+        Unless::Users => features.users,
+        Unless::Mounts => features.mounts,
+    };
+    let (mut never, mut not_by_runtime) = (Vec::new(), Vec::new());
+    let mut look = |at: &str, value: &Value, rows: &[Row]| {
+        for Row(path, when, unless) in rows {
+            let steps: Vec<&str> = path.split('.').collect();
+            // On the machine's own network a container's port is the machine's.
+            let moot = spec.host_network == Some(true) && path.starts_with("ports");
+            if !moot && !has(*unless) && asks(value, &steps, *when) {
+                let list = if *unless == Unless::Never { &mut never } else { &mut not_by_runtime };
+                list.push(format!("{at}{path}").replace(".*", "[*]"));
+            }
+        }
+    };
+    look("spec.", &value, POD);
+    for list in ["initContainers", "containers"] {
+        for container in value.get(list).and_then(Value::as_array).into_iter().flatten() {
+            let name = container.get("name").and_then(Value::as_str).unwrap_or_default();
+            look(&format!("{list}[{name}]."), container, CONTAINER);
+        }
+    }
+    let texts = [("not honoured here", never), (runtime, not_by_runtime)];
+    let texts = texts.into_iter().filter(|(_, fields)| !fields.is_empty());
+    texts
+        .map(|(who, fields)| {
+            let fields = fields.join(", ");
+            if who == runtime {
+                format!("the {runtime} runtime does not honour: {fields}")
+            } else {
+                format!("{who}: {fields}")
+            }
+        })
+        .collect()
+}
+
+fn asks(value: &Value, path: &[&str], when: When) -> bool {
+    match path {
+        [] => match when {
+            When::Any => !value.is_null(),
+            When::Is(wanted) => value.as_bool() == Some(wanted),
+            When::Not(default) => value.as_str().is_some_and(|value| value != default),
+        },
+        ["*", rest @ ..] => value.as_array().into_iter().flatten().any(|element| asks(element, rest, when)),
+        [field, rest @ ..] => value.get(field).is_some_and(|value| asks(value, rest, when)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_field_without_effect_is_named_once() {
+        let spec = serde_json::from_value(json!({"hostPID": true, "hostIPC": false, "securityContext": {"runAsUser": 1},
+            "containers": [{"name": "a", "ports": [{"containerPort": 1, "hostPort": 1}], "terminationMessagePath": "/dev/termination-log",
+                "resources": {"limits": {"cpu": "1"}}, "volumeMounts": [{"name": "v", "mountPath": "/v", "mountPropagation": "None"}]}]}))
+        .unwrap();
+        let features = |all| Features { isolation: all, limits: all, users: all, mounts: all };
+        let never = "not honoured here: spec.hostPID, containers[a].ports[*].hostPort";
+        assert_eq!(by_node(&spec, "native", features(true)), [never]);
+        let loopback = "the loopback runtime does not honour: spec.securityContext.runAsUser, \
+                        containers[a].resources.limits.cpu, containers[a].volumeMounts";
+        assert_eq!(by_node(&spec, "loopback", features(false)), [never, loopback]);
+    }
+}

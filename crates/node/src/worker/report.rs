@@ -1,0 +1,85 @@
+//! Writing a pod's status, its deletion once it is over, and taking away what is left of it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
+};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::Worker;
+use crate::{monitor::RETRY, plan::Plan, status, volumes};
+
+/// What was said last.
+pub(super) struct Report {
+    written: Option<Value>,
+    pub last: Option<PodStatus>,
+    /// Tells the node's endpoint the latest status.
+    told: watch::Sender<Option<Arc<PodStatus>>>,
+}
+
+impl Report {
+    pub fn new(told: watch::Sender<Option<Arc<PodStatus>>>) -> Self {
+        Self { written: None, last: None, told }
+    }
+}
+
+impl Worker {
+    fn api(&self) -> Api<Pod> {
+        Api::namespaced(self.ctx.client.clone(), &self.pod.namespace().unwrap_or_default())
+    }
+
+    pub(super) async fn write_status(&mut self, plan: &Plan, now: Timestamp) {
+        let failure = self.expired.then_some(status::DEADLINE);
+        let facts = status::Facts { view: &self.view, plan, host_ip: self.ctx.internal_ip, failure, now };
+        let status = status::build(&self.pod, facts);
+        let Ok(value) = serde_json::to_value(&status) else { return };
+        if self.report.written.as_ref() == Some(&value) {
+            return;
+        }
+        self.report.told.send_replace(Some(Arc::new(status.clone())));
+        let patch = json!({"metadata": {"uid": self.pod.uid()}, "status": value});
+        match self.api().patch_status(&self.pod.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await {
+            Ok(_) => {
+                // Times of conditions carry over from what was written, whether or not the watch has shown it yet.
+                Arc::make_mut(&mut self.pod).status = Some(status.clone());
+                (self.report.last, self.report.written) = (Some(status), Some(value));
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => {
+                self.retry = true;
+                tracing::warn!("status of pod {}: {error}", self.pod.name_any());
+            }
+        }
+    }
+
+    pub(super) async fn delete(&mut self) {
+        let preconditions = Some(Preconditions { uid: self.pod.uid(), ..Preconditions::default() });
+        let params = DeleteParams { preconditions, ..DeleteParams::default().grace_period(0) };
+        match self.api().delete(&self.pod.name_any(), &params).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
+            Err(error) => {
+                self.retry = true;
+                tracing::warn!("delete pod {}: {error}", self.pod.name_any());
+            }
+        }
+    }
+
+    /// The object is gone: whatever is left of the pod goes too.
+    pub(super) async fn purge(mut self) {
+        self.tasks.clear();
+        let uid = self.pod.uid().unwrap_or_default();
+        while let Err(error) = self.ctx.runtime.remove_sandbox(&uid).await {
+            tracing::warn!("remove pod {}: {error}", self.pod.name_any());
+            tokio::time::sleep(RETRY).await;
+        }
+        for dir in [self.ctx.volumes_dir(&self.pod), self.ctx.logs_dir(&self.pod)] {
+            volumes::remove(&dir);
+        }
+    }
+}
