@@ -9,6 +9,7 @@ pub mod bridge;
 pub mod claim;
 pub mod dns;
 mod firewall;
+mod listening;
 pub mod loopback;
 mod netlink;
 

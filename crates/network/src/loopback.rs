@@ -6,6 +6,7 @@ use crate::{
     NetworkError,
     addresses::{Allocator, Range},
     claim::Claim,
+    listening,
 };
 
 const PODS: Range = constant(Ipv4Addr::new(127, 64, 0, 0));
@@ -28,12 +29,13 @@ pub struct Loopback {
 }
 
 impl Loopback {
-    /// Claims a part of the range, the one used before (`preferred`) if it is still free.
+    /// Claims a part of the range, the one used before (`preferred`) if it is still free, else one where nobody listens: the
+    /// pods of a Coracle that has crashed keep their addresses though its claim is gone.
     ///
     /// # Errors
     /// [`NetworkError::Claimed`] when every part is taken.
     pub fn open(preferred: Option<Range>) -> Result<Self, NetworkError> {
-        let claim = Claim::first(preferred, PODS.split(PART))?;
+        let claim = Claim::first(preferred, PODS.split(PART).filter(|part| !listening::anybody(*part)))?;
         let pods = Mutex::new(Allocator::new(claim.range()));
         Ok(Self { claim, pods })
     }
@@ -78,6 +80,16 @@ impl Loopback {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_addresses_of_a_crashed_coracles_pods_are_left_to_them() {
+        let crashed = Loopback::open(None).unwrap();
+        let pods = crashed.pods();
+        let _pod = std::net::TcpListener::bind((crashed.attach("pod").unwrap(), 0)).unwrap();
+        drop(crashed);
+        assert_ne!(Loopback::open(None).unwrap().pods(), pods);
+        assert_eq!(Loopback::open(Some(pods)).unwrap().pods(), pods);
+    }
 
     #[test]
     fn two_networks_on_one_machine_hand_out_different_addresses() {

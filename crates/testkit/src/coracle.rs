@@ -135,12 +135,16 @@ impl Coracle {
 
 impl Drop for Coracle {
     fn drop(&mut self) {
-        // A crash test may have ended it already.
-        if !matches!(self.child.try_wait(), Ok(None)) {
-            return;
-        }
-        if let Err(error) = self.stop("INT") {
+        // A crash test may have ended it already; then its pods run on.
+        if matches!(self.child.try_wait(), Ok(None))
+            && let Err(error) = self.stop("INT")
+        {
             eprintln!("stop the Coracle under test: {error:#}");
+        }
+        for pid in processes_of(self.data_dir.path()) {
+            eprintln!("process {pid} outlived the Coracle under test");
+            // It may have ended by itself meanwhile.
+            _ = Command::new("kill").args(["-s", "KILL", &pid]).status();
         }
     }
 }
@@ -171,4 +175,12 @@ fn read_events(stdout: ChildStdout) -> Receiver<Value> {
         }
     });
     events
+}
+
+/// The processes that were started with this directory in their arguments: shims of the Coracle under test.
+fn processes_of(data_dir: &Path) -> Vec<String> {
+    let Some(dir) = data_dir.to_str() else { return Vec::new() };
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    pids.filter(|pid| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|c| c.contains(dir))).collect()
 }
