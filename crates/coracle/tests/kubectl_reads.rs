@@ -196,7 +196,7 @@ fn an_autoscaler_is_the_same_in_both_versions_and_warns_that_it_does_nothing() {
         );
         let v2 = "get hpa it -n all -o jsonpath={.spec.metrics[0].resource.target.averageUtilization}";
         assert_eq!(kubectl.run(v2).unwrap(), "70");
-        let v1 = "get hpa.v1.autoscaling it -n all -o jsonpath={.apiVersion}:{.spec.targetCPUUtilizationPercentage}";
+        let v1 = "get horizontalpodautoscalers.v1.autoscaling it -n all -o jsonpath={.apiVersion}:{.spec.targetCPUUtilizationPercentage}";
         assert_eq!(kubectl.run(v1).unwrap(), "autoscaling/v1:70");
         kubectl
             .run(
