@@ -200,7 +200,7 @@ fn an_autoscaler_is_the_same_in_both_versions_and_warns_that_it_does_nothing() {
         assert_eq!(kubectl.run(v1).unwrap(), "autoscaling/v1:70");
         kubectl
             .run(
-                "patch hpa.v1.autoscaling it -n all --type=merge -p {\"spec\":{\"targetCPUUtilizationPercentage\":55}}",
+                "patch horizontalpodautoscalers.v1.autoscaling it -n all --type=merge -p {\"spec\":{\"targetCPUUtilizationPercentage\":55}}",
             )
             .unwrap();
         assert_eq!(kubectl.run(v2).unwrap(), "55");
