@@ -165,14 +165,24 @@ pub(super) fn parse<T: DeserializeOwned>(text: &str, file: &Path) -> Result<T, E
 
 fn typed<T: DeserializeOwned>(mut value: Value, text: &str, file: &Path) -> Result<T, Error> {
     drop_nulls(&mut value);
-    serde_json::from_value(value).map_err(|error| {
+    T::deserialize(&value).map_err(|error| {
         let reason = error.to_string();
         let unknown = reason.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
-        match unknown {
-            Some(field) => Error::text(file, line_of(text, field), format!("the field {field:?} is unknown")),
-            None => Error::text(file, 1, reason),
+        match (unknown, wrong_field::<T>(&value)) {
+            (Some(field), _) => Error::text(file, line_of(text, field), format!("the field {field:?} is unknown")),
+            (None, Some(field)) => Error::text(file, line_of(text, field), format!("in the field {field:?}: {reason}")),
+            (None, None) => Error::text(file, 1, reason),
         }
     })
+}
+
+/// The field that alone would be refused.
+fn wrong_field<T: DeserializeOwned>(value: &Value) -> Option<&str> {
+    let mut fields = value.as_object()?.iter();
+    let alone = |(name, field): &(&String, &Value)| {
+        T::deserialize(Value::from_iter([((*name).clone(), (*field).clone())])).is_err()
+    };
+    fields.find(alone).map(|(name, _)| name.as_str())
 }
 
 fn drop_nulls(value: &mut Value) {
@@ -189,8 +199,11 @@ fn drop_nulls(value: &mut Value) {
 /// The first line that gives the field.
 fn line_of(text: &str, field: &str) -> u64 {
     let gives = |line: &str| {
-        let line = line.trim_start_matches(['-', ' ', '{', '"', '\'']);
-        line.strip_prefix(field).is_some_and(|rest| rest.trim_start_matches(['"', '\'']).trim_start().starts_with(':'))
+        line.match_indices(field).any(|(at, _)| {
+            let (before, after) = line.split_at(at);
+            let after = after.strip_prefix(field).unwrap_or_default().trim_start_matches(['"', '\'']).trim_start();
+            (before.is_empty() || before.ends_with([' ', '{', ',', '"', '\''])) && after.starts_with(':')
+        })
     };
     text.lines().position(gives).map_or(1, |at| at as u64 + 1)
 }

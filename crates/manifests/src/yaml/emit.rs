@@ -261,7 +261,7 @@ impl Shape {
     }
 }
 
-/// Sexagesimal numbers of YAML 1.1, which kustomize quotes although nothing it talks to reads them as numbers any more.
+/// Sexagesimal numbers and dates, which kustomize quotes although few readers take them for anything but text any more.
 fn looks_old(text: &str) -> bool {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let mut parts = unsigned.split(':');
@@ -274,7 +274,7 @@ fn looks_old(text: &str) -> bool {
         matches!(whole.as_bytes(), [b'0'..=b'9'] | [b'0'..=b'5', b'0'..=b'9'])
     };
     let is_time = first && !rest.is_empty() && rest.iter().enumerate().all(minute);
-    is_time || scalar::plain(text, Dialect::Kustomize).is_ok_and(|v| v.as_str() != Some(text))
+    is_time || scalar::timestamp(text).is_some()
 }
 
 /// As Go prints a float: the shortest digits, with an exponent outside of 1e-4 to 1e21.

@@ -105,7 +105,7 @@ fn float(text: &str) -> Option<Value> {
 }
 
 /// `2001-1-2`, or with a time after `T`, `t` or a space, as RFC 3339 in full. A time without a zone is UTC.
-fn timestamp(text: &str) -> Option<String> {
+pub(super) fn timestamp(text: &str) -> Option<String> {
     let year = text.get(..4)?;
     if !year.bytes().all(|b| b.is_ascii_digit()) || text.as_bytes().get(4) != Some(&b'-') {
         return None;
