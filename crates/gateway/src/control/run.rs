@@ -27,6 +27,8 @@ use super::{BindError, Clusters, Options, Sink, Snapshot, StatusKind, StatusUpda
 
 /// Changes closer together than this are compiled once.
 const COALESCE: Duration = Duration::from_millis(10);
+/// After an address could not be bound: whoever has it may go.
+const BIND_AGAIN: Duration = Duration::from_secs(5);
 /// After a status could not be written.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -63,6 +65,7 @@ pub async fn run(client: Client, options: Options, sink: impl Sink, stop: Cancel
         tokio::select! {
             () = stop.cancelled() => return,
             () = wake.notify.notified() => {}
+            () = tokio::time::sleep(BIND_AGAIN), if !bind_errors.is_empty() => wake.objects(),
         }
         let snapshot = watched.snapshot(&bind_errors);
         if wake.objects.swap(false, Ordering::AcqRel) {

@@ -4,10 +4,10 @@
 use std::{
     io,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use super::{
+    Timeouts,
     clock::Watch,
     http1::{Body, response},
     message::{self, Connection},
@@ -17,10 +17,6 @@ use super::{
     worker::Worker,
 };
 
-/// Without any byte in either direction an exchange is given up.
-const STALLED: Duration = Duration::from_secs(300);
-/// A client that has said it sends a body must go on sending it.
-const BODY_STALLED: Duration = Duration::from_secs(60);
 /// More interim responses than this are no service to anybody.
 const MAX_INTERIM: u8 = 16;
 
@@ -232,7 +228,8 @@ impl Exchange<'_> {
         let starved = !self.progress.request_done && self.request.message.is_starved() && !*self.began;
         if moved != self.progress.moved {
             self.progress.moved = moved;
-            self.worker.clock.set(self.watch, if starved { BODY_STALLED } else { STALLED });
+            let Timeouts { body, exchange, .. } = self.worker.timeouts;
+            self.worker.clock.set(self.watch, if starved { body } else { exchange });
             return Poll::Pending;
         }
         if !self.worker.clock.expired(self.watch) {

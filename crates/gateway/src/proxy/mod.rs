@@ -44,13 +44,42 @@ pub struct Options {
     pub workers: usize,
     /// Connections from clients over all workers. At this number the others wait in the kernel's queue.
     pub max_connections: usize,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+}
+
+/// How long the proxy waits. They are looked at four times a second.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// Between a client's requests.
+    pub idle: Duration,
+    /// From the first byte of a request's head to its last.
+    pub head: Duration,
+    /// For more of a request's body, when the client has begun to send it.
+    pub body: Duration,
+    /// For any byte of an exchange, in either direction.
+    pub exchange: Duration,
+    /// For a connection to an endpoint.
+    pub connect: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(60),
+            head: Duration::from_secs(10),
+            body: Duration::from_secs(60),
+            exchange: Duration::from_secs(300),
+            connect: Duration::from_secs(5),
+        }
+    }
 }
 
 impl Default for Options {
     /// One worker per core.
     fn default() -> Self {
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { workers, max_connections: 50_000 }
+        Self { workers, max_connections: 50_000, timeouts: Timeouts::default() }
     }
 }
 
@@ -75,7 +104,8 @@ impl Proxy {
     /// What the machine refuses: threads, file descriptors.
     pub fn start(options: Options) -> io::Result<Self> {
         let count = options.workers.max(1);
-        let workers = (0..count).map(|index| worker::start(index, options.max_connections.div_ceil(count)));
+        let workers =
+            (0..count).map(|index| worker::start(index, options.max_connections.div_ceil(count), options.timeouts));
         Ok(Self { workers: workers.collect::<io::Result<_>>()?, open: Mutex::default() })
     }
 

@@ -11,6 +11,7 @@ use http::StatusCode;
 use tokio::net::TcpStream;
 
 use super::{
+    Timeouts,
     answer::Answer,
     clock::Watch,
     http1::{MAX_HEAD, Refusal, request},
@@ -23,10 +24,6 @@ use super::{
 };
 use crate::table::{ListenerService, Rule};
 
-/// Between requests.
-const IDLE: Duration = Duration::from_secs(60);
-/// From a head's first byte to its last.
-const HEAD: Duration = Duration::from_secs(10);
 /// For a client to take an answer of the proxy's own.
 const ANSWER: Duration = Duration::from_secs(30);
 /// For a client to close after the last response. Closing first would destroy what it has not read yet.
@@ -75,8 +72,8 @@ impl Served<'_> {
     async fn run(&mut self) {
         loop {
             self.seen = 0;
-            let wait = if self.client.filled().is_empty() { IDLE } else { HEAD };
-            self.worker.clock.set(&self.watch, wait);
+            let Timeouts { idle, head, .. } = self.worker.timeouts;
+            self.worker.clock.set(&self.watch, if self.client.filled().is_empty() { idle } else { head });
             let after = match poll_fn(|cx| self.poll_next(cx)).await {
                 Next::End => return,
                 Next::Refused(refusal) => {
@@ -113,7 +110,7 @@ impl Served<'_> {
             let first = self.client.filled().is_empty();
             match self.client.poll_fill(cx, self.worker) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::End),
-                Poll::Ready(Ok(_)) if first => self.worker.clock.set(&self.watch, HEAD),
+                Poll::Ready(Ok(_)) if first => self.worker.clock.set(&self.watch, self.worker.timeouts.head),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending if first && self.worker.closing(self.slot) => return Poll::Ready(Next::End),
                 Poll::Pending if !self.worker.clock.expired(&self.watch) => return Poll::Pending,

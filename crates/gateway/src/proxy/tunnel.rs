@@ -26,7 +26,7 @@ pub(super) async fn to_cluster(worker: &Worker, stream: TcpStream, cluster: &Clu
             tracing::debug!(cluster = %cluster.name, "no endpoint takes connections");
             return;
         };
-        match upstream::connect(endpoint).await {
+        match upstream::connect(worker, endpoint).await {
             Ok(server) => break server,
             Err(_) => tried.push(endpoint),
         }

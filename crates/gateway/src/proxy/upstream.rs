@@ -1,6 +1,6 @@
 //! Which endpoint gets a request, over which connection, and what happens when that fails.
 
-use std::{future::poll_fn, io, net::SocketAddr, time::Duration};
+use std::{future::poll_fn, io, net::SocketAddr};
 
 use http::StatusCode;
 use tokio::{net::TcpStream, time::timeout};
@@ -14,8 +14,6 @@ use super::{
     worker::Worker,
 };
 
-/// On one machine a connection that takes longer will not come.
-const CONNECT: Duration = Duration::from_secs(5);
 /// Endpoints that are tried for a connection.
 const MAX_CONNECTS: usize = 3;
 
@@ -160,7 +158,7 @@ impl<'a> Sender<'a> {
             {
                 return Ok(Link { endpoint, side, reused: true });
             }
-            match connect(endpoint).await {
+            match connect(self.worker, endpoint).await {
                 Ok(stream) => return Ok(Link { endpoint, side: Side::new(stream), reused: false }),
                 Err(error) => {
                     tracing::debug!(%endpoint, error = %error, "no connection");
@@ -196,8 +194,9 @@ impl<'a> Sender<'a> {
 ///
 /// # Errors
 /// What the operating system says, or that it took too long.
-pub(super) async fn connect(endpoint: SocketAddr) -> io::Result<TcpStream> {
-    let stream = timeout(CONNECT, TcpStream::connect(endpoint)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+pub(super) async fn connect(worker: &Worker, endpoint: SocketAddr) -> io::Result<TcpStream> {
+    let connecting = timeout(worker.timeouts.connect, TcpStream::connect(endpoint));
+    let stream = connecting.await.map_err(|_| io::ErrorKind::TimedOut)??;
     stream.set_nodelay(true)?;
     Ok(stream)
 }

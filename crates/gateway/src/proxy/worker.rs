@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{buffer::Buffers, clock::Clock, pool::Pool, serve, tunnel};
+use super::{Timeouts, buffer::Buffers, clock::Clock, pool::Pool, serve, tunnel};
 use crate::table::{Listener, ListenerService};
 
 /// Between attempts to accept when the machine has no file descriptor left.
@@ -58,6 +58,7 @@ pub(super) struct Worker {
     draining: Cell<bool>,
     connections: Cell<usize>,
     max_connections: usize,
+    pub timeouts: Timeouts,
     /// A connection has ended.
     ended: Notify,
 }
@@ -90,13 +91,17 @@ impl Drop for Counted {
 ///
 /// # Errors
 /// What the machine refuses: a thread, an epoll instance.
-pub(super) fn start(index: usize, max_connections: usize) -> io::Result<mpsc::UnboundedSender<Command>> {
+pub(super) fn start(
+    index: usize,
+    max_connections: usize,
+    timeouts: Timeouts,
+) -> io::Result<mpsc::UnboundedSender<Command>> {
     let (sender, commands) = mpsc::unbounded_channel();
     let (started, result) = std::sync::mpsc::sync_channel(1);
     let run = move || match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
         Ok(runtime) => {
             _ = started.send(Ok(()));
-            runtime.block_on(run(commands, max_connections));
+            runtime.block_on(run(commands, max_connections, timeouts));
         }
         Err(error) => _ = started.send(Err(error)),
     };
@@ -105,7 +110,7 @@ pub(super) fn start(index: usize, max_connections: usize) -> io::Result<mpsc::Un
     Ok(sender)
 }
 
-async fn run(mut commands: mpsc::UnboundedReceiver<Command>, max_connections: usize) {
+async fn run(mut commands: mpsc::UnboundedReceiver<Command>, max_connections: usize, timeouts: Timeouts) {
     let worker = Rc::new(Worker {
         clock: Clock::new(),
         buffers: RefCell::default(),
@@ -114,6 +119,7 @@ async fn run(mut commands: mpsc::UnboundedReceiver<Command>, max_connections: us
         draining: Cell::new(false),
         connections: Cell::new(0),
         max_connections,
+        timeouts,
         ended: Notify::new(),
     });
     let ticking = worker.clone();

@@ -1,0 +1,10 @@
+//! The proxy over real sockets: clients on one side, scripted endpoints on the other, nothing simulated in between.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
+
+mod changes;
+mod failures;
+mod heads;
+mod messages;
+mod strictness;
+mod support;
