@@ -46,12 +46,35 @@ pub struct Up {
     /// The API server's port; 0 takes a free one [default: 6443].
     #[arg(long, env = "CORACLE_API_PORT", value_name = "PORT")]
     pub api_port: Option<u16>,
+    /// How pods run: `native` isolates them and needs root, `loopback` does not [default: auto].
+    #[arg(long, env = "CORACLE_RUNTIME", value_name = "RUNTIME")]
+    pub runtime: Option<RuntimeKind>,
+    /// Run pods with image NAME as the program PATH on a view of this machine's root, or with the directory PATH as their root
+    /// (repeatable).
+    #[arg(long, env = "CORACLE_IMAGE", value_name = "NAME=PATH", value_delimiter = ',')]
+    pub image: Vec<String>,
+    /// A YAML file of such images: NAME: {rootfs, command, args, env, workdir}.
+    #[arg(long, env = "CORACLE_IMAGES", value_name = "FILE")]
+    pub images: Option<PathBuf>,
     /// Read settings from this file [default: ./coracle.toml, if there is one].
     #[arg(long, env = "CORACLE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// How progress is printed; `json` is one object a line.
     #[arg(long, env = "CORACLE_OUTPUT", value_name = "FORMAT", default_value = "text")]
     pub output: Output,
+}
+
+/// How pods run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RuntimeKind {
+    /// `native` where this process is root and the kernel allows it, else `loopback`.
+    #[default]
+    Auto,
+    /// Namespaces, cgroups and a root file system of their own for each pod.
+    Native,
+    /// Plain processes, each pod with a loopback address of its own.
+    Loopback,
 }
 
 /// How progress is printed.

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-use crate::cli::Up;
+use crate::cli::{RuntimeKind, Up};
 
 /// Settings with every default filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,12 @@ pub struct Config {
     pub bind: IpAddr,
     /// The API server's port.
     pub api_port: u16,
+    /// How pods run.
+    pub runtime: RuntimeKind,
+    /// Image names, and the program or directory that each stands for.
+    pub image: Vec<(String, PathBuf)>,
+    /// A file of further images.
+    pub images: Option<PathBuf>,
 }
 
 /// A listener port and where it is served.
@@ -43,6 +49,9 @@ struct File {
     publish: Option<Vec<String>>,
     bind: Option<IpAddr>,
     api_port: Option<u16>,
+    runtime: Option<RuntimeKind>,
+    image: Option<Vec<String>>,
+    images: Option<PathBuf>,
 }
 
 /// What the machine says about itself.
@@ -95,6 +104,7 @@ impl Config {
     fn resolve(flags: &Up, file: File, machine: &Machine) -> anyhow::Result<Self> {
         let bind = flags.bind.or(file.bind).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let asked = if flags.publish.is_empty() { file.publish } else { Some(flags.publish.clone()) };
+        let image = if flags.image.is_empty() { file.image.unwrap_or_default() } else { flags.image.clone() };
         Ok(Self {
             data_dir: match flags.data_dir.clone().or(file.data_dir) {
                 Some(dir) => std::path::absolute(&dir).with_context(|| format!("data directory {}", dir.display()))?,
@@ -108,6 +118,9 @@ impl Config {
             },
             bind,
             api_port: flags.api_port.or(file.api_port).unwrap_or(6443),
+            runtime: flags.runtime.or(file.runtime).unwrap_or_default(),
+            image: image.iter().map(|text| mapping(text)).collect::<anyhow::Result<_>>()?,
+            images: flags.images.clone().or(file.images),
         })
     }
 }
@@ -134,6 +147,14 @@ fn publish(text: &str, bind: IpAddr) -> anyhow::Result<Publish> {
         Some(publish) => Ok(publish),
         None => bail!("--publish {text:?} is not [ADDRESS:]PORT:LISTENER, such as 8080:80 or 0.0.0.0:80:80"),
     }
+}
+
+/// `NAME=PATH`.
+fn mapping(text: &str) -> anyhow::Result<(String, PathBuf)> {
+    let parts = text.split_once('=').filter(|(name, path)| !name.is_empty() && !path.is_empty());
+    let (name, path) = parts.with_context(|| format!("--image {text:?}: it is not NAME=PATH"))?;
+    let found = std::path::absolute(path).and_then(|path| path.metadata().map(|_| path));
+    Ok((name.to_owned(), found.with_context(|| format!("--image {name}: {path}"))?))
 }
 
 fn read(path: &Path) -> anyhow::Result<File> {
@@ -182,8 +203,20 @@ mod tests {
     }
 
     #[test]
+    fn images_are_programs_that_exist() {
+        let flags = Up { image: vec!["shell:1=/bin/sh".to_owned()], ..Up::default() };
+        let config = resolve(&flags, "image = ['other=/']\nruntime = 'loopback'").unwrap();
+        assert_eq!(config.image, [("shell:1".to_owned(), PathBuf::from("/bin/sh"))]);
+        assert_eq!(config.runtime, RuntimeKind::Loopback);
+        for wrong in ["shell", "=/bin/sh", "shell=", "shell=/nonexistent/program"] {
+            let error = resolve(&Up::default(), &format!("image = ['{wrong}']")).unwrap_err();
+            assert!(format!("{error:#}").contains("--image"), "{error:#}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_used_is_refused() {
-        for wrong in ["api_port = 1", "api-port = 70000", "bind = 'here'"] {
+        for wrong in ["api_port = 1", "api-port = 70000", "bind = 'here'", "runtime = 'docker'"] {
             assert!(toml::from_str::<File>(wrong).is_err(), "{wrong}");
         }
         let homeless = Machine { root: false, state_home: None, home: None };

@@ -17,7 +17,7 @@ state.redb   every Kubernetes object (transactional; the only copy)
 pki/         the certificate authority and the keys made from it; private
 pods/        one directory for each pod: what its processes run on
 logs/        the containers' output, one directory for each pod
-network      the addresses this Coracle used last
+network      the loopback addresses this Coracle used last
 lock         held while a Coracle runs; the process id is in it
 ";
 

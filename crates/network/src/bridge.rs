@@ -105,7 +105,7 @@ impl Bridge {
     ///
     /// # Errors
     /// What the kernel refused.
-    pub async fn remove(self) -> Result<(), NetworkError> {
+    pub async fn remove(&self) -> Result<(), NetworkError> {
         netlink::remove_link(&self.handle, &self.options.name).await?;
         firewall::clear(&self.options.name)
     }

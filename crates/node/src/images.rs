@@ -44,14 +44,6 @@ impl HostImage {
     }
 }
 
-/// A line of an images file that is not `NAME=PATH`.
-#[derive(Debug, thiserror::Error)]
-#[error("line {line}: {text:?} is not NAME=PATH [ARGUMENT…]")]
-pub struct BadLine {
-    line: usize,
-    text: String,
-}
-
 /// The names that are known.
 #[derive(Clone, Debug, Default)]
 pub struct Images {
@@ -68,25 +60,6 @@ impl Images {
     /// Maps exactly this name; it wins over everything else.
     pub fn insert(&mut self, name: impl Into<String>, image: HostImage) {
         self.mapped.insert(name.into(), image);
-    }
-
-    /// Maps the names of a text with one `NAME=PATH [ARGUMENT…]` per line; `#` begins a comment.
-    ///
-    /// # Errors
-    /// Names the first line that has another form.
-    pub fn insert_file(&mut self, text: &str) -> Result<(), BadLine> {
-        for (index, line) in text.lines().enumerate() {
-            let line = line.split('#').next().unwrap_or_default().trim();
-            if line.is_empty() {
-                continue;
-            }
-            let bad = || BadLine { line: index + 1, text: line.to_owned() };
-            let (name, rest) = line.split_once('=').ok_or_else(bad)?;
-            let mut words = rest.split_whitespace();
-            let path = words.next().ok_or_else(bad)?;
-            self.insert(name.trim(), HostImage::program(path.into()).with_arguments(words));
-        }
-        Ok(())
     }
 
     /// What the name stands for.
@@ -110,10 +83,9 @@ mod tests {
     fn a_mapping_wins_over_a_built_in_image_of_the_same_name() {
         let mut images = Images::default();
         images.insert_builtin("hello", HostImage::program("/self".into()).with_arguments(["hello"]));
-        images.insert_file("# mine\nghcr.io/x/hello:2=/opt/hello --fast\n").unwrap();
+        images.insert("ghcr.io/x/hello:2", HostImage::program("/opt/hello".into()).with_arguments(["--fast"]));
         assert_eq!(images.resolve("ghcr.io/x/hello:1.0").unwrap().entrypoint, ["/self", "hello"]);
         assert_eq!(images.resolve("ghcr.io/x/hello:2").unwrap().entrypoint, ["/opt/hello", "--fast"]);
         assert!(images.resolve("nginx").is_none());
-        assert!(images.insert_file("nonsense").is_err());
     }
 }

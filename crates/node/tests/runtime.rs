@@ -112,6 +112,12 @@ async fn behaves(runtime: &dyn Runtime, again: &dyn Runtime, dir: &Path) {
     assert_eq!(runtime.wait(&id).await.unwrap().code, 0);
     assert!(pod.log("told").contains(" stdout F bye\n"));
 
+    // It does not listen.
+    let id = pod.start("deaf", "exec sleep 1000").await;
+    runtime.signal(&id, 15).await.unwrap();
+    let exit = runtime.wait(&id).await.unwrap();
+    assert_eq!((exit.code, exit.signal), (143, Some(15)));
+
     // What does not exist cannot start.
     let missing = runtime.start(&pod.spec("missing", &["/nonexistent"])).await;
     assert!(matches!(missing, Err(RuntimeError::Start { .. })), "{missing:?}");
@@ -167,21 +173,16 @@ async fn native_behaves_as_a_runtime() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let open = || {
-        let options = Options {
-            state_dir: dir.path().join("pods"),
-            hidden: dir.path().to_owned(),
-            host_ip: IpAddr::from([127, 0, 0, 1]),
-            shim: Command::new(env!("CARGO_BIN_EXE_node-shim"), [""; 0]),
-        };
-        Native::open(options, Arc::new(NoNetwork))
+    let options = Options {
+        state_dir: dir.path().join("pods"),
+        hidden: dir.path().to_owned(),
+        host_ip: IpAddr::from([127, 0, 0, 1]),
+        shim: Command::new(env!("CARGO_BIN_EXE_node-shim"), [""; 0]),
     };
-    let (runtime, again) = match (open().await, open().await) {
-        (Ok(runtime), Ok(again)) => (runtime, again),
-        (Err(error), _) | (_, Err(error)) => {
-            eprintln!("skipped: {error}");
-            return;
-        }
-    };
-    behaves(&runtime, &again, dir.path()).await;
+    if let Err(error) = options.check().await {
+        eprintln!("skipped: {error}");
+        return;
+    }
+    let open = || Native::open(options.clone(), Arc::new(NoNetwork)).unwrap();
+    behaves(&open(), &open(), dir.path()).await;
 }

@@ -155,6 +155,8 @@ fn spawn(settings: &Settings, data_dir: &Path) -> anyhow::Result<(Child, Receive
         .args(["up", "--output", "json", "--api-port", "0", "--publish", "0:80,0:443"])
         .arg("--data-dir")
         .arg(data_dir)
+        // Native pods need addresses that are one set per machine: a test of them makes a network namespace for itself.
+        .env("CORACLE_RUNTIME", "loopback")
         .args(&settings.arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped());

@@ -1,7 +1,9 @@
 //! The boxes, started in order and stopped in reverse. This is the one place that knows them all.
 
 mod gateway;
+mod images;
 mod lifecycle;
+mod network;
 mod pods;
 
 use std::{
@@ -41,6 +43,7 @@ pub struct Platform {
     address: SocketAddr,
     gateway: Gateway,
     kubeconfig: PathBuf,
+    network: Arc<network::Network>,
     runtime: Arc<dyn node::runtime::Runtime>,
 }
 
@@ -54,10 +57,10 @@ impl Platform {
         let listener = listen(config.bind, config.api_port).await?;
         let address = listener.local_addr().context("API server")?;
         let gateway = Gateway::open(config)?;
-        let network = Arc::new(pods::Network::open(&data)?);
+        let (network, runtime) = pods::open(config.runtime, &data).await?;
         let options = apiserver::Options {
             data_dir: data.path().to_owned(),
-            service_cidr: network.services(),
+            service_cidr: network.services().to_string(),
             names: vec![config.bind.to_string()],
         };
         let api = ApiServer::open(options).await.context("open the API server")?;
@@ -73,10 +76,13 @@ impl Platform {
             Ok::<_, anyhow::Error>(())
         });
         gateway.start(api.client("system:coracle:gateway"), &mut tasks);
-        let runtime = pods::runtime(&data, network)?;
-        let node = pods::node(&api, &data, runtime.clone()).await?;
+        if let Some(dns) = network.dns() {
+            let client = api.client("coracle:dns");
+            tasks.spawn("cluster DNS", |stop| ::network::dns::run(client, dns, stop));
+        }
+        let node = pods::node(config, &api, &data, &network, runtime.clone()).await?;
         tasks.spawn("node", |stop| node.run(stop));
-        Ok((Self { _data: data, api, address, gateway, kubeconfig, runtime }, tasks))
+        Ok((Self { _data: data, api, address, gateway, kubeconfig, network, runtime }, tasks))
     }
 
     /// A client that acts under this name.
@@ -100,6 +106,7 @@ impl Platform {
         self.gateway.end().await;
         if pods == Pods::Stop {
             pods::stop(self.runtime.as_ref()).await;
+            self.network.remove().await;
         }
     }
 

@@ -11,7 +11,10 @@ use std::{
 };
 
 use nix::{
-    sys::{prctl, signal::Signal},
+    sys::{
+        prctl,
+        signal::{SigSet, Signal},
+    },
     unistd::{Gid, Uid, setgroups, setresgid, setresuid, setsid},
 };
 
@@ -168,6 +171,8 @@ pub(super) fn command(spec: &ContainerSpec, argv: &[String], mut late: Latecomer
     command.env("HOME", &identity.home).envs(spec.env.iter().map(|(name, value)| (name, value)));
     let no_new_privileges = spec.security.no_new_privileges;
     let prepare = move || {
+        // The container's first process blocks all signals for itself.
+        SigSet::empty().thread_set_mask()?;
         for group in &mut late.groups {
             group.write_all(b"0")?;
         }

@@ -67,24 +67,34 @@ pub struct Native {
     cgroups: Cgroups,
 }
 
-impl Native {
-    /// Opens the runtime after trying whether this machine lets it work.
+impl Options {
+    /// Tries whether this machine lets the runtime work; nothing of the trial is left.
     ///
     /// # Errors
     /// Says what the machine does not allow.
-    pub async fn open(options: Options, network: Arc<dyn PodNetwork>) -> Result<Self, RuntimeError> {
+    pub async fn check(&self) -> Result<(), RuntimeError> {
+        let trial = self.state_dir.join(".trial");
+        fs::create_dir_all(&trial).map_err(failed("make a directory"))?;
+        let tried = self.shim.check(&trial).stdin(Stdio::null()).output().await;
+        let _ = fs::remove_dir_all(&trial);
+        let tried = tried.map_err(failed("start a shim"))?;
+        if tried.status.success() {
+            return Ok(());
+        }
+        let reason = String::from_utf8_lossy(&tried.stderr).trim().to_owned();
+        Err(failed("try what this machine allows")(io::Error::other(reason)))
+    }
+}
+
+impl Native {
+    /// Opens the runtime on a machine that has passed [`Options::check`].
+    ///
+    /// # Errors
+    /// When its directories cannot be made or the machine's cgroups cannot be listed.
+    pub fn open(options: Options, network: Arc<dyn PodNetwork>) -> Result<Self, RuntimeError> {
         let runs = Runs::open(options.state_dir.clone(), options.shim).map_err(failed("make the pods' directory"))?;
         let state_dir = options.state_dir.canonicalize().map_err(failed("find the pods' directory"))?;
         let hidden = options.hidden.canonicalize().map_err(failed("find the data directory"))?;
-        let trial = state_dir.join(".trial");
-        fs::create_dir_all(&trial).map_err(failed("make a directory"))?;
-        let tried = runs.shim.check(&trial).stdin(Stdio::null()).output().await;
-        let _ = fs::remove_dir_all(&trial);
-        let tried = tried.map_err(failed("start a shim"))?;
-        if !tried.status.success() {
-            let reason = String::from_utf8_lossy(&tried.stderr).trim().to_owned();
-            return Err(failed("try what this machine allows")(io::Error::other(reason)));
-        }
         // Two Coracles on one machine have different data directories, and so different groups.
         let digest = Sha256::digest(state_dir.as_os_str().as_encoded_bytes());
         let name: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();

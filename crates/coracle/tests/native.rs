@@ -1,0 +1,133 @@
+//! Pods of the native runtime under a whole Coracle: namespaces, addresses, DNS, a crash, and nothing left behind.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    process::Command,
+};
+
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
+    unistd::Uid,
+};
+use testkit::{Coracle, Kubectl, Settings, find};
+
+const PODS: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec:
+  containers:
+  - name: web
+    image: hello
+    ports: [{containerPort: 8000}]
+    resources: {limits: {memory: 64Mi, cpu: 500m}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {clusterIP: None, selector: {app: web}, ports: [{port: 8000}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client}
+spec:
+  terminationGracePeriodSeconds: 0
+  restartPolicy: Never
+  containers:
+  - name: client
+    image: tools
+    command:
+    - bash
+    - -c
+    - |
+      until exec 3<>/dev/tcp/web.default/8000; do sleep 0.1; done 2>/dev/null
+      printf 'GET / HTTP/1.0\r\n\r\n' >&3
+      cat <&3
+      echo "on $(cat /etc/hostname) with $(ls -d /proc/[0-9]* | wc -l) processes"
+"#;
+
+/// Runs `test` in network and mount namespaces of its own, so that it changes nothing on the machine; says so if it cannot.
+fn apart(test: impl FnOnce() + Send + 'static) {
+    if !Uid::effective().is_root() {
+        return eprintln!("skipped: making namespaces needs root");
+    }
+    let missing = ["ip", "bash"].into_iter().find(|program| find(program).is_none());
+    if let Some(program) = missing {
+        return eprintln!("skipped: there is no {program} on this machine");
+    }
+    let alone = move || {
+        unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).unwrap();
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
+        assert!(Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap().success());
+        test();
+    };
+    // What this thread starts is in its namespaces too.
+    std::thread::spawn(alone).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+}
+
+#[test]
+fn isolated_pods_find_each_other_and_outlive_a_crash() {
+    apart(|| {
+        let mut settings = Settings::new(env!("CARGO_BIN_EXE_coracle"));
+        settings.arguments = ["--runtime", "native", "--image", "tools=/bin/sh"].map(str::to_owned).into();
+        let mut coracle = Coracle::start(settings).unwrap();
+        let Some(kubectl) = Kubectl::version("1.33", &coracle.kubeconfig()) else {
+            return eprintln!("skipped: there is no kubectl 1.33 on this machine");
+        };
+        let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+        file.write_all(PODS.as_bytes()).unwrap();
+        kubectl.run(&format!("apply -f {}", file.path().display())).unwrap();
+        kubectl.run("wait --timeout=60s pod/client --for=jsonpath={.status.phase}=Succeeded").unwrap();
+        let said = kubectl.run("logs client").unwrap();
+        assert!(said.contains("Hello World"), "{said}");
+        // Its first process, bash, what counts, and that one's subshell.
+        assert!(said.contains("on client with") && processes(&said) < 8, "{said}");
+
+        let address = kubectl.run("get pod web -o jsonpath={.status.podIP}").unwrap();
+        assert!(address.starts_with("10.42."), "{address}");
+        let before = run_of(&kubectl);
+        coracle.kill().unwrap();
+        assert!(get(&address).contains("Hello World"), "a pod outlives Coracle");
+        coracle.start_again().unwrap();
+        kubectl.run("wait --timeout=60s pod/web --for=condition=Ready").unwrap();
+        assert_eq!(run_of(&kubectl), before, "it was taken back, not restarted");
+        assert!(get(&address).contains("Hello World"));
+
+        coracle.stop("INT").unwrap();
+        assert!(TcpStream::connect((address.as_str(), 8000)).is_err(), "Ctrl-C ends the pods too");
+        let links = Command::new("ip").args(["-brief", "link"]).output().unwrap();
+        let links = String::from_utf8_lossy(&links.stdout).into_owned();
+        assert_eq!(links.lines().count(), 1, "only the loopback link is left: {links}");
+        let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+        let left: Vec<_> = mounts.lines().filter(|m| m.contains(coracle.data_dir().to_str().unwrap())).collect();
+        assert!(left.is_empty(), "{left:#?}");
+    });
+}
+
+/// The number in "with N processes".
+fn processes(said: &str) -> u32 {
+    let words: Vec<&str> = said.split_whitespace().collect();
+    let at = words.iter().position(|word| *word == "processes").unwrap();
+    words[at - 1].parse().unwrap()
+}
+
+/// When the web pod's container started, and how often it was restarted.
+fn run_of(kubectl: &Kubectl) -> String {
+    let path = "{.status.containerStatuses[0].restartCount}/{.status.containerStatuses[0].state.running.startedAt}";
+    kubectl.run(&format!("get pod web -o jsonpath={path}")).unwrap()
+}
+
+/// The answer of the hello service at an address.
+fn get(address: &str) -> String {
+    let mut stream = TcpStream::connect((address, 8000)).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
