@@ -186,3 +186,15 @@ async fn native_behaves_as_a_runtime() {
     let open = || Native::open(options.clone(), Arc::new(NoNetwork)).unwrap();
     behaves(&open(), &open(), dir.path()).await;
 }
+
+#[tokio::test]
+async fn a_loopback_pod_is_told_to_listen_at_its_own_address() {
+    let dir = tempfile::tempdir().unwrap();
+    let shim = Command::new(env!("CARGO_BIN_EXE_node-shim"), [""; 0]);
+    let runtime = Loopback::new(dir.path().join("pods"), shim, Arc::new(NoNetwork)).unwrap();
+    let pod = Pod::new(&runtime, dir.path()).await;
+    let id = pod.start("c", "echo listen at $HOST").await;
+    runtime.wait(&id).await.unwrap();
+    assert!(pod.log("c").contains("listen at 127.0.0.1\n"));
+    runtime.remove_sandbox("pod").await.unwrap();
+}

@@ -13,6 +13,8 @@ use super::{
 use crate::shim::{Command, record};
 
 const SANDBOX: &str = "sandbox.json";
+/// The variable that names the address to listen on.
+const HOST: &str = "HOST";
 
 /// The runtime.
 pub struct Loopback {
@@ -27,6 +29,18 @@ impl Loopback {
     /// When the directory cannot be made.
     pub fn new(state_dir: PathBuf, shim: Command, network: Arc<dyn PodNetwork>) -> io::Result<Self> {
         Ok(Self { runs: Runs::open(state_dir, shim)?, network })
+    }
+
+    /// Pods share the machine's ports, so a program that listened on all addresses would keep the others' pods from theirs. Many
+    /// programs listen on `HOST` where it is set: it is the pod's address unless the pod says otherwise.
+    fn at_its_address(&self, spec: &ContainerSpec) -> Result<ContainerSpec, RuntimeError> {
+        let mut spec = spec.clone();
+        let pod = record::read::<SandboxStatus>(&self.runs.pod(&spec.id.pod_uid), SANDBOX);
+        let pod = pod.map_err(failed("read a pod's record"))?;
+        if let Some(pod) = pod.filter(|_| spec.env.iter().all(|(name, _)| name != HOST)) {
+            spec.env.push((HOST.to_owned(), pod.ip.to_string()));
+        }
+        Ok(spec)
     }
 }
 
@@ -60,7 +74,7 @@ impl Runtime for Loopback {
     async fn start(&self, spec: &ContainerSpec) -> Result<ContainerStatus, RuntimeError> {
         match self.runs.begun(&spec.id)? {
             Some(begun) => Ok(begun),
-            None => self.runs.start(spec).await,
+            None => self.runs.start(&self.at_its_address(spec)?).await,
         }
     }
 
