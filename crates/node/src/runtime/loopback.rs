@@ -103,7 +103,7 @@ impl Runtime for Loopback {
         let mut command = tokio::process::Command::new(&program);
         command.args(argv.iter().skip(1)).env_clear().envs(spec.env.iter().map(|(k, v)| (k, v)));
         command.current_dir(&spec.workdir);
-        collect(command, &program, deadline, max_output).await
+        collect(command, &program, deadline, max_output, Signal::SIGKILL).await
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {

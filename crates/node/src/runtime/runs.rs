@@ -204,17 +204,19 @@ async fn gone(process: Option<OwnedFd>) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs a command to its end and collects up to `max_output` bytes of what it prints. It is killed, with what
-/// it started, after `deadline` or when nobody waits any more.
+/// Runs a command to its end and collects up to `max_output` bytes of what it prints. Its process group gets `end` after
+/// `deadline`, or when nobody waits any more.
 pub(super) async fn collect(
     mut command: Process,
     program: &str,
     deadline: Duration,
     max_output: usize,
+    end: Signal,
 ) -> Result<ExecOutput, RuntimeError> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = command.spawn().map_err(|source| RuntimeError::Start { program: program.to_owned(), source })?;
-    let mut group = Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw));
+    let pid = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+    let mut group = Group(pid, end);
     let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
     let limit = u64::try_from(max_output).unwrap_or(u64::MAX);
     let work = async {
@@ -243,12 +245,12 @@ pub(super) async fn collect(
     tokio::time::timeout(deadline, work).await.map_err(|_| RuntimeError::Timeout(deadline))?
 }
 
-/// A process group that is killed when nobody waits for it any more.
-struct Group(Option<Pid>);
+/// A process group, and the signal that it gets when nobody waits for it any more.
+struct Group(Option<Pid>, Signal);
 
 impl Drop for Group {
     fn drop(&mut self) {
         // It may have ended by itself, which is as good.
-        let _ = self.0.map(|group| killpg(group, Signal::SIGKILL));
+        let _ = self.0.map(|group| killpg(group, self.1));
     }
 }

@@ -156,7 +156,7 @@ fn identity(security: &Security, passwd: &str, group: &str) -> Identity {
 pub(super) struct Latecomer {
     /// The files of the container's cgroups that it joins by.
     pub groups: Vec<File>,
-    /// Whether it stays in the process group of the process that starts it, and ends when that does.
+    /// Whether it ends when the process that starts it does.
     pub tied: bool,
 }
 
@@ -176,9 +176,7 @@ pub(super) fn command(spec: &ContainerSpec, argv: &[String], mut late: Latecomer
         for group in &mut late.groups {
             group.write_all(b"0")?;
         }
-        if !late.tied {
-            setsid()?;
-        }
+        setsid()?;
         become_user(&identity, &kept, no_new_privileges)?;
         // A change of the user would take this back.
         if late.tied { Ok(prctl::set_pdeathsig(Signal::SIGKILL)?) } else { Ok(()) }

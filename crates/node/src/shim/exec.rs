@@ -1,14 +1,20 @@
 //! Running a further program in a confined container: enter its namespaces, become its user, execute.
 
-use std::{ffi::OsString, fs::File, io, os::unix::process::ExitStatusExt, path::Path, process::Stdio};
+use std::{ffi::OsString, fs::File, io, path::Path, process::Stdio};
 
-use nix::sched::{CloneFlags, setns};
+use nix::{
+    sched::{CloneFlags, setns},
+    sys::signal::{SigSet, Signal, killpg},
+    unistd::Pid,
+};
 
 use super::{
     Failure,
     credentials::{self, Latecomer},
     failure::Step,
+    init::watch,
     record::{self, Confinement, Started},
+    run::code_and_signal,
 };
 use crate::runtime::ContainerSpec;
 
@@ -37,16 +43,18 @@ pub(super) fn exec(dir: &Path, argv: &[OsString]) -> Result<u8, Failure> {
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWUTS;
     setns(process, namespaces).step(|| "enter the container".to_owned())?;
-    // Whoever asked is gone or has waited long enough when this process is: the program goes with it.
+    SigSet::all().thread_block().step(|| "block signals".to_owned())?;
     let mut command = credentials::command(&spec, &argv, Latecomer { groups, tied: true })?;
-    match command.stdin(Stdio::null()).status() {
-        Ok(status) => {
-            let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(255);
-            Ok(u8::try_from(code).unwrap_or(255))
-        }
+    let program = match command.stdin(Stdio::null()).spawn() {
+        Ok(program) => Pid::from_raw(i32::try_from(program.id()).map_err(io::Error::other)?),
         Err(error) => {
             eprintln!("{}: {error}", argv.first().map_or("", String::as_str));
-            Ok(NOT_EXECUTED)
+            return Ok(NOT_EXECUTED);
         }
-    }
+    };
+    // Whoever asked has waited long enough. The program is reaped here: as an orphan it would be left to the machine's init, and
+    // a container ends only when all its processes are reaped.
+    let end = |_| killpg(program, Signal::SIGKILL);
+    let (code, _) = code_and_signal(watch(program, end));
+    Ok(u8::try_from(code).unwrap_or(255))
 }

@@ -57,7 +57,8 @@ pub(super) fn main(
     if let (Ok(program), Ok(())) = (program, said)
         && let Ok(pid) = i32::try_from(program.id())
     {
-        let (code, signal) = code_and_signal(watch(Pid::from_raw(pid)));
+        let program = Pid::from_raw(pid);
+        let (code, signal) = code_and_signal(watch(program, |signal| kill(program, signal)));
         // The shim may have been killed: then nobody asks any more.
         let _ = say(&mut word, &Word::Ended(code, signal));
     }
@@ -97,8 +98,8 @@ fn enter(spec: &ContainerSpec, confinement: &Confinement, dir: &Path) -> Result<
     rootfs::enter(spec, confinement, dir)
 }
 
-/// Reaps orphans and passes signals on until the program has ended.
-fn watch(program: Pid) -> WaitStatus {
+/// Reaps orphans and gives signals to `pass` until the program has ended. All signals must be blocked.
+pub(super) fn watch(program: Pid, pass: impl Fn(Signal) -> nix::Result<()>) -> WaitStatus {
     let signals = SigSet::all();
     loop {
         loop {
@@ -112,7 +113,7 @@ fn watch(program: Pid) -> WaitStatus {
             Ok(Signal::SIGCHLD) | Err(_) => {}
             Ok(signal) => {
                 // It may have just ended, which the next round sees.
-                let _ = kill(program, signal);
+                let _ = pass(signal);
             }
         }
     }

@@ -44,12 +44,14 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// The process that has this number now.
+    /// The process that has this number now, unless it has ended and only waits to be reaped.
     pub fn now(pid: i32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The command's name, in parentheses, may hold anything; the 20th field behind it is the start time.
-        let ticks = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
-        Some(Self { pid, ticks })
+        // The command's name, in parentheses, may hold anything; the first field behind it is the state, the 20th the start time.
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+        let ended = matches!(fields.next()?, "Z" | "X");
+        let ticks = fields.nth(18)?.parse().ok()?;
+        (!ended).then_some(Self { pid, ticks })
     }
 
     /// Whether it still exists.

@@ -246,7 +246,8 @@ impl Runtime for Native {
     ) -> Result<ExecOutput, RuntimeError> {
         self.runs.spec(id)?;
         let command = self.runs.shim.exec(&self.runs.dir(id), argv);
-        collect(command, argv.first().map_or("", String::as_str), deadline, max_output).await
+        // The shim ends the program and reaps it.
+        collect(command, argv.first().map_or("", String::as_str), deadline, max_output, Signal::SIGTERM).await
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {

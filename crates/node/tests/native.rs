@@ -1,0 +1,192 @@
+//! What the native runtime promises beyond the suite of every runtime: isolation, limits, users and privileges.
+
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is its failure")]
+
+mod support;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use node::runtime::{ContainerSpec, Exit, Mount, RootFs, Runtime, native::Native};
+use support::{Pod, native, running, until};
+use tempfile::TempDir;
+
+/// A runtime in a directory of its own, whose pod is taken away at the end.
+struct Machine {
+    dir: TempDir,
+    runtime: Native,
+}
+
+impl Machine {
+    async fn new() -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = native(dir.path()).await?;
+        Some(Self { dir, runtime })
+    }
+
+    /// Runs a script to its end, in a container that `change` is made to; gives what it printed, without times, and its end.
+    async fn run(&self, script: &str, change: impl FnOnce(&mut ContainerSpec)) -> (String, Exit) {
+        let pod = Pod::new(&self.runtime, self.dir.path()).await;
+        // One stream, so that lines stay in order.
+        let mut spec = pod.spec("c", &["/bin/sh", "-c", &format!("exec 2>&1; {script}")]);
+        change(&mut spec);
+        let status = self.runtime.start(&spec).await.unwrap();
+        let exit = self.runtime.wait(&status.id).await.unwrap();
+        let log = pod.log("c");
+        self.runtime.remove_sandbox("pod").await.unwrap();
+        fs::remove_file(&spec.log_path).unwrap();
+        let text = |line: &str| line.splitn(4, ' ').nth(3).unwrap_or_default().to_owned();
+        (log.lines().map(text).collect::<Vec<_>>().join("\n"), exit)
+    }
+
+    async fn says(&self, script: &str) -> String {
+        self.run(script, |_| {}).await.0
+    }
+}
+
+#[tokio::test]
+async fn a_container_has_a_host_name_processes_and_network_of_its_own() {
+    let Some(machine) = Machine::new().await else { return };
+    assert_eq!(machine.says("cat /proc/sys/kernel/hostname /etc/hostname").await, "pod\npod");
+    assert_eq!(machine.says("echo $$; ls -d /proc/[0-9]* | wc -l").await.lines().next(), Some("2"));
+    let links = machine.says("cat /proc/net/dev").await;
+    assert_eq!(links.lines().filter(|line| line.contains(':')).count(), 1, "only the loopback link: {links}");
+    assert!(machine.says("cat /etc/hosts").await.contains("127.0.0.1\tpod"));
+}
+
+#[tokio::test]
+async fn what_a_container_writes_ends_with_it_and_the_machine_keeps_its_files() {
+    let Some(machine) = Machine::new().await else { return };
+    let (name, dir) = (format!("/etc/written-{}", std::process::id()), machine.dir.path().display());
+    let wrote = machine.says(&format!("echo text > {name} && cat {name} && rm /etc/passwd && ls /etc/passwd")).await;
+    assert!(wrote.starts_with("text\n") && wrote.contains("No such file"), "{wrote}");
+    assert!(!Path::new(&name).exists() && Path::new("/etc/passwd").exists());
+    assert_eq!(machine.says(&format!("ls {name} || echo gone")).await.lines().last(), Some("gone"));
+    assert_eq!(machine.says(&format!("ls -A /tmp /run; ls {dir} || echo hidden")).await.lines().last(), Some("hidden"));
+}
+
+#[tokio::test]
+async fn a_directory_can_be_the_root() {
+    let Some(machine) = Machine::new().await else { return };
+    let image = machine.dir.path().join("image");
+    for dir in ["usr", "bin", "lib", "lib64"] {
+        fs::create_dir_all(image.join(dir)).unwrap();
+    }
+    fs::write(image.join("file"), "of the image").unwrap();
+    let mount = |path: &str| Mount { source: path.into(), target: path.into(), read_only: true };
+    let programs = ["/usr", "/bin", "/lib", "/lib64"].into_iter().filter(|path| Path::new(path).is_dir());
+    let (said, _) = machine
+        .run("cat /file; echo; rm /file; ls /; exit 0", |spec| {
+            spec.rootfs = RootFs::Directory(image.clone());
+            spec.mounts = programs.map(mount).collect();
+        })
+        .await;
+    assert!(said.starts_with("of the image\n") && !said.contains("home"), "{said}");
+    assert!(image.join("file").exists());
+}
+
+#[tokio::test]
+async fn volumes_are_writable_unless_they_say_otherwise_even_on_a_read_only_root() {
+    let Some(machine) = Machine::new().await else { return };
+    let volume = |name: &str| -> PathBuf {
+        let path = machine.dir.path().join(name);
+        fs::create_dir_all(&path).unwrap();
+        path
+    };
+    let (open, closed) = (volume("open"), volume("closed"));
+    let script = "echo a > /data/file; echo b > /mnt/closed/file; echo c > /etc/file; echo d > /tmp/file; echo e > /dev/shm/file; ls /dev/shm";
+    let (said, _) = machine
+        .run(script, |spec| {
+            spec.security.read_only_root = true;
+            spec.mounts = vec![
+                Mount { source: open.clone(), target: "/data".into(), read_only: false },
+                Mount { source: closed.clone(), target: "/mnt/closed".into(), read_only: true },
+            ];
+        })
+        .await;
+    let refused: Vec<_> = said.lines().filter(|line| line.contains("Read-only file system")).collect();
+    assert_eq!(refused.len(), 3, "{said}");
+    assert_eq!(said.lines().last(), Some("file"), "{said}");
+    assert!(open.join("file").exists() && !closed.join("file").exists());
+}
+
+#[tokio::test]
+async fn a_container_beyond_its_memory_is_killed_and_says_so() {
+    let Some(machine) = Machine::new().await else { return };
+    let (_, exit) = machine.run("exec tail /dev/zero", |spec| spec.limits.memory_bytes = Some(32 << 20)).await;
+    assert_eq!((exit.code, exit.oom_killed), (137, true));
+    let (_, exit) = machine.run("exit 1", |spec| spec.limits.memory_bytes = Some(32 << 20)).await;
+    assert_eq!((exit.code, exit.oom_killed), (1, false));
+}
+
+#[tokio::test]
+async fn a_container_sees_its_cpu_limit_and_cannot_have_more_processes_than_allowed() {
+    let Some(machine) = Machine::new().await else { return };
+    let read = "cat /sys/fs/cgroup/cpu.max /sys/fs/cgroup/cpu*/cpu.cfs_quota_us 2>&-";
+    let (said, _) = machine.run(read, |spec| spec.limits.cpu_millis = Some(250)).await;
+    assert!(said.starts_with("25000"), "{said}");
+    let many = "for i in 1 2 3 4 5 6 7 8; do sleep 1000 & done; echo all";
+    let (said, _) = machine.run(many, |spec| spec.limits.pids = Some(4)).await;
+    assert!(!said.contains("all"), "{said}");
+}
+
+#[tokio::test]
+async fn a_container_is_who_its_security_context_says() {
+    let Some(machine) = Machine::new().await else { return };
+    let script = "echo $(id -u) $(id -g) $(id -G); grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status";
+    let (said, _) = machine
+        .run(script, |spec| {
+            spec.security.uid = Some(12345);
+            spec.security.gid = Some(54321);
+            spec.security.groups = vec![2000];
+            spec.security.no_new_privileges = true;
+            spec.security.drop_capabilities = vec!["ALL".into()];
+        })
+        .await;
+    let fields: Vec<_> = said.split_whitespace().collect();
+    assert_eq!(fields[..4], ["12345", "54321", "54321", "2000"], "{said}");
+    assert!(said.contains("CapEff:\t0000000000000000\nCapBnd:\t0000000000000000\nNoNewPrivs:\t1"), "{said}");
+
+    let (said, _) = machine.run(script, |spec| spec.security.add_capabilities = vec!["SYS_TIME".into()]).await;
+    // The default set of container runtimes, and SYS_TIME.
+    assert!(said.starts_with("0 0 0\n") && said.contains("CapEff:\t00000000aa0425fb"), "{said}");
+    let denied = machine.says("mount -t tmpfs none /mnt || echo refused").await;
+    assert_eq!(denied.lines().last(), Some("refused"));
+}
+
+#[tokio::test]
+async fn a_container_whose_shim_was_killed_is_gone_and_has_ended() {
+    let Some(machine) = Machine::new().await else { return };
+    let (runtime, dir) = (&machine.runtime, machine.dir.path());
+    let pod = Pod::new(runtime, dir).await;
+    let id = pod.start("c", "sleep 1000 & exec sleep 1000").await;
+    until(|| running(dir) == 2).await;
+    let record = fs::read_to_string(dir.join("pods/pod/c.0/started.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    let shim = i32::try_from(record["shim"]["pid"].as_i64().unwrap()).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(shim), nix::sys::signal::Signal::SIGKILL).unwrap();
+    assert_eq!(runtime.wait(&id).await.unwrap().code, 255);
+    until(|| running(dir) == 0).await;
+    runtime.remove_sandbox("pod").await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_is_left_on_the_machine_and_what_a_restart_of_it_left_is_removed() {
+    let Some(machine) = Machine::new().await else { return };
+    let dir = machine.dir.path();
+    let mounts = || fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let ours = || mounts().lines().filter(|line| line.contains(dir.to_str().unwrap())).count();
+    machine.says("true").await;
+    assert_eq!((ours(), fs::read_dir(dir.join("pods")).unwrap().count()), (0, 0));
+
+    // After a restart of the machine only files are there.
+    Pod::new(&machine.runtime, dir).await;
+    assert_ne!(ours(), 0);
+    for name in ["ipc", "net", "uts", "shm"] {
+        nix::mount::umount(&dir.join("pods/pod").join(name)).unwrap();
+    }
+    assert!(machine.runtime.recover().await.unwrap().is_empty());
+    assert_eq!(fs::read_dir(dir.join("pods")).unwrap().count(), 0);
+}
