@@ -24,7 +24,7 @@ spec:
   containers:
   - name: web
     image: hello
-    ports: [{containerPort: 8000}]
+    ports: [{containerPort: 8000, hostPort: 8000}]
     resources: {limits: {memory: 64Mi, cpu: 500m}}
 ---
 apiVersion: v1
@@ -38,9 +38,12 @@ metadata: {name: client}
 spec:
   terminationGracePeriodSeconds: 0
   restartPolicy: Never
+  securityContext: {runAsUser: 12345, fsGroup: 2000}
+  volumes: [{name: cache, emptyDir: {medium: Memory, sizeLimit: 1Mi}}]
   containers:
   - name: client
     image: tools
+    volumeMounts: [{name: cache, mountPath: /cache}]
     command:
     - bash
     - -c
@@ -48,6 +51,7 @@ spec:
       until exec 3<>/dev/tcp/web.default/8000; do sleep 0.1; done 2>/dev/null
       printf 'GET / HTTP/1.0\r\n\r\n' >&3
       cat <&3
+      cd /cache && echo text > file && echo "$(stat -f -c %T .) file of $(stat -c %u:%g file)"
       echo "on $(cat /etc/hostname) with $(ls -d /proc/[0-9]* | wc -l) processes"
 "#;
 
@@ -86,8 +90,12 @@ fn isolated_pods_find_each_other_and_outlive_a_crash() {
         kubectl.run("wait --timeout=60s pod/client --for=jsonpath={.status.phase}=Succeeded").unwrap();
         let said = kubectl.run("logs client").unwrap();
         assert!(said.contains("Hello World"), "{said}");
+        assert!(said.contains("tmpfs file of 12345:2000"), "{said}");
         // Its first process, bash, what counts, and that one's subshell.
         assert!(said.contains("on client with") && processes(&said) < 8, "{said}");
+
+        let events = kubectl.run("get events --field-selector reason=NotHonoured").unwrap();
+        assert!(events.contains("not honoured here: containers[web].ports[*].hostPort"), "{events}");
 
         let address = kubectl.run("get pod web -o jsonpath={.status.podIP}").unwrap();
         assert!(address.starts_with("10.42."), "{address}");

@@ -132,6 +132,14 @@ impl Context {
     }
 }
 
+/// Gives the memory of volumes in memory back, once no pod runs any more; as after a restart of a machine, they are empty at the
+/// next start. What the kernel refuses is logged.
+pub fn release_memory(data_dir: &Path) {
+    for pod in std::fs::read_dir(data_dir.join("volumes")).into_iter().flatten().flatten() {
+        volumes::release(&pod.path());
+    }
+}
+
 /// `logs/<namespace>_<pod>_<uid>` of the data directory.
 fn logs_dir(data_dir: &Path, pod: &Pod) -> PathBuf {
     let name = format!("{}_{}_{}", pod.namespace().unwrap_or_default(), pod.name_any(), pod.uid().unwrap_or_default());

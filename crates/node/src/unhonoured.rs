@@ -10,6 +10,8 @@ use crate::runtime::Features;
 enum Unless {
     /// Nothing does it.
     Never,
+    /// Pods that are not isolated have it in any case.
+    Isolated,
     /// A runtime with this feature does it.
     Isolation,
     Limits,
@@ -30,8 +32,8 @@ struct Row(&'static str, When, Unless);
 
 const POD: &[Row] = &[
     Row("ephemeralContainers", When::Any, Unless::Never),
-    Row("hostPID", When::Is(true), Unless::Never),
-    Row("hostIPC", When::Is(true), Unless::Never),
+    Row("hostPID", When::Is(true), Unless::Isolated),
+    Row("hostIPC", When::Is(true), Unless::Isolated),
     Row("hostUsers", When::Is(false), Unless::Never),
     Row("runtimeClassName", When::Any, Unless::Never),
     Row("resourceClaims", When::Any, Unless::Never),
@@ -48,7 +50,7 @@ const POD: &[Row] = &[
     Row("dnsConfig", When::Any, Unless::Isolation),
     Row("hostAliases", When::Any, Unless::Isolation),
     Row("hostname", When::Any, Unless::Isolation),
-    Row("shareProcessNamespace", When::Is(true), Unless::Isolation),
+    Row("shareProcessNamespace", When::Is(true), Unless::Isolated),
 ];
 
 const CONTAINER: &[Row] = &[
@@ -67,6 +69,7 @@ const CONTAINER: &[Row] = &[
     Row("volumeMounts.*.recursiveReadOnly", When::Not("Disabled"), Unless::Never),
     Row("resources.limits.cpu", When::Any, Unless::Limits),
     Row("resources.limits.memory", When::Any, Unless::Limits),
+    Row("securityContext.allowPrivilegeEscalation", When::Is(false), Unless::Isolation),
     Row("securityContext.capabilities", When::Any, Unless::Isolation),
     Row("securityContext.privileged", When::Is(true), Unless::Isolation),
     Row("securityContext.readOnlyRootFilesystem", When::Is(true), Unless::Isolation),
@@ -81,6 +84,7 @@ pub fn by_node(spec: &PodSpec, runtime: &str, features: Features) -> Vec<String>
     let Ok(value) = serde_json::to_value(spec) else { return Vec::new() };
     let has = |unless| match unless {
         Unless::Never => false,
+        Unless::Isolated => !features.isolation,
         Unless::Isolation => features.isolation,
         Unless::Limits => features.limits,
         Unless::Users => features.users,
@@ -144,8 +148,9 @@ mod tests {
                 "resources": {"limits": {"cpu": "1"}}, "volumeMounts": [{"name": "v", "mountPath": "/v", "mountPropagation": "None"}]}]}))
         .unwrap();
         let features = |all| Features { isolation: all, limits: all, users: all, mounts: all };
-        let never = "not honoured here: spec.hostPID, containers[a].ports[*].hostPort";
-        assert_eq!(by_node(&spec, "native", features(true)), [never]);
+        let never = "not honoured here: containers[a].ports[*].hostPort";
+        let native = "the native runtime does not honour: spec.hostPID";
+        assert_eq!(by_node(&spec, "native", features(true)), [never, native]);
         let loopback = "the loopback runtime does not honour: spec.securityContext.runAsUser, \
                         containers[a].resources.limits.cpu, containers[a].volumeMounts";
         assert_eq!(by_node(&spec, "loopback", features(false)), [never, loopback]);

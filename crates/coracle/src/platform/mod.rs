@@ -38,7 +38,7 @@ pub enum Pods {
 /// A running Coracle.
 pub struct Platform {
     // Held for as long as anything writes there.
-    _data: DataDir,
+    data: DataDir,
     api: ApiServer,
     address: SocketAddr,
     gateway: Gateway,
@@ -82,7 +82,7 @@ impl Platform {
         }
         let node = pods::node(config, &api, &data, &network, runtime.clone()).await?;
         tasks.spawn("node", |stop| node.run(stop));
-        Ok((Self { _data: data, api, address, gateway, kubeconfig, network, runtime }, tasks))
+        Ok((Self { data, api, address, gateway, kubeconfig, network, runtime }, tasks))
     }
 
     /// A client that acts under this name.
@@ -105,7 +105,7 @@ impl Platform {
     pub async fn end(&self, pods: Pods) {
         self.gateway.end().await;
         if pods == Pods::Stop {
-            pods::stop(self.runtime.as_ref()).await;
+            pods::stop(self.runtime.as_ref(), &self.data).await;
             self.network.remove().await;
         }
     }

@@ -96,7 +96,7 @@ pub async fn node(
 }
 
 /// Stops every pod: SIGTERM to all containers, then, after the grace period, whatever is left is killed.
-pub async fn stop(runtime: &dyn Runtime) {
+pub async fn stop(runtime: &dyn Runtime, data: &DataDir) {
     let pods = match runtime.recover().await {
         Ok(pods) => pods,
         Err(error) => return tracing::warn!("find the pods to stop: {error}"),
@@ -108,6 +108,7 @@ pub async fn stop(runtime: &dyn Runtime) {
             tracing::warn!("remove pod {}: {error}", sandbox.pod_uid);
         }
     }
+    node::release_memory(data.path());
 }
 
 async fn end(runtime: &dyn Runtime, id: &ContainerId) {

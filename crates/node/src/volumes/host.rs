@@ -44,13 +44,17 @@ pub(super) fn memory(path: &Path, limit: Option<i128>) -> io::Result<()> {
     Ok(mount(Some("tmpfs"), path, Some("tmpfs"), flags, Some(options.as_str()))?)
 }
 
-/// Takes away what is mounted on the directories in `dir`.
-pub(super) fn release(dir: &Path) {
+/// Whether something is mounted on a directory.
+pub(super) fn is_mounted(path: &Path) -> bool {
     let device = |path: &Path| fs::symlink_metadata(path).map(|meta| meta.dev()).ok();
-    let own = device(dir);
+    device(path) != path.parent().and_then(device)
+}
+
+/// Takes away what is mounted on the directories in `dir`.
+pub fn release(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
-        if device(&path) == own {
+        if !is_mounted(&path) {
             continue;
         }
         if let Err(error) = umount2(&path, MntFlags::MNT_DETACH) {
@@ -62,6 +66,21 @@ pub(super) fn release(dir: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_keeps_to_its_size_and_goes_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let volume = dir.path().join("v");
+        fs::create_dir(&volume).unwrap();
+        if let Err(error) = memory(&volume, Some(1 << 16)) {
+            return eprintln!("skipped: {error}");
+        }
+        assert!(is_mounted(&volume));
+        let full = fs::write(volume.join("large"), vec![0; 1 << 17]).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        release(dir.path());
+        assert!(!is_mounted(&volume) && !volume.join("large").exists());
+    }
 
     #[test]
     fn a_host_path_is_what_its_type_says_or_is_made() {

@@ -14,6 +14,7 @@ use objects::quantity::Quantity;
 
 use crate::env::Lookup;
 
+pub use host::release;
 pub use mounts::mounts;
 
 /// Makes or refreshes the pod's volumes below `dir`; gives warnings about what has no effect here.
@@ -47,7 +48,9 @@ fn one(
         return host::check(&source.path, source.type_.as_deref().unwrap_or_default());
     }
     if let Some(source) = &volume.empty_dir {
-        return if path.exists() { Ok(()) } else { empty(path, source, group, warnings).map_err(io) };
+        // Memory does not outlast the machine, nor Coracle's end; the directory below it does.
+        let lost = source.medium.as_deref() == Some("Memory") && !host::is_mounted(path);
+        return if path.exists() && !lost { Ok(()) } else { empty(path, source, group, warnings).map_err(io) };
     }
     let Some(files) = contents::of(pod, volume, lookup, warnings)? else {
         // Data that somebody expects to last must not go into a directory that ends with the pod.
@@ -97,7 +100,7 @@ fn kind(volume: &Volume) -> String {
 
 /// Removes a pod's directory, if it is there, with what is mounted in it.
 pub fn remove(dir: &Path) {
-    host::release(dir);
+    release(dir);
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => tracing::warn!("remove {}: {error}", dir.display()),
         _ => {}
