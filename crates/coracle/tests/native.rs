@@ -30,7 +30,7 @@ spec:
 apiVersion: v1
 kind: Service
 metadata: {name: web}
-spec: {clusterIP: None, selector: {app: web}, ports: [{port: 8000}]}
+spec: {selector: {app: web}, ports: [{port: 8000}]}
 ---
 apiVersion: v1
 kind: Pod
@@ -48,9 +48,9 @@ spec:
     - bash
     - -c
     - |
-      until exec 3<>/dev/tcp/web.default/8000; do sleep 0.1; done 2>/dev/null
-      printf 'GET / HTTP/1.0\r\n\r\n' >&3
-      cat <&3
+      ask() { exec 3<>/dev/tcp/web.default/8000 && printf 'GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n' >&3 && cat <&3; }
+      # Through the service's address, which answers once the pod is ready.
+      until ask | grep Hello; do sleep 0.1; done 2>/dev/null
       cd /cache && echo text > file && echo "$(stat -f -c %T .) file of $(stat -c %u:%g file)"
       echo "on $(cat /etc/hostname) with $(ls -d /proc/[0-9]* | wc -l) processes"
 "#;
