@@ -24,12 +24,15 @@ pub struct Settings {
     pub program: PathBuf,
     /// Further arguments, such as `-f FILE`.
     pub arguments: Vec<String>,
+    /// What `--publish` gets: at first free ports for 80 and 443.
+    pub publish: Vec<String>,
 }
 
 impl Settings {
     /// Nothing applied.
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), arguments: Vec::new() }
+        let publish = vec!["0:80".to_owned(), "0:443".to_owned()];
+        Self { program: program.into(), arguments: Vec::new(), publish }
     }
 }
 
@@ -152,7 +155,7 @@ impl Drop for Coracle {
 fn spawn(settings: &Settings, data_dir: &Path) -> anyhow::Result<(Child, Receiver<Value>)> {
     let mut command = Command::new(&settings.program);
     command
-        .args(["up", "--output", "json", "--api-port", "0", "--publish", "0:80,0:443"])
+        .args(["up", "--output", "json", "--api-port", "0", "--publish", &settings.publish.join(",")])
         .arg("--data-dir")
         .arg(data_dir)
         // Native pods need addresses that are one set per machine: a test of them makes a network namespace for itself.
