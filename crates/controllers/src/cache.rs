@@ -5,7 +5,7 @@ use std::{hash::Hash, sync::Arc};
 use futures::StreamExt;
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
-    core::v1::{Namespace, Node, Pod, Service, ServiceAccount},
+    core::v1::{Container, Namespace, Node, Pod, Service, ServiceAccount},
     discovery::v1::EndpointSlice,
 };
 use kube::{
@@ -146,6 +146,11 @@ where
 /// Whether `owner_uid` is the object's controller.
 pub fn is_controlled_by<K: Resource>(object: &K, owner_uid: &str) -> bool {
     object.owner_references().iter().any(|owner| owner.controller == Some(true) && owner.uid == owner_uid)
+}
+
+/// Whether an init container is a sidecar.
+pub fn is_sidecar(container: &Container) -> bool {
+    container.restart_policy.as_deref() == Some("Always")
 }
 
 fn watch<K>(

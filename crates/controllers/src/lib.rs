@@ -4,11 +4,14 @@
 //! controller. A controller is told a key and nothing else: it reads the state again, plans, acts.
 
 mod cache;
+mod claim;
 pub mod deployment;
 pub mod endpointslice;
 mod events;
+mod expiry;
 mod garbage;
 mod namespace;
+mod nodes;
 mod queue;
 pub mod replicaset;
 mod runner;
@@ -51,6 +54,8 @@ pub async fn run(client_for: impl Fn(&str) -> Client, options: Options, stop: Ca
     tasks.spawn(run_controller(accounts, c.clone()));
     tasks.spawn(run_controller(scheduler::Controller::new(client_for("system:kube-scheduler"), c.clone()), c.clone()));
     tasks.spawn(garbage::run(client("generic-garbage-collector")));
+    tasks.spawn(nodes::run(client("node-controller"), c.clone()));
+    tasks.spawn(expiry::run(client("event-expiry")));
     stop.cancelled().await;
     tasks.shutdown().await;
 }

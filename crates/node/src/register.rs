@@ -41,9 +41,7 @@ pub async fn run(client: Client, facts: Facts, stop: CancellationToken) {
     let mut beats = 0_u32;
     loop {
         let result = async {
-            if beats.is_multiple_of(STATUS_EVERY) {
-                register(&client, &facts).await?;
-            }
+            register(&client, &facts, beats.is_multiple_of(STATUS_EVERY)).await?;
             renew(&client, &facts.name).await
         };
         match result.await {
@@ -56,23 +54,49 @@ pub async fn run(client: Client, facts: Facts, stop: CancellationToken) {
     }
 }
 
-async fn register(client: &Client, facts: &Facts) -> kube::Result<()> {
+/// Makes sure of the Node object. Its status is written when it says something else than what is, and in any case if `anyway`.
+async fn register(client: &Client, facts: &Facts, anyway: bool) -> kube::Result<()> {
     let api: Api<Node> = Api::all(client.clone());
-    let old = api.get_opt(&facts.name).await?;
-    if old.is_none() {
-        let node = serde_json::from_value(json!({"metadata": {"name": facts.name, "labels": labels(&facts.name)}}));
-        match api.create(&PostParams::default(), &node.map_err(kube::Error::SerdeError)?).await {
-            Err(kube::Error::Api(status)) if status.code == 409 => {}
-            other => drop(other?),
+    let old = match api.get_opt(&facts.name).await? {
+        Some(old) => old,
+        None => {
+            let node = json!({"metadata": {"name": facts.name, "labels": labels(&facts.name)}});
+            let node = serde_json::from_value(node).map_err(kube::Error::SerdeError)?;
+            api.create(&PostParams::default(), &node).await?
         }
-    } else {
-        let patch = json!({"metadata": {"labels": labels(&facts.name)}});
+    };
+    let has = |(key, value): (&String, &Value)| {
+        old.metadata.labels.as_ref().and_then(|labels| labels.get(key)).is_some_and(|label| value == label)
+    };
+    let labels = labels(&facts.name);
+    if !labels.as_object().is_some_and(|labels| labels.iter().all(has)) {
+        let patch = json!({"metadata": {"labels": labels}});
         api.patch(&facts.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
     }
-    let old = old.and_then(|n| n.status).and_then(|s| serde_json::to_value(s).ok()).unwrap_or_default();
-    let patch = json!({"status": status(facts, &old, Timestamp::now())});
-    api.patch_status(&facts.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    let before = serde_json::to_value(&old.status).unwrap_or_default();
+    let next = status(facts, &before, Timestamp::now());
+    if anyway || !is_said(&before, &next) {
+        let patch = json!({"status": next});
+        api.patch_status(&facts.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    }
     Ok(())
+}
+
+/// Whether a status says all of another one, whatever the times of the heartbeats.
+fn is_said(before: &Value, next: &Value) -> bool {
+    let still = |value: &Value| {
+        let mut value = value.clone();
+        for condition in value.get_mut("conditions").and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Some(condition) = condition.as_object_mut() {
+                condition.remove("lastHeartbeatTime");
+                // Between them lies the text of the times: a transition time is only ever taken over.
+                condition.remove("lastTransitionTime");
+            }
+        }
+        value
+    };
+    let (before, next) = (still(before), still(next));
+    next.as_object().is_some_and(|next| next.iter().all(|(field, value)| before.get(field) == Some(value)))
 }
 
 fn arch() -> &'static str {
@@ -104,13 +128,13 @@ fn status(facts: &Facts, old: &Value, now: Timestamp) -> Value {
         ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
     ];
-    let conditions: Vec<Value> = table
-        .iter()
-        .map(|(type_, status, reason, message)| {
-            json!({"type": type_, "status": status, "reason": reason, "message": message,
-                "lastHeartbeatTime": now, "lastTransitionTime": since(type_, status)})
-        })
-        .collect();
+    let ours = table.iter().map(|(type_, status, reason, message)| {
+        json!({"type": type_, "status": status, "reason": reason, "message": message,
+            "lastHeartbeatTime": now, "lastTransitionTime": since(type_, status)})
+    });
+    let is_theirs = |condition: &&Value| !table.iter().any(|(type_, ..)| condition["type"] == *type_);
+    let theirs = old["conditions"].as_array().into_iter().flatten().filter(is_theirs).cloned();
+    let conditions: Vec<Value> = ours.chain(theirs).collect();
     let release = read("/etc/os-release");
     let os = release.lines().find_map(|l| l.strip_prefix("PRETTY_NAME=")).unwrap_or("Linux").trim_matches('"');
     json!({
@@ -139,5 +163,26 @@ async fn renew(client: &Client, name: &str) -> kube::Result<()> {
             Ok(())
         }
         other => other.map(|_| ()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_written_again_only_when_it_says_something_else() {
+        let facts = Facts { name: "n".to_owned(), internal_ip: [127, 0, 0, 1].into(), port: 1 };
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mut first = status(&facts, &Value::Null, at(0));
+        assert!(is_said(&first, &status(&facts, &first, at(10))));
+        first["conditions"][3]["status"] = "Unknown".into();
+        first["conditions"].as_array_mut().unwrap().push(json!({"type": "Other", "status": "True"}));
+        let next = status(&facts, &first, at(20));
+        assert!(!is_said(&first, &next));
+        let conditions = next["conditions"].as_array().unwrap();
+        assert_eq!((&conditions[3]["status"], &conditions[3]["lastTransitionTime"]), (&json!("True"), &json!(at(20))));
+        assert_eq!(conditions[0]["lastTransitionTime"], json!(at(0)));
+        assert_eq!(conditions[4]["type"], "Other");
     }
 }

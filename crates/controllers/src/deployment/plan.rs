@@ -30,6 +30,8 @@ pub enum Action {
         replicas: i32,
         /// Annotations to set.
         annotations: BTreeMap<String, String>,
+        /// `minReadySeconds` to set.
+        min_ready: Option<i32>,
     },
     /// Remove a ReplicaSet that is no longer kept as history.
     Delete(String),
@@ -79,7 +81,7 @@ impl Bounds {
     }
 }
 
-/// Plans one step. `has_pods` tells whether a ReplicaSet still has pods of any kind.
+/// Plans one step. `has_pods` tells whether pods of a ReplicaSet still run, even if they are being deleted.
 pub fn plan(
     deployment: &Deployment,
     own: &[&ReplicaSet],
@@ -99,7 +101,7 @@ pub fn plan(
         roll_out(&mut steps, deployment, new.as_ref(), &old, oldest_pods_gone);
     }
     let status = status::of(deployment, new.as_ref(), &all, now);
-    if status::is_complete(deployment, &status.status) && !paused {
+    if paused || status::is_complete(deployment, &status.status) {
         clean_up(&mut steps, &old, spec.revision_history_limit.unwrap_or(10));
     }
     let changed = deployment.status.as_ref() != Some(&status.status);
@@ -115,19 +117,28 @@ impl Steps {
     /// Resizes a set, unless it has that size and says so already.
     pub fn resize(&mut self, set: &Set<'_>, replicas: i32) {
         let annotations = sets::sizes(self.bounds.replicas, self.bounds.most());
-        self.change(set, replicas, annotations);
+        self.change(set, replicas, annotations, None);
     }
 
-    pub fn change(&mut self, set: &Set<'_>, replicas: i32, annotations: BTreeMap<String, String>) {
+    pub fn change(
+        &mut self,
+        set: &Set<'_>,
+        replicas: i32,
+        annotations: BTreeMap<String, String>,
+        min_ready: Option<i32>,
+    ) {
         let has = set.object.annotations();
         let says = annotations.iter().all(|(key, value)| has.get(key) == Some(value));
-        if set.replicas != replicas || !says {
+        let waits = set.object.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0);
+        let min_ready = min_ready.filter(|seconds| *seconds != waits);
+        if set.replicas != replicas || !says || min_ready.is_some() {
             self.actions.push(Action::Change {
                 name: set.object.name_any(),
                 version: set.object.resource_version(),
                 from: set.replicas,
                 replicas,
                 annotations,
+                min_ready,
             });
         }
     }
@@ -147,10 +158,14 @@ fn roll_out(steps: &mut Steps, deployment: &Deployment, new: Option<&Set<'_>>, o
     let size = if bounds.recreate { bounds.replicas } else { rolling::new_size(bounds, have, total) };
     // A template that comes back (an undo) gets the next revision.
     let revision = new.map(Set::revision).filter(|revision| *revision > last).unwrap_or(last + 1);
-    let annotations = sets::annotations(deployment, revision, bounds.replicas, bounds.most());
+    let mut annotations = sets::annotations(deployment, revision, bounds.replicas, bounds.most());
+    let min_ready = deployment.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0);
     match new {
         None => steps.actions.push(Action::Create(Box::new(sets::make(deployment, size, annotations)))),
-        Some(set) => steps.change(set, size, annotations),
+        Some(set) => {
+            annotations.extend(sets::history(set, revision));
+            steps.change(set, size, annotations, Some(min_ready));
+        }
     }
     if deployment.annotations().get(sets::REVISION) != Some(&revision.to_string()) {
         steps.actions.push(Action::Annotate(revision.to_string()));

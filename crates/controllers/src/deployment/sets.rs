@@ -7,17 +7,29 @@ use k8s_openapi::{
         apps::v1::{Deployment, ReplicaSet, ReplicaSetSpec},
         core::v1::PodTemplateSpec,
     },
-    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference},
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
 };
 use kube::ResourceExt;
 use sha2::{Digest, Sha256};
+
+use crate::claim::reference;
 
 pub(super) const REVISION: &str = "deployment.kubernetes.io/revision";
 pub(super) const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
 pub(super) const MAX: &str = "deployment.kubernetes.io/max-replicas";
 const HASH_LABEL: &str = "pod-template-hash";
+const HISTORY: &str = "deployment.kubernetes.io/revision-history";
+/// The longest list of revisions that is kept, in bytes.
+const HISTORY_BYTES: usize = 2000;
 /// Annotations of a Deployment that are not its ReplicaSets'.
-const NOT_COPIED: &[&str] = &["kubectl.kubernetes.io/last-applied-configuration", REVISION, DESIRED, MAX];
+const NOT_COPIED: &[&str] = &[
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "deprecated.deployment.rollback.to",
+    REVISION,
+    HISTORY,
+    DESIRED,
+    MAX,
+];
 
 /// A ReplicaSet, as far as planning needs it; the plan changes it as it goes.
 #[derive(Clone, Debug)]
@@ -96,14 +108,7 @@ pub(super) fn make(deployment: &Deployment, replicas: i32, annotations: BTreeMap
             namespace: deployment.namespace(),
             labels: Some(labels),
             annotations: Some(annotations),
-            owner_references: Some(vec![OwnerReference {
-                api_version: "apps/v1".to_owned(),
-                kind: "Deployment".to_owned(),
-                name: deployment.name_any(),
-                uid: deployment.uid().unwrap_or_default(),
-                controller: Some(true),
-                block_owner_deletion: Some(true),
-            }]),
+            owner_references: Some(vec![reference(deployment)]),
             ..ObjectMeta::default()
         },
         spec: Some(ReplicaSetSpec {
@@ -124,6 +129,19 @@ pub(super) fn annotations(deployment: &Deployment, revision: i64, desired: i32, 
     all.insert(REVISION.to_owned(), revision.to_string());
     all.extend(sizes(desired, max));
     all
+}
+
+/// The revisions that a set had before, when it gets another one: it was rolled back to. The oldest are forgotten when the list
+/// grows too long.
+pub(super) fn history(set: &Set<'_>, revision: i64) -> Option<(String, String)> {
+    let before = set.number(REVISION).filter(|before| *before < revision)?.to_string();
+    let list = set.object.annotations().get(HISTORY).map(String::as_str).unwrap_or_default();
+    let mut all: Vec<&str> = list.split(',').filter(|revision| !revision.is_empty()).collect();
+    all.push(&before);
+    while all.len() > 1 && all.iter().map(|revision| revision.len() + 1).sum::<usize>() > HISTORY_BYTES {
+        all.remove(0);
+    }
+    Some((HISTORY.to_owned(), all.join(",")))
 }
 
 /// The annotations that say for which size a set was scaled.

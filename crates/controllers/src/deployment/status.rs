@@ -13,6 +13,7 @@ use super::{plan::Bounds, sets::Set};
 
 const COMPLETE: &str = "NewReplicaSetAvailable";
 const TIMED_OUT: &str = "ProgressDeadlineExceeded";
+const FAILURE: &str = "ReplicaFailure";
 
 /// The status, and when it changes by itself.
 pub(super) struct Status {
@@ -44,7 +45,36 @@ pub(super) fn of(deployment: &Deployment, new: Option<&Set<'_>>, all: &[Set<'_>]
     let bounds = Bounds::of(deployment);
     set_available(&mut status, bounds, available, now);
     let again = set_progressing(deployment, &last, &mut status, new, now);
+    set_failure(&mut status, new, all, now);
     Status { status, again }
+}
+
+/// What a set cannot do its Deployment cannot do: the new set's failure counts first.
+fn set_failure(status: &mut DeploymentStatus, new: Option<&Set<'_>>, all: &[Set<'_>], now: Timestamp) {
+    let failure = |set: &Set<'_>| {
+        let conditions = set.object.status.as_ref()?.conditions.as_ref()?;
+        conditions.iter().find(|c| c.type_ == FAILURE && c.status == "True").cloned()
+    };
+    match new.and_then(failure).or_else(|| all.iter().find_map(failure)) {
+        Some(failed) => {
+            let reason = failed.reason.unwrap_or_default();
+            set(status, FAILURE, "True", &reason, failed.message.unwrap_or_default(), false, now);
+        }
+        None => status.conditions.iter_mut().for_each(|all| all.retain(|c| c.type_ != FAILURE)),
+    }
+}
+
+/// The status of a Deployment whose new ReplicaSet the API refuses.
+pub(super) fn create_failed(
+    deployment: &Deployment,
+    name: &str,
+    error: &dyn std::fmt::Display,
+    now: Timestamp,
+) -> DeploymentStatus {
+    let mut status = deployment.status.clone().unwrap_or_default();
+    let message = format!("Failed to create new replica set \"{name}\": {error}");
+    set(&mut status, "Progressing", "False", "FailedCreate", message, false, now);
+    status
 }
 
 /// Whether every pod is new and available.
@@ -75,6 +105,11 @@ fn set_progressing(
 ) -> Option<Duration> {
     let spec = deployment.spec.as_ref()?;
     let deadline = spec.progress_deadline_seconds.unwrap_or(600);
+    if deadline == i32::MAX {
+        // No deadline, no judgement.
+        status.conditions.iter_mut().for_each(|all| all.retain(|c| c.type_ != "Progressing"));
+        return None;
+    }
     let current = condition(status, "Progressing").cloned();
     let name = match new {
         Some(set) => format!("ReplicaSet \"{}\"", set.object.name_any()),
@@ -92,15 +127,25 @@ fn set_progressing(
         set(status, "Progressing", "True", COMPLETE, format!("{name} has successfully progressed."), false, now);
         return None;
     }
+    // A rollout that is through does not begin again because a pod comes and goes.
+    if reason(&current) == COMPLETE && new.is_some() && status.replicas == status.updated_replicas {
+        return None;
+    }
     let resumed = reason(&current) == "DeploymentPaused";
     if resumed {
         set(status, "Progressing", "Unknown", "DeploymentResumed", "Deployment is resumed".to_owned(), true, now);
     }
     let new_template = new.is_none() && reason(&current) != "NewReplicaSetCreated";
     if has_progressed(last, status) || new_template || current.is_none() {
+        let created = super::sets::template_hash(deployment);
         let (reason, message) = match new {
+            Some(set) if current.is_none() => {
+                ("FoundNewReplicaSet", format!("Found new replica set \"{}\"", set.object.name_any()))
+            }
             Some(_) => ("ReplicaSetUpdated", format!("{name} is progressing.")),
-            None => ("NewReplicaSetCreated", "Created new replica set".to_owned()),
+            None => {
+                ("NewReplicaSetCreated", format!("Created new replica set \"{}-{created}\"", deployment.name_any()))
+            }
         };
         set(status, "Progressing", "True", reason, message, true, now);
     }

@@ -55,9 +55,11 @@ impl Cluster {
                     set.metadata.generation = Some(0);
                     assert!(self.sets.insert(set.name_any(), *set).is_none(), "never the same set twice");
                 }
-                Action::Change { name, replicas, annotations, .. } => {
+                Action::Change { name, replicas, annotations, min_ready, .. } => {
                     let set = self.sets.get_mut(&name).unwrap();
-                    set.spec.as_mut().unwrap().replicas = Some(replicas);
+                    let spec = set.spec.as_mut().unwrap();
+                    spec.replicas = Some(replicas);
+                    spec.min_ready_seconds = min_ready.or(spec.min_ready_seconds);
                     set.metadata.annotations.get_or_insert_default().extend(annotations);
                 }
                 Action::Delete(name) => drop(self.sets.remove(&name)),
@@ -219,6 +221,83 @@ fn a_rollout_past_its_deadline_says_so_and_recovers() {
     assert_eq!(cluster.condition("Available").0, "True");
     cluster.settle();
     assert_eq!(cluster.condition("Progressing").1, "NewReplicaSetAvailable");
+}
+
+#[test]
+fn a_rollout_that_is_through_does_not_begin_again_when_pods_come_and_go() {
+    let mut cluster = Cluster::new(deployment(3, rolling(json!(1), json!(0)), "one"));
+    cluster.settle();
+    let available = |cluster: &mut Cluster, count: i32| {
+        let set = cluster.sets.values_mut().next().unwrap();
+        set.status.as_mut().unwrap().available_replicas = Some(count);
+        set.status.as_mut().unwrap().ready_replicas = Some(count);
+    };
+    for count in [0, 1, 2, 3] {
+        available(&mut cluster, count);
+        cluster.step();
+        assert_eq!(cluster.condition("Progressing").1, "NewReplicaSetAvailable");
+    }
+}
+
+#[test]
+fn a_set_that_was_rolled_back_to_remembers_its_revisions_and_follows_min_ready_seconds() {
+    let mut cluster = Cluster::new(deployment(1, rolling(json!(1), json!(0)), "one"));
+    for image in ["two", "one", "two", "one"] {
+        cluster.settle();
+        cluster.roll_to(image);
+    }
+    cluster.settle();
+    cluster.change(|d| d.spec.as_mut().unwrap().min_ready_seconds = Some(7));
+    cluster.settle();
+    let set = cluster.sets.values().find(|set| set.spec.as_ref().unwrap().replicas == Some(1)).unwrap();
+    assert_eq!(set.annotations()[super::sets::REVISION], "5");
+    assert_eq!(set.annotations()["deployment.kubernetes.io/revision-history"], "1,3");
+    assert_eq!(set.spec.as_ref().unwrap().min_ready_seconds, Some(7));
+}
+
+#[test]
+fn what_its_set_cannot_do_a_deployment_says_until_it_can() {
+    let mut cluster = Cluster::new(deployment(1, rolling(json!(1), json!(0)), "one"));
+    cluster.settle();
+    let fails = |cluster: &mut Cluster, conditions: Value| {
+        let set = cluster.sets.values_mut().next().unwrap();
+        set.status.as_mut().unwrap().conditions = serde_json::from_value(conditions).unwrap();
+        cluster.step();
+    };
+    let failure = json!([{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "quota"}]);
+    fails(&mut cluster, failure);
+    assert_eq!(cluster.condition("ReplicaFailure"), ("True".into(), "FailedCreate".into()));
+    fails(&mut cluster, json!([]));
+    let status = cluster.deployment.status.as_ref().unwrap();
+    assert!(status.conditions.iter().flatten().all(|condition| condition.type_ != "ReplicaFailure"));
+    let refused = super::status::create_failed(&cluster.deployment, "web-x", &"no", Timestamp::UNIX_EPOCH);
+    let progressing = refused.conditions.unwrap().into_iter().find(|c| c.type_ == "Progressing").unwrap();
+    assert_eq!(progressing.message.unwrap(), "Failed to create new replica set \"web-x\": no");
+}
+
+#[test]
+fn without_a_deadline_progress_is_not_judged() {
+    let mut cluster = Cluster::new(deployment(1, rolling(json!(1), json!(0)), "one"));
+    cluster.change(|d| d.spec.as_mut().unwrap().progress_deadline_seconds = Some(i32::MAX));
+    cluster.settle();
+    let status = cluster.deployment.status.as_ref().unwrap();
+    assert!(status.conditions.iter().flatten().all(|condition| condition.type_ != "Progressing"));
+}
+
+#[test]
+fn a_paused_deployment_still_forgets_old_history() {
+    let mut cluster = Cluster::new(deployment(1, rolling(json!(1), json!(0)), "zero"));
+    for image in ["one", "two", "three"] {
+        cluster.settle();
+        cluster.roll_to(image);
+    }
+    cluster.settle();
+    cluster.change(|d| {
+        let spec = d.spec.as_mut().unwrap();
+        (spec.paused, spec.revision_history_limit) = (Some(true), Some(0));
+    });
+    cluster.settle();
+    assert_eq!(cluster.sets.len(), 1);
 }
 
 proptest! {

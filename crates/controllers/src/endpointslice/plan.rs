@@ -212,4 +212,40 @@ mod tests {
             (Some(false), Some(true), Some(true))
         );
     }
+
+    #[test]
+    fn a_service_that_publishes_what_is_not_ready_calls_all_ready_and_says_who_serves() {
+        let mut service = service();
+        service.spec.as_mut().unwrap().publish_not_ready_addresses = Some(true);
+        let slices = desired(&service, &[pod("a", false, 1)]);
+        let conditions = slices[0].endpoints[0].conditions.clone().unwrap();
+        assert_eq!((conditions.ready, conditions.serving), (Some(true), Some(false)));
+    }
+
+    #[test]
+    fn a_headless_service_is_marked_and_names_the_hosts_of_its_subdomain_even_without_ports() {
+        let mut headless = service();
+        let spec = headless.spec.as_mut().unwrap();
+        (spec.cluster_ip, spec.ports) = (Some("None".to_owned()), None);
+        let mut named = (*pod("a", true, 1)).clone();
+        named.spec.as_mut().unwrap().hostname = Some("db-0".to_owned());
+        named.spec.as_mut().unwrap().subdomain = Some("web".to_owned());
+        let mut stranger = named.clone();
+        stranger.metadata.name = Some("b".to_owned());
+        stranger.spec.as_mut().unwrap().subdomain = Some("other".to_owned());
+        let slices = desired(&headless, &[Arc::new(named), Arc::new(stranger)]);
+        let hosts: Vec<_> = slices[0].endpoints.iter().map(|e| e.hostname.as_deref()).collect();
+        assert_eq!(hosts, [Some("db-0"), None]);
+        assert_eq!(slices[0].labels()["service.kubernetes.io/headless"], "");
+        assert_eq!(slices[0].ports, Some(Vec::new()));
+    }
+
+    #[test]
+    fn pods_that_ended_or_have_no_address_are_no_endpoints() {
+        let mut ended = (*pod("a", true, 1)).clone();
+        ended.status.as_mut().unwrap().phase = Some("Succeeded".to_owned());
+        let mut waiting = (*pod("b", true, 1)).clone();
+        waiting.status.as_mut().unwrap().pod_ip = None;
+        assert!(desired(&service(), &[Arc::new(ended), Arc::new(waiting)])[0].endpoints.is_empty());
+    }
 }

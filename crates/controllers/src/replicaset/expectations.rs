@@ -4,15 +4,27 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+use tokio::time::Instant;
 
-#[derive(Debug, Default)]
+/// How long is waited: a pod that was made and is gone again before the copy was looked at never shows.
+const LONGEST: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
 struct Awaited {
     created: HashSet<String>,
     deleted: HashSet<String>,
+    since: Instant,
+}
+
+impl Awaited {
+    fn new() -> Self {
+        Self { created: HashSet::new(), deleted: HashSet::new(), since: Instant::now() }
+    }
 }
 
 /// What is awaited, by the ReplicaSet's uid.
@@ -23,27 +35,33 @@ pub(super) struct Expectations {
 
 impl Expectations {
     pub fn created(&self, set: &str, pod: &str) {
-        self.lock().entry(set.to_owned()).or_default().created.insert(pod.to_owned());
+        self.lock().entry(set.to_owned()).or_insert_with(Awaited::new).created.insert(pod.to_owned());
     }
 
     pub fn deleted(&self, set: &str, pod: &str) {
-        self.lock().entry(set.to_owned()).or_default().deleted.insert(pod.to_owned());
+        self.lock().entry(set.to_owned()).or_insert_with(Awaited::new).deleted.insert(pod.to_owned());
     }
 
-    /// Whether the copy shows everything that was done. A pod that was made and is gone again never shows: it is no longer awaited
-    /// once any pod made after it has shown, or when its deletion was seen; the copy is in order, so that is soon.
-    pub fn are_met(&self, set: &str, pods: &[&Pod]) -> bool {
+    /// How much longer to wait for the copy to show what was done; `None` once it does, or when it was waited for long enough.
+    pub fn wait(&self, set: &str, pods: &[&Pod]) -> Option<Duration> {
         let mut sets = self.lock();
-        let Some(awaited) = sets.get_mut(set) else { return true };
+        let awaited = sets.get_mut(set)?;
         let shown: HashMap<String, bool> =
             pods.iter().map(|pod| (pod.uid().unwrap_or_default(), pod.metadata.deletion_timestamp.is_some())).collect();
         awaited.created.retain(|uid| !shown.contains_key(uid));
         awaited.deleted.retain(|uid| shown.get(uid) == Some(&false));
         let met = awaited.created.is_empty() && awaited.deleted.is_empty();
-        if met {
+        let left = LONGEST.saturating_sub(awaited.since.elapsed());
+        if met || left.is_zero() {
             sets.remove(set);
+            return None;
         }
-        met
+        Some(left)
+    }
+
+    /// Forgets a ReplicaSet that is gone.
+    pub fn forget(&self, set: &str) {
+        self.lock().remove(set);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Awaited>> {
@@ -63,15 +81,19 @@ mod tests {
         pod
     }
 
-    #[test]
-    fn nothing_is_counted_before_what_was_done_shows() {
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_counted_before_what_was_done_shows_or_was_waited_for_long_enough() {
         let expectations = Expectations::default();
+        let met = |pods: &[&Pod]| expectations.wait("s", pods).is_none();
         expectations.created("s", "a");
-        assert!(!expectations.are_met("s", &[]));
-        assert!(expectations.are_met("s", &[&pod("a", false)]));
+        assert!(!met(&[]));
+        assert!(met(&[&pod("a", false)]));
         expectations.deleted("s", "a");
-        assert!(!expectations.are_met("s", &[&pod("a", false)]));
-        assert!(expectations.are_met("s", &[&pod("a", true)]));
-        assert!(expectations.are_met("other", &[]));
+        assert!(!met(&[&pod("a", false)]));
+        assert!(met(&[&pod("a", true)]));
+        expectations.created("s", "vanished");
+        assert_eq!(expectations.wait("s", &[]), Some(LONGEST));
+        tokio::time::advance(LONGEST).await;
+        assert!(met(&[]));
     }
 }

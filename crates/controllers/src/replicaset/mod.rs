@@ -2,19 +2,22 @@
 
 mod expectations;
 mod plan;
+mod rank;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, PostParams, Preconditions},
 };
+use objects::selector::Labels;
 
 pub use plan::{Plan, plan};
 
 use crate::{
     cache::{Cache, Changed, Key, get, in_namespace, is_controlled_by},
+    claim::{Claim, claim, settle},
     events::{EventKind, record},
     runner::{self, gone_is_fine},
 };
@@ -34,7 +37,7 @@ impl Controller {
         Self { client, cache, expectations: Expectations::default() }
     }
 
-    async fn create(&self, set: &ReplicaSet, count: usize) -> Result<(), kube::Error> {
+    async fn create(&self, set: &ReplicaSet, count: usize) -> Result<(), (&'static str, kube::Error)> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &set.namespace().unwrap_or_default());
         let pod = plan::pod(set);
         for _ in 0..count {
@@ -47,24 +50,45 @@ impl Controller {
                 Err(error) => {
                     let message = format!("Error creating: {error}");
                     record(&self.client, COMPONENT, set, EventKind::Warning, "FailedCreate", &message).await;
-                    return Err(error);
+                    return Err(("FailedCreate", error));
                 }
             }
         }
         Ok(())
     }
 
-    async fn delete(&self, set: &ReplicaSet, pods: &[Key], uids: &[String]) -> Result<(), kube::Error> {
-        for (pod, uid) in pods.iter().zip(uids) {
-            let api: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace);
+    async fn delete(&self, set: &ReplicaSet, pods: &[&Pod]) -> Result<(), (&'static str, kube::Error)> {
+        for pod in pods {
+            let (name, uid) = (pod.name_any(), pod.uid().unwrap_or_default());
+            let api: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
             let preconditions = Some(Preconditions { uid: Some(uid.clone()), resource_version: None });
-            gone_is_fine(api.delete(&pod.name, &DeleteParams { preconditions, ..DeleteParams::default() }).await)?;
-            self.expectations.deleted(&set.uid().unwrap_or_default(), uid);
-            let message = format!("Deleted pod: {}", pod.name);
+            let result = api.delete(&name, &DeleteParams { preconditions, ..DeleteParams::default() }).await;
+            if let Err(error) = gone_is_fine(result) {
+                let message = format!("Error deleting: {error}");
+                record(&self.client, COMPONENT, set, EventKind::Warning, "FailedDelete", &message).await;
+                return Err(("FailedDelete", error));
+            }
+            self.expectations.deleted(&set.uid().unwrap_or_default(), &uid);
+            let message = format!("Deleted pod: {name}");
             record(&self.client, COMPONENT, set, EventKind::Normal, "SuccessfulDelete", &message).await;
         }
         Ok(())
     }
+
+    /// The uids of the sets with the same controller as this one, itself included: on a crowded node their pods count together.
+    fn related(&self, set: &ReplicaSet) -> HashSet<String> {
+        let controller = |set: &ReplicaSet| {
+            set.owner_references().iter().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.clone())
+        };
+        let Some(owner) = controller(set) else { return set.uid().into_iter().collect() };
+        let all = in_namespace(&self.cache.replica_sets, &set.namespace().unwrap_or_default());
+        all.iter().filter(|other| controller(other).as_ref() == Some(&owner)).filter_map(|other| other.uid()).collect()
+    }
+}
+
+/// What a set selects by; nothing if its selector is not one, which the API refuses to store.
+fn selector(set: &ReplicaSet) -> Option<Labels> {
+    Labels::from_selector(&set.spec.as_ref()?.selector).ok()
 }
 
 impl runner::Controller for Controller {
@@ -75,9 +99,15 @@ impl runner::Controller for Controller {
             Changed::ReplicaSet(set) => vec![Key::of(set.as_ref())],
             Changed::Pod(pod) => {
                 let namespace = pod.namespace().unwrap_or_default();
-                let owners =
-                    pod.owner_references().iter().filter(|o| o.controller == Some(true) && o.kind == "ReplicaSet");
-                owners.map(|o| Key { namespace: namespace.clone(), name: o.name.clone() }).collect()
+                let controller = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
+                if let Some(owner) = controller {
+                    let ours = owner.kind == "ReplicaSet";
+                    return ours.then(|| Key { namespace, name: owner.name.clone() }).into_iter().collect();
+                }
+                // Nobody's: whoever selects it may take it.
+                let selects = |set: &&Arc<ReplicaSet>| selector(set).is_some_and(|s| s.matches(pod.labels()));
+                let sets = in_namespace(&self.cache.replica_sets, &namespace);
+                sets.iter().filter(selects).map(|set| Key::of(set.as_ref())).collect()
             }
             _ => Vec::new(),
         }
@@ -85,16 +115,33 @@ impl runner::Controller for Controller {
 
     async fn reconcile(&self, key: &Key) -> Result<Option<Duration>, runner::Error> {
         let Some(set) = get(&self.cache.replica_sets, key) else { return Ok(None) };
+        let Some(selector) = selector(&set) else { return Ok(None) };
         let uid = set.uid().unwrap_or_default();
         let pods = in_namespace(&self.cache.pods, &key.namespace);
-        let own: Vec<&Pod> = pods.iter().map(AsRef::as_ref).filter(|pod| is_controlled_by(*pod, &uid)).collect();
-        let settled = self.expectations.are_met(&uid, &own);
-        let planned = plan(&set, &own, jiff::Timestamp::now());
-        if settled && set.metadata.deletion_timestamp.is_none() {
-            self.create(&set, planned.create).await?;
-            let uids: Vec<String> = planned.delete.iter().map(|pod| pod.uid().unwrap_or_default()).collect();
-            let keys: Vec<Key> = planned.delete.iter().map(|pod| Key::of(*pod)).collect();
-            self.delete(&set, &keys, &uids).await?;
+        let wait = {
+            let own: Vec<&Pod> = pods.iter().map(AsRef::as_ref).filter(|pod| is_controlled_by(*pod, &uid)).collect();
+            self.expectations.wait(&uid, &own)
+        };
+        let active = pods.iter().map(AsRef::as_ref).filter(|pod| plan::is_active(pod));
+        let claims: Vec<(&Pod, Claim)> = active.map(|pod| (pod, claim(&set.metadata, &selector, pod))).collect();
+        settle(&self.client, set.as_ref(), &claims).await?;
+        let own: Vec<&Pod> = claims.iter().filter(|(_, claim)| claim.counts()).map(|(pod, _)| *pod).collect();
+        let sets = self.related(&set);
+        let of_related = |pod: &&Pod| sets.iter().any(|uid| is_controlled_by(*pod, uid));
+        let related: Vec<&Pod> = claims.iter().map(|(pod, _)| *pod).filter(of_related).collect();
+        let now = jiff::Timestamp::now();
+        let mut planned = plan(&set, &own, &related, now);
+        let mut failed = None;
+        if set.metadata.deletion_timestamp.is_some() {
+            self.expectations.forget(&uid);
+        } else if wait.is_none() {
+            let done = match self.create(&set, planned.create).await {
+                Ok(()) => self.delete(&set, &planned.delete).await,
+                failed => failed,
+            };
+            failed = done.err();
+            let failure = failed.as_ref().map(|(reason, error)| (*reason, error.to_string()));
+            plan::note_failure(&mut planned.status, failure, now);
         }
         if set.status.as_ref() != Some(&planned.status) {
             let api: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &key.namespace);
@@ -102,6 +149,9 @@ impl runner::Controller for Controller {
             let next = ReplicaSet { status: Some(planned.status), ..ReplicaSet::clone(&set) };
             api.replace_status(&key.name, &PostParams::default(), &next).await?;
         }
-        Ok(planned.again)
+        match failed {
+            Some((_, error)) => Err(error.into()),
+            None => Ok([planned.again, wait].into_iter().flatten().min()),
+        }
     }
 }

@@ -1,19 +1,25 @@
 //! How many pods to make or delete, and which ones go first. Pure.
 
-use std::{cmp::Reverse, time::Duration};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::{
-        apps::v1::{ReplicaSet, ReplicaSetStatus},
+        apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus},
         core::v1::{Pod, PodTemplateSpec},
     },
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
 use kube::ResourceExt;
 
+use super::rank::dispensable_first;
+use crate::claim::reference;
+
 /// The most pods made or deleted in one turn, as upstream's burst.
 const BURST: usize = 500;
+
+/// What could not be done: the reason and message of the condition `ReplicaFailure`.
+pub(super) type Failure = (&'static str, String);
 
 /// What to do, and the status to write.
 #[derive(Clone, Debug)]
@@ -28,19 +34,19 @@ pub struct Plan<'a> {
     pub again: Option<Duration>,
 }
 
-/// Plans for a ReplicaSet with these pods.
-pub fn plan<'a>(set: &ReplicaSet, own: &[&'a Pod], now: Timestamp) -> Plan<'a> {
+/// Plans for a ReplicaSet with these pods; `related` are those of all sets with the same owner.
+pub fn plan<'a>(set: &ReplicaSet, own: &[&'a Pod], related: &[&Pod], now: Timestamp) -> Plan<'a> {
     let spec = set.spec.clone().unwrap_or_default();
     let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap_or(0);
     let minimum = SignedDuration::from_secs(spec.min_ready_seconds.unwrap_or(0).into());
-    let mut active: Vec<&Pod> = own.iter().copied().filter(|pod| is_active(pod)).collect();
+    let active: Vec<&Pod> = own.iter().copied().filter(|pod| is_active(pod)).collect();
     let excess = active.len().saturating_sub(wanted).min(BURST);
     let create = wanted.saturating_sub(active.len()).min(BURST);
     let status = status(set, &active, minimum, now);
     let waits = active.iter().filter_map(|pod| ready_since(pod)?.checked_add(minimum).ok()).filter(|at| *at > now);
     let again = waits.min().and_then(|at| Duration::try_from(at.duration_since(now)).ok());
-    active.sort_by_key(|pod| rank(pod));
-    Plan { create, delete: active.into_iter().take(excess).collect(), status, again }
+    let delete = if excess == 0 { Vec::new() } else { dispensable_first(&active, related, now) };
+    Plan { create, delete: delete.into_iter().take(excess).collect(), status, again }
 }
 
 /// The pod that a ReplicaSet makes.
@@ -55,14 +61,7 @@ pub(super) fn pod(set: &ReplicaSet) -> Pod {
             labels: meta.labels,
             annotations: meta.annotations,
             finalizers: meta.finalizers,
-            owner_references: Some(vec![OwnerReference {
-                api_version: "apps/v1".to_owned(),
-                kind: "ReplicaSet".to_owned(),
-                name: set.name_any(),
-                uid: set.uid().unwrap_or_default(),
-                controller: Some(true),
-                block_owner_deletion: Some(true),
-            }]),
+            owner_references: Some(vec![reference(set)]),
             ..ObjectMeta::default()
         },
         spec,
@@ -70,36 +69,40 @@ pub(super) fn pod(set: &ReplicaSet) -> Pod {
     }
 }
 
-fn phase(pod: &Pod) -> &str {
+pub(super) fn phase(pod: &Pod) -> &str {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending")
 }
 
-fn is_active(pod: &Pod) -> bool {
+pub(super) fn is_active(pod: &Pod) -> bool {
     !matches!(phase(pod), "Succeeded" | "Failed") && pod.metadata.deletion_timestamp.is_none()
 }
 
-fn ready_since(pod: &Pod) -> Option<Timestamp> {
+pub(super) fn ready_since(pod: &Pod) -> Option<Timestamp> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
     let ready = conditions.iter().find(|condition| condition.type_ == "Ready" && condition.status == "True")?;
     ready.last_transition_time.as_ref().map(|time| time.0)
 }
 
-/// Smaller goes first (`ActivePodsWithRanks`): not bound, not running, not ready, cheap to delete, ready for a shorter time, often
-/// restarted, younger.
-fn rank(pod: &Pod) -> impl Ord + use<> {
-    let bound = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
-    let running = match phase(pod) {
-        "Pending" => 0,
-        "Unknown" => 1,
-        _ => 2,
-    };
-    let ready = ready_since(pod);
-    let cost = pod.annotations().get("controller.kubernetes.io/pod-deletion-cost");
-    let cost: i32 = cost.and_then(|cost| cost.parse().ok()).unwrap_or(0);
-    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
-    let restarts: i32 = statuses.into_iter().flatten().map(|status| status.restart_count).max().unwrap_or(0);
-    let created = pod.creation_timestamp().map(|time| time.0);
-    (bound, running, ready.is_some(), cost, Reverse(ready), Reverse(restarts), Reverse(created), pod.name_any())
+/// Says in the status what could not be done, or no longer says it.
+pub(super) fn note_failure(status: &mut ReplicaSetStatus, failure: Option<Failure>, now: Timestamp) {
+    const TYPE: &str = "ReplicaFailure";
+    let conditions = status.conditions.get_or_insert_default();
+    let known = conditions.iter().any(|c| c.type_ == TYPE && c.status == "True");
+    match failure {
+        // It keeps the time at which it began.
+        Some((reason, message)) if !known => conditions.push(ReplicaSetCondition {
+            type_: TYPE.to_owned(),
+            status: "True".to_owned(),
+            reason: Some(reason.to_owned()),
+            message: Some(message),
+            last_transition_time: Some(Time(Timestamp::from_second(now.as_second()).unwrap_or(now))),
+        }),
+        Some(_) => {}
+        None => conditions.retain(|c| c.type_ != TYPE),
+    }
+    if conditions.is_empty() {
+        status.conditions = None;
+    }
 }
 
 fn status(set: &ReplicaSet, active: &[&Pod], minimum: SignedDuration, now: Timestamp) -> ReplicaSetStatus {
@@ -148,27 +151,23 @@ mod tests {
         let ended = pod("e", &json!({"status": {"phase": "Failed"}}));
         let going = pod("g", &json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}));
         let running = pod("a", &json!({}));
-        let plan = plan(&set(3), &[&running, &ended, &going], now());
+        let plan = plan(&set(3), &[&running, &ended, &going], &[], now());
         assert_eq!((plan.create, plan.delete.len(), plan.status.replicas), (2, 0, 1));
     }
 
     #[test]
-    fn the_most_dispensable_pods_go_first() {
-        let pods = [
-            pod("ready", &json!({})),
-            pod("unready", &json!({"status": {"conditions": null}})),
-            pod("pending", &json!({"status": {"phase": "Pending", "conditions": null}})),
-            pod("unbound", &json!({"spec": {"nodeName": null}})),
-            pod("cheap", &json!({"metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": "-1"}}})),
-            pod(
-                "fresh",
-                &json!({"status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T12:00:00Z"}]}}),
-            ),
-        ];
-        let all: Vec<&Pod> = pods.iter().collect();
-        let plan = plan(&set(0), &all, now());
-        let names: Vec<String> = plan.delete.iter().map(|pod| pod.name_any()).collect();
-        assert_eq!(names, ["unbound", "pending", "unready", "cheap", "fresh", "ready"]);
+    fn what_is_too_much_goes_and_what_failed_is_said_until_it_works() {
+        let (ready, unready) = (pod("a", &json!({})), pod("b", &json!({"status": {"conditions": null}})));
+        let plan = plan(&set(1), &[&ready, &unready], &[], now());
+        assert_eq!(plan.delete.iter().map(|pod| pod.name_any()).collect::<Vec<_>>(), ["b"]);
+        let mut status = plan.status;
+        note_failure(&mut status, Some(("FailedCreate", "quota".to_owned())), now());
+        let since = status.conditions.clone();
+        assert_eq!(since.as_ref().unwrap()[0].message.as_deref(), Some("quota"));
+        note_failure(&mut status, Some(("FailedCreate", "quota".to_owned())), "2026-01-03T00:00:00Z".parse().unwrap());
+        assert_eq!(status.conditions, since);
+        note_failure(&mut status, None, now());
+        assert_eq!(status.conditions, None);
     }
 
     #[test]
@@ -176,7 +175,7 @@ mod tests {
         let mut patient = set(1);
         patient.spec.as_mut().unwrap().min_ready_seconds = Some(86_401);
         let ready = pod("a", &json!({}));
-        let plan = plan(&patient, &[&ready], now());
+        let plan = plan(&patient, &[&ready], &[], now());
         assert_eq!((plan.status.ready_replicas, plan.status.available_replicas), (Some(1), None));
         assert_eq!(plan.again, Some(Duration::from_secs(1)));
     }
