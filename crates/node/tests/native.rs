@@ -7,10 +7,11 @@ mod support;
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use node::runtime::{ContainerSpec, Exit, Mount, RootFs, Runtime, native::Native};
-use support::{Pod, native, running, until};
+use node::runtime::{ContainerSpec, Exit, Mount, RootFs, Runtime, loopback::Loopback, native::Native};
+use support::{NoNetwork, Pod, native, running, shim, until};
 use tempfile::TempDir;
 
 /// A runtime in a directory of its own, whose pod is taken away at the end.
@@ -189,4 +190,33 @@ async fn nothing_is_left_on_the_machine_and_what_a_restart_of_it_left_is_removed
     }
     assert!(machine.runtime.recover().await.unwrap().is_empty());
     assert_eq!(fs::read_dir(dir.join("pods")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_pod_on_the_machines_network_shares_its_links_and_name() {
+    let Some(machine) = Machine::new().await else { return };
+    let (runtime, dir) = (&machine.runtime, machine.dir.path());
+    let pod = Pod::with(runtime, dir, |spec| spec.host_network = true).await;
+    let id = pod.start("c", "readlink /proc/self/ns/net /proc/self/ns/uts").await;
+    assert_eq!(runtime.wait(&id).await.unwrap().code, 0);
+    for kind in ["net", "uts"] {
+        let ours = fs::read_link(format!("/proc/self/ns/{kind}")).unwrap();
+        assert!(pod.log("c").contains(ours.to_str().unwrap()), "{}", pod.log("c"));
+    }
+    runtime.remove_sandbox("pod").await.unwrap();
+}
+
+#[tokio::test]
+async fn what_the_other_runtime_left_is_ended_and_removed() {
+    let Some(machine) = Machine::new().await else { return };
+    let dir = machine.dir.path();
+    let loopback = Loopback::new(dir.join("pods"), shim(), Arc::new(NoNetwork)).unwrap();
+    let runtimes: [(&dyn Runtime, &dyn Runtime); 2] = [(&machine.runtime, &loopback), (&loopback, &machine.runtime)];
+    for (before, after) in runtimes {
+        Pod::new(before, dir).await.start("c", "exec sleep 1000").await;
+        assert_eq!(running(dir), 1);
+        assert!(after.recover().await.unwrap().is_empty());
+        assert_eq!((running(dir), fs::read_dir(dir.join("pods")).unwrap().count()), (0, 0));
+        fs::remove_file(dir.join("c.log")).unwrap();
+    }
 }

@@ -55,6 +55,17 @@ async fn behaves(runtime: &dyn Runtime, again: &dyn Runtime, dir: &Path) {
     assert_eq!((exit.code, exit.signal), (137, Some(9)));
     assert_eq!(running(dir), 0, "what it started must be gone too");
 
+    // A Coracle that is killed while it starts one: the next one finds it, or that it could not be started.
+    let spec = pod.spec("begun", &["/bin/sh", "-c", "exec sleep 1000"]);
+    let interrupted = tokio::time::timeout(Duration::from_micros(1), runtime.start(&spec)).await;
+    assert!(interrupted.is_err());
+    let found = again.recover().await.unwrap();
+    assert!(found[0].1.iter().any(|run| run.id == spec.id && run.exit.is_none()), "{found:?}");
+    assert_eq!(again.start(&spec).await.unwrap().exit, None);
+    assert_eq!(running(dir), 1, "it is not started twice");
+    again.kill(&spec.id).await.unwrap();
+    again.wait(&spec.id).await.unwrap();
+
     // Taking the pod away ends what still runs.
     let id = pod.start("left", "sleep 1000").await;
     runtime.remove_sandbox("pod").await.unwrap();

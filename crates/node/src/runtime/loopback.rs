@@ -72,7 +72,7 @@ impl Runtime for Loopback {
     }
 
     async fn start(&self, spec: &ContainerSpec) -> Result<ContainerStatus, RuntimeError> {
-        match self.runs.begun(&spec.id)? {
+        match self.runs.begun(&spec.id).await? {
             Some(begun) => Ok(begun),
             None => self.runs.start(&self.at_its_address(spec)?).await,
         }
@@ -112,10 +112,14 @@ impl Runtime for Loopback {
 
     async fn recover(&self) -> Result<Vec<(SandboxStatus, Vec<ContainerStatus>)>, RuntimeError> {
         let mut all = Vec::new();
-        for (_, sandbox) in self.runs.pods::<SandboxStatus>(SANDBOX)? {
-            let Some(sandbox) = sandbox else { continue };
+        for (uid, sandbox) in self.runs.pods::<SandboxStatus>(SANDBOX)? {
+            // It was interrupted while it was made, or another runtime made it.
+            let Some(sandbox) = sandbox else {
+                self.remove_sandbox(&uid).await?;
+                continue;
+            };
             self.network.adopt(&sandbox.pod_uid, sandbox.ip).await.map_err(RuntimeError::Network)?;
-            let runs = self.runs.of_pod(&sandbox.pod_uid)?;
+            let runs = self.runs.of_pod(&sandbox.pod_uid).await?;
             all.push((sandbox, runs));
         }
         Ok(all)

@@ -1,7 +1,8 @@
 //! The runs of containers as their shims keep them: what every runtime that works with shims shares.
 
 use std::{
-    fs, io,
+    fs::{self, DirEntry, File},
+    io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::Stdio,
@@ -9,6 +10,8 @@ use std::{
 };
 
 use nix::{
+    errno::Errno,
+    mount::{MntFlags, umount2},
     sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
@@ -20,9 +23,15 @@ use tokio::{
 
 use super::{ContainerId, ContainerSpec, ContainerStatus, ExecOutput, Exit, RuntimeError};
 use crate::shim::{
-    Command,
+    Command, IPC, NET, SHM, UTS,
     record::{self, Report, Started},
 };
+
+/// The file of a run that its shim has locked.
+const LOCK: &str = "lock";
+/// How often a shim that is about to start its program is looked at, and for how long.
+const LOOK: Duration = Duration::from_millis(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The runs whose files are in one directory: `<pod>/<container>.<attempt>`.
 pub(super) struct Runs {
@@ -67,11 +76,16 @@ impl Runs {
     }
 
     /// The runs of one pod.
-    pub fn of_pod(&self, uid: &str) -> Result<Vec<ContainerStatus>, RuntimeError> {
+    pub async fn of_pod(&self, uid: &str) -> Result<Vec<ContainerStatus>, RuntimeError> {
         let mut all = Vec::new();
         let entries = fs::read_dir(self.pod(uid)).map_err(failed("list a pod's containers"))?;
-        for entry in entries.filter_map(Result::ok) {
+        // Only runs have directories with a dot in their names; containers can write to the others.
+        let is_run = |entry: &DirEntry| {
+            entry.file_type().is_ok_and(|kind| kind.is_dir()) && entry.file_name().as_encoded_bytes().contains(&b'.')
+        };
+        for entry in entries.filter_map(Result::ok).filter(is_run) {
             let dir = entry.path();
+            settle(&dir).await?;
             let spec: Option<ContainerSpec> = record::read(&dir, record::SPEC).unwrap_or_default();
             let started: Option<Started> = record::read(&dir, record::STARTED).unwrap_or_default();
             if let (Some(spec), Some(started)) = (spec, started) {
@@ -83,10 +97,15 @@ impl Runs {
         Ok(all)
     }
 
-    /// The run, if it has begun already.
-    pub fn begun(&self, id: &ContainerId) -> Result<Option<ContainerStatus>, RuntimeError> {
-        let Ok(started) = self.started(id) else { return Ok(None) };
-        let exit = ended(&self.dir(id), &started).map_err(failed("read how a container ended"))?;
+    /// The run, if it has begun already; if it has not, whatever is left of an attempt is removed.
+    pub async fn begun(&self, id: &ContainerId) -> Result<Option<ContainerStatus>, RuntimeError> {
+        let dir = self.dir(id);
+        settle(&dir).await?;
+        let Ok(started) = self.started(id) else {
+            remove_dir(&dir).map_err(failed("remove a container's files"))?;
+            return Ok(None);
+        };
+        let exit = ended(&dir, &started).map_err(failed("read how a container ended"))?;
         Ok(Some(ContainerStatus { id: id.clone(), started_at: started.at, exit }))
     }
 
@@ -95,9 +114,13 @@ impl Runs {
         let dir = self.dir(&spec.id);
         fs::create_dir_all(&dir).map_err(failed("make a container's directory"))?;
         record::write(&dir, record::SPEC, spec).map_err(failed("write a container's spec"))?;
+        let lock = File::create(dir.join(LOCK)).map_err(failed("make a container's lock"))?;
+        lock.try_lock().map_err(|e| failed("lock a container's files")(e.into()))?;
         let mut shim = self.shim.run(&dir);
-        shim.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        // The shim holds the lock from its first moment, whatever becomes of this process.
+        shim.stdin(Stdio::from(lock)).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = shim.spawn().map_err(failed("start a shim"))?;
+        drop(shim);
         let mut line = String::new();
         if let Some(stdout) = child.stdout.take() {
             BufReader::new(stdout).read_line(&mut line).await.map_err(failed("hear from a shim"))?;
@@ -147,7 +170,7 @@ impl Runs {
 
     /// Ends whatever still runs in a pod.
     pub async fn end_all(&self, uid: &str) -> Result<(), RuntimeError> {
-        for run in self.of_pod(uid)?.into_iter().filter(|run| run.exit.is_none()) {
+        for run in self.of_pod(uid).await?.into_iter().filter(|run| run.exit.is_none()) {
             // The shim ends whatever the program leaves behind.
             self.send(&run.id, Signal::SIGKILL)?;
             self.wait(&run.id).await?;
@@ -160,9 +183,46 @@ impl Runs {
         remove_dir(&self.dir(id)).map_err(failed("remove a container's files"))
     }
 
-    /// Removes a pod's files.
+    /// Removes a pod's files, and the mounts that keep what its containers share.
     pub fn remove_pod(&self, uid: &str) -> Result<(), RuntimeError> {
+        for name in [NET, IPC, UTS, SHM] {
+            let path = self.pod(uid).join(name);
+            loop {
+                match umount2(&path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+                    // A pod that was interrupted while it was made may have two on top of each other.
+                    Ok(()) => {}
+                    // Nothing is mounted there; without privileges nothing can be.
+                    Err(Errno::EINVAL | Errno::ENOENT | Errno::EPERM) => break,
+                    Err(error) => return Err(failed(&format!("unmount {}", path.display()))(error.into())),
+                }
+            }
+        }
         remove_dir(&self.pod(uid)).map_err(failed("remove a pod's files"))
+    }
+}
+
+/// Waits until a shim that was started has begun its run or given up: the Coracle that started it may have been killed before it
+/// heard of that.
+async fn settle(dir: &Path) -> Result<(), RuntimeError> {
+    let settled = async {
+        loop {
+            let lock = match File::open(dir.join(LOCK)) {
+                Ok(lock) => lock,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            // A shim holds its lock for as long as it lives.
+            if lock.try_lock().is_ok() || dir.join(record::STARTED).exists() {
+                return Ok(());
+            }
+            drop(lock);
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    let failed = failed("wait for a shim to start its program");
+    match tokio::time::timeout(PATIENCE, settled).await {
+        Ok(settled) => settled.map_err(failed),
+        Err(_) => Err(failed(io::ErrorKind::TimedOut.into())),
     }
 }
 

@@ -53,7 +53,12 @@ pub struct Pod<'a> {
 impl Pod<'_> {
     /// The sandbox, made.
     pub async fn new<'a>(runtime: &'a dyn Runtime, dir: &'a Path) -> Pod<'a> {
-        let sandbox = SandboxSpec {
+        Self::with(runtime, dir, |_| {}).await
+    }
+
+    /// The sandbox, made after `change`.
+    pub async fn with<'a>(runtime: &'a dyn Runtime, dir: &'a Path, change: impl FnOnce(&mut SandboxSpec)) -> Pod<'a> {
+        let mut sandbox = SandboxSpec {
             pod_uid: "pod".into(),
             namespace: "default".into(),
             name: "pod".into(),
@@ -63,6 +68,7 @@ impl Pod<'_> {
             host_network: false,
             share_processes: false,
         };
+        change(&mut sandbox);
         runtime.run_sandbox(&sandbox).await.unwrap();
         Pod { runtime, dir }
     }

@@ -11,13 +11,9 @@ mod files;
 use std::{fs, io, net::IpAddr, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use nix::{
-    errno::Errno,
-    mount::{MntFlags, umount2},
-    sys::{
-        signal::Signal,
-        statfs::{NSFS_MAGIC, statfs},
-    },
+use nix::sys::{
+    signal::Signal,
+    statfs::{NSFS_MAGIC, statfs},
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -28,7 +24,7 @@ use super::{
     runs::{Runs, collect, failed},
 };
 use crate::shim::{
-    Command, IPC, NET, SHM, UTS,
+    Command, IPC, NET, UTS,
     record::{self, Confinement},
 };
 use cgroup::Cgroups;
@@ -119,7 +115,8 @@ impl Native {
             return Ok(());
         }
         let dir = self.runs.pod(&spec.pod_uid);
-        self.release(&spec.pod_uid)?;
+        // After a restart of the machine only files are left of the pod.
+        self.runs.remove_pod(&spec.pod_uid)?;
         fs::create_dir_all(&dir).map_err(failed("make a pod's directory"))?;
         record::write(&dir, SANDBOX_SPEC, spec).map_err(failed("write a pod's record"))?;
         let made = self.runs.shim.pod(&dir).stdin(Stdio::null()).output().await.map_err(failed("start a shim"))?;
@@ -128,22 +125,6 @@ impl Native {
         }
         let reason = String::from_utf8_lossy(&made.stderr).trim().to_owned();
         Err(failed("make a pod's namespaces")(io::Error::other(reason)))
-    }
-
-    /// Takes the mounts in a pod's directory away, so that the directory can be removed.
-    fn release(&self, uid: &str) -> Result<(), RuntimeError> {
-        for name in [NET, IPC, UTS, SHM] {
-            let path = self.runs.pod(uid).join(name);
-            loop {
-                match umount2(&path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
-                    // A pod that was interrupted while it was made may have two on top of each other.
-                    Ok(()) => {}
-                    Err(Errno::EINVAL | Errno::ENOENT) => break,
-                    Err(error) => return Err(failed(&format!("unmount {}", path.display()))(error.into())),
-                }
-            }
-        }
-        Ok(())
     }
 
     fn sandbox(&self, uid: &str) -> Result<Sandbox, RuntimeError> {
@@ -200,10 +181,9 @@ impl Runtime for Native {
     async fn remove_sandbox(&self, pod_uid: &str) -> Result<(), RuntimeError> {
         if self.runs.pod(pod_uid).exists() {
             self.runs.end_all(pod_uid).await?;
-            for run in self.runs.of_pod(pod_uid)? {
+            for run in self.runs.of_pod(pod_uid).await? {
                 self.cgroups.remove(&Self::group(&run.id));
             }
-            self.release(pod_uid)?;
             self.runs.remove_pod(pod_uid)?;
         }
         self.cgroups.sweep();
@@ -211,7 +191,7 @@ impl Runtime for Native {
     }
 
     async fn start(&self, spec: &ContainerSpec) -> Result<ContainerStatus, RuntimeError> {
-        if let Some(begun) = self.runs.begun(&spec.id)? {
+        if let Some(begun) = self.runs.begun(&spec.id).await? {
             return Ok(begun);
         }
         self.confine(spec)?;
@@ -263,7 +243,7 @@ impl Runtime for Native {
                     if !sandbox.spec.host_network {
                         self.network.adopt(&uid, sandbox.status.ip).await.map_err(RuntimeError::Network)?;
                     }
-                    all.push((sandbox.status, self.runs.of_pod(&uid)?));
+                    all.push((sandbox.status, self.runs.of_pod(&uid).await?));
                 }
                 // It was interrupted while it was made, or the machine was restarted.
                 _ => self.remove_sandbox(&uid).await?,
