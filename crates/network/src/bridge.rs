@@ -8,7 +8,9 @@ use crate::{
     NetworkError,
     addresses::{Allocator, Range},
     claim::Claim,
-    firewall, netlink,
+    firewall,
+    guard::{self, Port},
+    netlink,
 };
 
 /// What the bridge network is made of.
@@ -39,6 +41,7 @@ pub struct Bridge {
     index: u32,
     handle: rtnetlink::Handle,
     pods: Mutex<Allocator>,
+    guarded: bool,
     _claims: [Claim; 2],
 }
 
@@ -56,8 +59,18 @@ impl Bridge {
         if let Err(e) = firewall::masquerade(&options.name, options.pods) {
             tracing::warn!("pods cannot reach addresses outside this machine: {e}");
         }
+        if firewall::drops_forwarded() {
+            let name = &options.name;
+            tracing::warn!(
+                "this machine's firewall keeps pods from addresses outside of it; to allow that: iptables -I FORWARD -i {name} -j \
+                 ACCEPT; iptables -I FORWARD -o {name} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+            );
+        }
+        let guarded = guard::open(&options.name).inspect_err(|e| {
+            tracing::warn!("a pod with CAP_NET_RAW could send from another pod's address: {e}");
+        });
         let pods = Mutex::new(Allocator::new(options.pods));
-        Ok(Self { options, index, handle, pods, _claims: claims })
+        Ok(Self { options, index, handle, pods, guarded: guarded.is_ok(), _claims: claims })
     }
 
     /// The pods' gateway: the bridge's own address.
@@ -79,7 +92,11 @@ impl Bridge {
     }
 
     async fn wire(&self, pod_uid: &str, netns: &Path, address: Ipv4Addr) -> Result<(), NetworkError> {
-        netlink::veth(&self.handle, &link_name(pod_uid), self.index, netns).await?;
+        let port = Port { link: link_name(pod_uid), address };
+        netlink::veth(&self.handle, &port.link, self.index, netns, port.hardware()).await?;
+        if self.guarded {
+            guard::admit(&self.options.name, &port).await?;
+        }
         netlink::configure_inside(netns, address, self.options.pods.prefix(), self.gateway()).await
     }
 
@@ -88,9 +105,13 @@ impl Bridge {
     /// # Errors
     /// What the kernel refused.
     pub async fn detach(&self, pod_uid: &str) -> Result<(), NetworkError> {
-        netlink::remove_link(&self.handle, &link_name(pod_uid)).await?;
-        self.lock().release(pod_uid);
-        Ok(())
+        let link = link_name(pod_uid);
+        netlink::remove_link(&self.handle, &link).await?;
+        let address = self.lock().release(pod_uid);
+        match address.filter(|_| self.guarded) {
+            Some(address) => guard::dismiss(&self.options.name, &Port { link, address }).await,
+            None => Ok(()),
+        }
     }
 
     /// Marks an address as held by a pod found again.
@@ -123,7 +144,7 @@ fn gateway(pods: Range) -> Ipv4Addr {
 fn link_name(pod_uid: &str) -> String {
     let hash = Sha256::digest(pod_uid.as_bytes());
     let hex: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    format!("cor{hex}")
+    format!("{}{hex}", guard::LINKS)
 }
 
 #[cfg(test)]

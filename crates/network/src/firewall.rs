@@ -26,15 +26,24 @@ pub fn masquerade(bridge: &str, pods: Range) -> Result<(), NetworkError> {
     nft(&ruleset(bridge, pods))
 }
 
-/// Takes away what [`masquerade`] added.
+/// Whether a firewall of this machine drops what is not its own and not expected, as Docker's and many others do.
+pub fn drops_forwarded() -> bool {
+    let listed = Command::new("nft").args(["list", "chain", "ip", "filter", "FORWARD"]).stderr(Stdio::null()).output();
+    listed.is_ok_and(|listed| String::from_utf8_lossy(&listed.stdout).contains("policy drop"))
+}
+
+/// Takes the bridge's tables away.
 ///
 /// # Errors
 /// What `nft` said.
 pub fn clear(bridge: &str) -> Result<(), NetworkError> {
-    nft(&format!("table ip {bridge} {{}}\ndelete table ip {bridge}\n"))
+    let clear = |family: &str| format!("table {family} {bridge} {{}}\ndelete table {family} {bridge}\n");
+    nft(&clear("ip"))?;
+    nft(&clear("bridge"))
 }
 
-fn nft(script: &str) -> Result<(), NetworkError> {
+/// Carries out an nftables script, all of it or nothing.
+pub fn nft(script: &str) -> Result<(), NetworkError> {
     let failed = |e: &dyn std::fmt::Display| NetworkError::kernel("run nft (Debian package nftables)", e);
     let mut child = Command::new("nft")
         .args(["-f", "-"])

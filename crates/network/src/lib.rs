@@ -9,6 +9,7 @@ pub mod bridge;
 pub mod claim;
 pub mod dns;
 mod firewall;
+mod guard;
 mod listening;
 pub mod loopback;
 mod netlink;

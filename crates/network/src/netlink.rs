@@ -83,11 +83,17 @@ pub async fn local_range(handle: &Handle, range: Range) -> Result<(), NetworkErr
     made(handle.route().add(route).execute().await, || format!("route {range} to this machine"))
 }
 
-/// Makes a veth pair: `host` here, in the bridge and up, and `eth0` in the network namespace `netns`.
-pub async fn veth(handle: &Handle, host: &str, bridge: u32, netns: &Path) -> Result<(), NetworkError> {
+/// Makes a veth pair: `host` here, in the bridge and up, and `eth0` with this hardware address in the network namespace `netns`.
+pub async fn veth(
+    handle: &Handle,
+    host: &str,
+    bridge: u32,
+    netns: &Path,
+    hardware: [u8; 6],
+) -> Result<(), NetworkError> {
     let what = || format!("make the link {host} into {}", netns.display());
     let namespace = File::open(netns).map_err(|e| NetworkError::kernel(format!("open {}", netns.display()), e))?;
-    let peer = LinkUnspec::new_with_name("eth0").setns_by_fd(namespace.as_raw_fd()).build();
+    let peer = LinkUnspec::new_with_name("eth0").setns_by_fd(namespace.as_raw_fd()).address(hardware.into()).build();
     let pair = LinkVeth::new(host, "eth0").set_info_data(InfoData::Veth(InfoVeth::Peer(peer))).up().build();
     made(handle.link().add(pair).execute().await, what)?;
     let joined = handle.link().set(LinkUnspec::new_with_name(host).controller(bridge).up().build()).execute().await;

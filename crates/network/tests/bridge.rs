@@ -4,8 +4,9 @@
 
 use std::{
     io::Read,
-    net::{TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
     path::PathBuf,
+    process::Command,
     sync::mpsc,
     thread,
 };
@@ -33,6 +34,30 @@ impl Pod {
         });
         let netns = format!("/proc/{}/task/{}/ns/net", std::process::id(), started.recv().unwrap()).into();
         Self { netns, run }
+    }
+
+    /// Sends from its own address, from another's, and from its own again: the second message must not arrive.
+    fn cannot_send_from(&self, other: Ipv4Addr, to: &str) {
+        let listener = UdpSocket::bind((to, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (done, result) = mpsc::channel();
+        let job = move || {
+            let own = UdpSocket::bind("0.0.0.0:0").unwrap();
+            own.send_to(b"first", address).unwrap();
+            let took = Command::new("ip").args(["address", "add", &format!("{other}/32"), "dev", "eth0"]).status();
+            if took.is_ok_and(|status| status.success()) {
+                UdpSocket::bind((other, 0)).unwrap().send_to(b"forged", address).unwrap();
+            }
+            own.send_to(b"second", address).unwrap();
+            done.send(()).unwrap();
+        };
+        self.run.send(Box::new(job)).unwrap();
+        result.recv().unwrap();
+        let mut buffer = [0; 16];
+        for expected in ["first", "second"] {
+            let length = listener.recv(&mut buffer).unwrap();
+            assert_eq!(String::from_utf8_lossy(&buffer[..length]), expected);
+        }
     }
 
     fn fetch(&self, address: String) -> String {
@@ -79,6 +104,11 @@ fn pods_reach_services_from_their_own_address_and_give_it_back() {
 
             assert_eq!(one.fetch(serve_once("10.43.7.7:0")), first.to_string());
             assert_eq!(two.fetch(serve_once(&format!("{}:0", bridge.gateway()))), second.to_string());
+
+            match Command::new("nft").arg("--version").output() {
+                Ok(_) => one.cannot_send_from(second, &bridge.gateway().to_string()),
+                Err(_) => eprintln!("skipped: there is no nft to keep pods to their addresses"),
+            }
 
             bridge.detach("one").await.unwrap();
             bridge.detach("one").await.unwrap();

@@ -23,6 +23,8 @@ const CONNECTIONS: usize = 64;
 const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a TCP client may stay silent.
 const IDLE: Duration = Duration::from_secs(10);
+/// How many free ports are tried.
+const FREE_PORTS: u32 = 16;
 /// The largest answer sent over UDP to a client that did not say that it takes more (RFC 1035).
 const PLAIN_UDP: usize = 512;
 /// The largest UDP message that we take or send.
@@ -47,9 +49,17 @@ impl Sockets {
     /// When the address cannot be bound.
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
         let named = |e: io::Error| io::Error::new(e.kind(), format!("listen for DNS on {address}: {e}"));
-        let udp = UdpSocket::bind(address).await.map_err(named)?;
-        let tcp = TcpListener::bind(udp.local_addr()?).await.map_err(named)?;
-        Ok(Self { udp: Arc::new(udp), tcp })
+        let mut tries = if address.port() == 0 { FREE_PORTS } else { 1 };
+        loop {
+            let udp = UdpSocket::bind(address).await.map_err(named)?;
+            tries -= 1;
+            match TcpListener::bind(udp.local_addr()?).await {
+                Ok(tcp) => return Ok(Self { udp: Arc::new(udp), tcp }),
+                // A port that is free for one protocol may not be for the other.
+                Err(error) if tries > 0 && error.kind() == io::ErrorKind::AddrInUse => {}
+                Err(error) => return Err(named(error)),
+            }
+        }
     }
 
     /// The address bound.
