@@ -62,7 +62,24 @@ impl Cause {
 
     /// A field holds what it may not.
     pub fn invalid(field: impl Into<String>, value: &Value, message: &str) -> Self {
-        Self { reason: "FieldValueInvalid", message: format!("Invalid value: {value}: {message}"), field: field.into() }
+        Self::invalid_shown(field, &value.to_string(), message)
+    }
+
+    /// A field holds what it may not; the value as it is to be shown.
+    pub fn invalid_shown(field: impl Into<String>, shown: &str, message: &str) -> Self {
+        Self { reason: "FieldValueInvalid", message: format!("Invalid value: {shown}: {message}"), field: field.into() }
+    }
+
+    /// More bytes than a field may have.
+    pub fn too_long(field: impl Into<String>, most: usize) -> Self {
+        let message = format!("Too long: may not be more than {most} bytes");
+        Self { reason: "FieldValueTooLong", message, field: field.into() }
+    }
+
+    /// More elements than a list may have.
+    pub fn too_many(field: impl Into<String>, found: usize, most: usize) -> Self {
+        let message = format!("Too many: {found}: must have at most {most} items");
+        Self { reason: "FieldValueTooMany", message, field: field.into() }
     }
 }
 

@@ -178,7 +178,7 @@ fn set_and_replace_change_what_they_name() {
         assert_eq!(value(kubectl, "deploy/web", &format!("{spec}.containers[0].image")), "hello:5");
         assert_eq!(value(kubectl, "deploy/web", &format!("{spec}.containers[0].env[*].name")), "B C");
         let resources = value(kubectl, "deploy/web", &format!("{spec}.containers[0].resources"));
-        let expected = r#"{"limits":{"cpu":"500m","memory":"64Mi"},"requests":{"cpu":"500m","memory":"64Mi"}}"#;
+        let expected = r#"{"limits":{"cpu":"500m","memory":"64Mi"}}"#;
         assert_eq!(resources, expected);
 
         assert!(kubectl.send("create", OBJECTS).unwrap_err().contains("configmaps \"settings\" already exists"));
@@ -188,5 +188,49 @@ fn set_and_replace_change_what_they_name() {
         assert_eq!(value(kubectl, "cm/settings", ".metadata.uid"), uid);
         kubectl.send("replace --force", OBJECTS).unwrap();
         assert_ne!(value(kubectl, "cm/settings", ".metadata.uid"), uid);
+    });
+}
+
+/// A Service with this spec.
+fn service(spec: &str) -> String {
+    format!("apiVersion: v1\nkind: Service\nmetadata: {{name: api}}\nspec: {spec}\n")
+}
+
+#[test]
+fn a_service_keeps_its_address_unless_it_becomes_an_alias() {
+    with_each_kubectl(|kubectl, _| {
+        kubectl.send("apply", &service("{selector: {app: a}, ports: [{port: 80}]}")).unwrap();
+        let address = value(kubectl, "svc/api", ".spec.clusterIP");
+        kubectl.send("replace", &service("{selector: {app: b}, ports: [{port: 81}]}")).unwrap();
+        assert_eq!(value(kubectl, "svc/api", ".spec.clusterIP"), address);
+        assert_eq!(value(kubectl, "svc/api", ".spec.ports[0].targetPort"), "81");
+        let moved = kubectl.send("replace", &service("{clusterIP: 127.96.9.9, ports: [{port: 81}]}")).unwrap_err();
+        assert!(
+            moved.contains("spec.clusterIPs[0]: Invalid value: []string{\"127.96.9.9\"}: may not change once set"),
+            "{moved}"
+        );
+        kubectl.send("replace", &service("{type: ExternalName, externalName: example.com}")).unwrap();
+        assert_eq!(value(kubectl, "svc/api", ".spec.clusterIP"), "");
+        kubectl.send("replace", &service("{ports: [{port: 80}]}")).unwrap();
+        assert_ne!(value(kubectl, "svc/api", ".spec.clusterIP"), "");
+    });
+}
+
+#[test]
+fn what_may_not_change_is_refused_in_upstreams_words() {
+    with_each_kubectl(|kubectl, _| {
+        kubectl.send("apply", OBJECTS).unwrap();
+        let changed = OBJECTS.replace("app: web", "app: other");
+        let refused = kubectl.send("apply", &changed).unwrap_err();
+        assert!(
+            refused.contains("MatchLabels:map[string]string{\"app\":\"other\"}")
+                && refused.contains("field is immutable"),
+            "{refused}"
+        );
+        kubectl.run("run one --image=hello --command -- sleep 1000").unwrap();
+        let refused = kubectl.run("patch pod one -p {\"spec\":{\"hostname\":\"x\"}}").unwrap_err();
+        assert!(refused.contains("spec: Forbidden: pod updates may not change fields other than"), "{refused}");
+        kubectl.run("set image pod/one one=hello:0.1.0").unwrap();
+        kubectl.run("delete pod one --force").unwrap();
     });
 }

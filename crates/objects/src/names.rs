@@ -86,6 +86,52 @@ pub fn label_value(text: &str) -> Vec<String> {
     too_long(text, 63).into_iter().chain(wrong).collect()
 }
 
+/// The name of a port of a container: an IANA service name (RFC 6335).
+pub fn port_name(text: &str) -> Vec<String> {
+    let mut wrong: Vec<&str> = Vec::new();
+    if text.len() > 15 {
+        wrong.push("must be no more than 15 characters");
+    }
+    if text.is_empty() || !text.bytes().all(|b| is_alphanumeric(b, false) || b == b'-') {
+        wrong.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)");
+    }
+    if !text.bytes().any(|b| b.is_ascii_lowercase()) {
+        wrong.push("must contain at least one letter (a-z)");
+    }
+    if text.contains("--") {
+        wrong.push("must not contain consecutive hyphens");
+    }
+    if text.starts_with('-') || text.ends_with('-') {
+        wrong.push("must not begin or end with a hyphen");
+    }
+    wrong.into_iter().map(str::to_owned).collect()
+}
+
+/// The name of an environment variable: printable ASCII without `=`.
+pub fn environment_variable(text: &str) -> Vec<String> {
+    let good = !text.is_empty() && text.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'=');
+    let wrong = "a valid environment variable name must consist only of printable ASCII characters other than '='";
+    if good { Vec::new() } else { vec![wrong.to_owned()] }
+}
+
+/// The key of an entry of a ConfigMap or Secret, which may become a file's name.
+pub fn config_key(text: &str) -> Vec<String> {
+    let mut wrong: Vec<String> = too_long(text, 253).into_iter().collect();
+    if text.is_empty() || !text.bytes().all(|b| is_alphanumeric(b, true) || b"-_.".contains(&b)) {
+        wrong.push(
+            "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or \
+             'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
+                .to_owned(),
+        );
+    }
+    match text {
+        "." | ".." => wrong.push(format!("must not be '{text}'")),
+        _ if text.starts_with("..") => wrong.push("must not start with '..'".to_owned()),
+        _ => {}
+    }
+    wrong
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +147,9 @@ mod tests {
         assert!(
             !qualified_name("/a").is_empty() && !qualified_name("a/").is_empty() && !qualified_name("a/b/c").is_empty()
         );
+        assert!(port_name("http-2").is_empty() && !port_name("80").is_empty() && !port_name("a--b").is_empty());
+        assert!(environment_variable("a.b c").is_empty() && !environment_variable("a=b").is_empty());
+        assert!(config_key("Key_1.txt").is_empty() && !config_key("a/b").is_empty() && !config_key("..a").is_empty());
         assert_eq!(label_value(&"a".repeat(64)), ["must be no more than 63 characters"]);
     }
 }

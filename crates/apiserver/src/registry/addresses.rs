@@ -111,6 +111,39 @@ impl Addresses {
     }
 }
 
+/// Whether the Service is one that has an address, and has none.
+pub fn needs(service: &Value) -> bool {
+    let text = |pointer: &str| service.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    text("/spec/type") != "ExternalName" && text("/spec/clusterIP").is_empty()
+}
+
+/// What an update does not say of a Service's address stays as it was; an alias has none.
+pub fn inherit(current: &Value, wanted: &mut Value) {
+    let is_alias = |service: &Value| service.pointer("/spec/type").is_some_and(|t| t == "ExternalName");
+    let was_alias = is_alias(current);
+    let becomes_alias = is_alias(wanted) && !was_alias;
+    let old = |field: &str| current.pointer(&format!("/spec/{field}")).cloned();
+    let spec = meta::section(wanted, "spec");
+    let unset = |value: Option<&Value>| value.is_none_or(|value| value == &json!(""));
+    if becomes_alias && spec.get("clusterIP").cloned() == old("clusterIP") {
+        for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"] {
+            spec.remove(field);
+        }
+    }
+    if was_alias || becomes_alias {
+        return;
+    }
+    if unset(spec.get("clusterIP")) {
+        spec.remove("clusterIP");
+        spec.extend(old("clusterIP").map(|address| ("clusterIP".to_owned(), address)));
+    }
+    for field in ["clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+        if spec.get(field).is_none() {
+            spec.extend(old(field).map(|value| (field.to_owned(), value)));
+        }
+    }
+}
+
 fn cluster_ip(service: &Value) -> Option<Ipv4Addr> {
     service.pointer("/spec/clusterIP")?.as_str()?.parse().ok()
 }
@@ -130,6 +163,20 @@ mod tests {
         addresses.release(&one);
         drop(addresses.assign(&mut two).unwrap());
         addresses.assign(&mut one).unwrap().keep();
+    }
+
+    #[test]
+    fn an_update_that_does_not_say_the_address_keeps_it() {
+        let current = json!({"spec": {"type": "ClusterIP", "clusterIP": "10.43.0.9", "clusterIPs": ["10.43.0.9"]}});
+        let mut wanted = json!({"spec": {"ports": []}});
+        inherit(&current, &mut wanted);
+        assert_eq!(wanted["spec"]["clusterIP"], "10.43.0.9");
+        let mut alias = json!({"spec": {"type": "ExternalName", "externalName": "a.b", "clusterIP": "10.43.0.9"}});
+        inherit(&current, &mut alias);
+        assert_eq!(alias["spec"], json!({"type": "ExternalName", "externalName": "a.b"}));
+        let mut back = json!({"spec": {"type": "ClusterIP"}});
+        inherit(&alias, &mut back);
+        assert!(needs(&back) && !needs(&alias));
     }
 
     #[test]

@@ -31,7 +31,7 @@ const NAME_TRIES: usize = 8;
 /// The objects of the API. Shared by everything that serves requests.
 pub struct Registry {
     store: Store,
-    addresses: Addresses,
+    addresses: Arc<Addresses>,
     /// One string per resource, so that a million keys share it.
     resources: Mutex<HashMap<&'static str, Arc<str>>>,
 }
@@ -48,7 +48,7 @@ pub enum Deleted {
 impl Registry {
     /// The registry over a store.
     pub fn new(store: Store, addresses: Addresses) -> Self {
-        let registry = Self { store, addresses, resources: Mutex::default() };
+        let registry = Self { store, addresses: Arc::new(addresses), resources: Mutex::default() };
         if let Some(services) = kinds::by_kind("", "v1", "Service") {
             for (_, stored) in registry.list(services, "").objects {
                 if let Ok(service) = parse(&stored) {
@@ -148,14 +148,31 @@ impl Registry {
         change: impl FnOnce(&Value) -> Result<Value, Failure> + Send + 'static,
     ) -> Result<Bytes, Failure> {
         let missing = Failure::not_found(kind, name);
+        let addresses = self.addresses.clone();
         let written = self.write(kind, namespace, name, dry_run, move |current, revision| {
             let stored = current.ok_or(missing)?;
             let current = parse(stored)?;
             let mut next = update::merge(kind, &current, change(&current)?, part)?;
+            if kind.kind == "Service" && addresses::needs(&next) {
+                // It was an alias. A commit that fails after this loses an address until the next start, and nothing else.
+                let held = addresses.assign(&mut next);
+                let held = held.map_err(|cause| Failure::invalid(kind, meta::text(&next, "name"), &[cause]))?;
+                if !dry_run {
+                    held.keep();
+                }
+            }
             if next == current {
                 return Ok((stored.json.to_vec(), false));
             }
             let gone = delete::is_finished(kind, &next);
+            if kind.kind == "Service"
+                && !dry_run
+                && !addresses::needs(&current)
+                && next.pointer("/spec/clusterIP").is_none()
+            {
+                // It becomes an alias.
+                addresses.release(&current);
+            }
             Ok((encode(&mut next, revision), gone))
         });
         let bytes = written.await?;

@@ -3,7 +3,7 @@
 use objects::kinds::Kind;
 use serde_json::Value;
 
-use super::meta;
+use super::{addresses, meta};
 use crate::{status::Failure, validation};
 
 /// Fields of `metadata` that only the server sets.
@@ -53,8 +53,18 @@ pub fn merge(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Res
     }
     meta::set(&mut wanted, "managedFields", None);
     meta::set(&mut wanted, "resourceVersion", current.pointer("/metadata/resourceVersion").cloned());
+    if part == Part::Main && kind.kind == "Service" {
+        addresses::inherit(current, &mut wanted);
+    }
     crate::defaults::apply(kind, &mut wanted);
-    let causes = if part == Part::Main { validation::update(kind, &wanted, current) } else { Vec::new() };
+    let causes = if part == Part::Main {
+        // What was stored before a default was known has it too: it is no change.
+        let mut old = current.clone();
+        crate::defaults::apply(kind, &mut old);
+        validation::update(kind, &wanted, &old)
+    } else {
+        Vec::new()
+    };
     if !causes.is_empty() {
         return Err(Failure::invalid(kind, &name, &causes));
     }
@@ -122,7 +132,7 @@ mod tests {
     fn object(version: &str, replicas: u32, ready: u32) -> Value {
         json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
             "metadata": {"name": "a", "uid": "u", "generation": 1, "resourceVersion": version},
-            "spec": {"minReplicas": replicas}, "status": {"readyReplicas": ready}})
+            "spec": {"minReplicas": replicas, "maxReplicas": 9, "scaleTargetRef": {"kind": "Deployment", "name": "d"}}, "status": {"readyReplicas": ready}})
     }
 
     #[test]

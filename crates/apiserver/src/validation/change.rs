@@ -1,0 +1,145 @@
+//! What an update may not change.
+
+use objects::kinds::Kind;
+use serde_json::{Value, json};
+
+use super::at::At;
+use crate::status::Cause;
+
+pub(super) fn check(kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> {
+    match kind.kind {
+        "Pod" => pod(new, old),
+        "Deployment" | "ReplicaSet" => selector(new, old).into_iter().collect(),
+        "Service" => service(new, old),
+        "Secret" => {
+            let changed = At::root(new).field("type");
+            let mut causes: Vec<Cause> =
+                fixed(new, old, "/type").then(|| changed.invalid("field is immutable")).into_iter().collect();
+            causes.extend(frozen(new, old, &["data"]));
+            causes
+        }
+        "ConfigMap" => frozen(new, old, &["data", "binaryData"]),
+        "EndpointSlice" => {
+            let changed = At::root(new).field("addressType");
+            fixed(new, old, "/addressType").then(|| changed.invalid("field is immutable")).into_iter().collect()
+        }
+        "GatewayClass" => {
+            let changed = At::root(new).field("spec").field("controllerName");
+            let why = "Value is immutable";
+            fixed(new, old, "/spec/controllerName").then(|| changed.invalid(why)).into_iter().collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Whether a field that was set has another value now.
+fn fixed(new: &Value, old: &Value, pointer: &str) -> bool {
+    old.pointer(pointer).is_some_and(|value| new.pointer(pointer) != Some(value))
+}
+
+/// What an object that was declared immutable may not change.
+fn frozen(new: &Value, old: &Value, fields: &[&str]) -> Vec<Cause> {
+    if old.get("immutable") != Some(&json!(true)) {
+        return Vec::new();
+    }
+    let changed = ["immutable"].iter().chain(fields).filter(|field| old.get(**field) != new.get(**field));
+    changed.map(|field| Cause::forbidden(*field, "field is immutable when `immutable` is set")).collect()
+}
+
+/// A workload's selector, shown as Go shows it.
+fn selector(new: &Value, old: &Value) -> Option<Cause> {
+    let pointer = "/spec/selector";
+    if !fixed(new, old, pointer) {
+        return None;
+    }
+    let labels = new.pointer("/spec/selector/matchLabels").unwrap_or(&Value::Null);
+    let shown = format!(
+        "v1.LabelSelector{{MatchLabels:{}, MatchExpressions:[]v1.LabelSelectorRequirement(nil)}}",
+        go_map(labels)
+    );
+    Some(Cause::invalid_shown("spec.selector", &shown, "field is immutable"))
+}
+
+/// A map of texts as Go's `%#v` writes it.
+pub(super) fn go_map(map: &Value) -> String {
+    match map.as_object() {
+        None => "map[string]string(nil)".to_owned(),
+        Some(map) => {
+            let entries: Vec<String> = map.iter().map(|(key, value)| format!("{key:?}:{value}")).collect();
+            format!("map[string]string{{{}}}", entries.join(", "))
+        }
+    }
+}
+
+fn service(new: &Value, old: &Value) -> Vec<Cause> {
+    let address =
+        |service: &Value| service.pointer("/spec/clusterIP").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let is_alias = |service: &Value| service.pointer("/spec/type").is_some_and(|t| t == "ExternalName");
+    let (had, has) = (address(old), address(new));
+    if had.is_empty() || had == has || is_alias(new) || is_alias(old) {
+        return Vec::new();
+    }
+    let shown = format!("[]string{{{has:?}}}");
+    vec![Cause::invalid_shown("spec.clusterIPs[0]", &shown, "may not change once set")]
+}
+
+/// Fields of a Pod's containers, and of its spec, that an update may change.
+const CHANGEABLE: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
+`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),\
+`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
+
+fn pod(new: &Value, old: &Value) -> Vec<Cause> {
+    let (Some(new_spec), Some(old_spec)) = (new.get("spec"), old.get("spec")) else { return Vec::new() };
+    let mut causes = Vec::new();
+    for list in ["containers", "initContainers"] {
+        let count = |spec: &Value| spec.get(list).and_then(Value::as_array).map_or(0, Vec::len);
+        if count(new_spec) != count(old_spec) {
+            causes.push(Cause::forbidden(format!("spec.{list}"), "pod updates may not add or remove containers"));
+        }
+    }
+    let (new_deadline, old_deadline) = (new_spec.get("activeDeadlineSeconds"), old_spec.get("activeDeadlineSeconds"));
+    if new_deadline != old_deadline {
+        let shrinks = match (new_deadline.and_then(Value::as_i64), old_deadline.and_then(Value::as_i64)) {
+            (Some(new), Some(old)) => new < old,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if !shrinks {
+            let at = At::root(new).field("spec").field("activeDeadlineSeconds");
+            causes.push(at.invalid("must be less than or equal to previous value"));
+        }
+    }
+    let kept = |list: &Value| {
+        let added = new_spec.get("tolerations").and_then(Value::as_array);
+        list.as_array().into_iter().flatten().all(|one| added.is_some_and(|all| all.contains(one)))
+    };
+    if old_spec.get("tolerations").is_some_and(|list| !kept(list)) {
+        causes.push(Cause::forbidden(
+            "spec.tolerations",
+            "existing toleration can not be modified except its tolerationSeconds",
+        ));
+    }
+    if causes.is_empty() && unchangeable(new_spec) != unchangeable(old_spec) {
+        causes.push(Cause::forbidden("spec", CHANGEABLE));
+    }
+    causes
+}
+
+/// A Pod's spec without what an update may change.
+fn unchangeable(spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    let Some(map) = spec.as_object_mut() else { return spec };
+    map.remove("activeDeadlineSeconds");
+    map.remove("tolerations");
+    let grace = map.get("terminationGracePeriodSeconds").and_then(Value::as_i64);
+    if grace.is_some_and(|seconds| seconds < 0) {
+        map.insert("terminationGracePeriodSeconds".to_owned(), 1.into());
+    }
+    for list in ["containers", "initContainers"] {
+        let containers = map.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten();
+        for container in containers.filter_map(Value::as_object_mut) {
+            container.remove("image");
+        }
+    }
+    spec
+}
