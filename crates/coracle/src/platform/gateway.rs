@@ -12,6 +12,7 @@ use gateway::{
     proxy::{Options, Proxy},
 };
 use kube::Client;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::{Tasks, reachable};
 use crate::config::Config;
@@ -32,6 +33,7 @@ impl Gateway {
     /// # Errors
     /// A port that was asked for cannot be had. One of the defaults is done without, and a warning says so.
     pub fn open(config: &Config) -> anyhow::Result<Self> {
+        raise_open_files();
         let proxy = Proxy::start(Options::default()).context("start the proxy")?;
         let mut published = Vec::new();
         for wanted in &config.publish {
@@ -72,5 +74,14 @@ impl Gateway {
     /// Lets requests that have begun finish.
     pub async fn end(&self) {
         self.proxy.shutdown(DRAIN).await;
+    }
+}
+
+/// Each connection is a file: the usual soft limit of 1,024 is soon reached, and the hard limit is there to be used.
+fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
+    if let Err(error) = raised {
+        tracing::warn!("the limit of open files stays as it is: {error}");
     }
 }
