@@ -34,11 +34,18 @@ spec: {selector: {app: web}, ports: [{port: 8000}]}
 ---
 apiVersion: v1
 kind: Pod
+metadata: {name: eater}
+spec:
+  restartPolicy: Never
+  containers: [{name: eater, image: tools, command: [tail, /dev/zero], resources: {limits: {memory: 16Mi}}}]
+---
+apiVersion: v1
+kind: Pod
 metadata: {name: client}
 spec:
   terminationGracePeriodSeconds: 0
   restartPolicy: Never
-  securityContext: {runAsUser: 12345, fsGroup: 2000}
+  securityContext: {runAsUser: 12345, fsGroup: 2000, seccompProfile: {type: RuntimeDefault}}
   volumes: [{name: cache, emptyDir: {medium: Memory, sizeLimit: 1Mi}}]
   containers:
   - name: client
@@ -94,6 +101,9 @@ fn isolated_pods_find_each_other_and_outlive_a_crash() {
         // Its first process, bash, what counts, and that one's subshell.
         assert!(said.contains("on client with") && processes(&said) < 8, "{said}");
 
+        kubectl.run("wait --timeout=60s pod/eater --for=jsonpath={.status.phase}=Failed").unwrap();
+        let path = "{.status.containerStatuses[0].state.terminated.reason}";
+        assert_eq!(kubectl.run(&format!("get pod eater -o jsonpath={path}")).unwrap(), "OOMKilled");
         let events = kubectl.run("get events --field-selector reason=NotHonoured").unwrap();
         assert!(events.contains("not honoured here: containers[web].ports[*].hostPort"), "{events}");
 

@@ -168,6 +168,10 @@ fn security(pod: &Pod, container: &Container, users: bool) -> Result<Security, S
         no_new_privileges: own.allow_privilege_escalation == Some(false),
         read_only_root: own.read_only_root_filesystem == Some(true),
         privileged: own.privileged == Some(true),
+        seccomp: own
+            .seccomp_profile
+            .or(of_pod.seccomp_profile)
+            .is_some_and(|profile| profile.type_ == "RuntimeDefault"),
         add_capabilities: names(capabilities.add),
         drop_capabilities: names(capabilities.drop),
     })

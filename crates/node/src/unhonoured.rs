@@ -24,6 +24,7 @@ enum Unless {
 enum When {
     Any,
     Is(bool),
+    Text(&'static str),
     Not(&'static str),
 }
 
@@ -39,7 +40,8 @@ const POD: &[Row] = &[
     Row("resourceClaims", When::Any, Unless::Never),
     Row("resources", When::Any, Unless::Never),
     Row("securityContext.appArmorProfile", When::Any, Unless::Never),
-    Row("securityContext.seccompProfile", When::Any, Unless::Never),
+    Row("securityContext.seccompProfile.localhostProfile", When::Any, Unless::Never),
+    Row("securityContext.seccompProfile.type", When::Text("RuntimeDefault"), Unless::Isolation),
     Row("securityContext.seLinuxOptions", When::Any, Unless::Never),
     Row("securityContext.supplementalGroupsPolicy", When::Not("Merge"), Unless::Never),
     Row("securityContext.sysctls", When::Any, Unless::Never),
@@ -60,7 +62,8 @@ const CONTAINER: &[Row] = &[
     Row("resources.limits.ephemeral-storage", When::Any, Unless::Never),
     Row("securityContext.appArmorProfile", When::Any, Unless::Never),
     Row("securityContext.procMount", When::Not("Default"), Unless::Never),
-    Row("securityContext.seccompProfile", When::Any, Unless::Never),
+    Row("securityContext.seccompProfile.localhostProfile", When::Any, Unless::Never),
+    Row("securityContext.seccompProfile.type", When::Text("RuntimeDefault"), Unless::Isolation),
     Row("securityContext.seLinuxOptions", When::Any, Unless::Never),
     Row("stdin", When::Is(true), Unless::Never),
     Row("tty", When::Is(true), Unless::Never),
@@ -128,6 +131,7 @@ fn asks(value: &Value, path: &[&str], when: When) -> bool {
         [] => match when {
             When::Any => !value.is_null(),
             When::Is(wanted) => value.as_bool() == Some(wanted),
+            When::Text(wanted) => value.as_str() == Some(wanted),
             When::Not(default) => value.as_str().is_some_and(|value| value != default),
         },
         ["*", rest @ ..] => value.as_array().into_iter().flatten().any(|element| asks(element, rest, when)),

@@ -158,6 +158,19 @@ async fn a_container_is_who_its_security_context_says() {
 }
 
 #[tokio::test]
+async fn the_default_seccomp_profile_refuses_what_ordinary_programs_do_not_do() {
+    let Some(machine) = Machine::new().await else { return };
+    let script = "grep Seccomp: /proc/self/status; sleep 0 & wait; unshare -U true || echo refused";
+    let (said, _) = machine
+        .run(script, |spec| {
+            spec.security.seccomp = true;
+            spec.security.uid = Some(1000);
+        })
+        .await;
+    assert!(said.starts_with("Seccomp:\t2\n") && said.ends_with("refused"), "{said}");
+}
+
+#[tokio::test]
 async fn a_container_whose_shim_was_killed_is_gone_and_has_ended() {
     let Some(machine) = Machine::new().await else { return };
     let (runtime, dir) = (&machine.runtime, machine.dir.path());

@@ -29,7 +29,9 @@ const SIGTERM: i32 = 15;
 pub async fn open(kind: RuntimeKind, data: &DataDir) -> anyhow::Result<(Arc<Network>, Arc<dyn Runtime>)> {
     let native = match kind {
         RuntimeKind::Loopback => None,
-        RuntimeKind::Native => Some(native(data).await.context("set up the native runtime")?),
+        RuntimeKind::Native => Some(
+            native(data).await.context("pods cannot be isolated here: run as root, or choose --runtime loopback")?,
+        ),
         RuntimeKind::Auto if !Uid::effective().is_root() => {
             tracing::warn!(
                 "pods are not isolated from each other and this machine: that needs root (--runtime loopback)"

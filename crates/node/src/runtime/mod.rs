@@ -100,6 +100,9 @@ pub struct Security {
     pub read_only_root: bool,
     /// `privileged`.
     pub privileged: bool,
+    /// `seccompProfile: RuntimeDefault`.
+    #[serde(default)]
+    pub seccomp: bool,
     /// `capabilities.add`, without `CAP_`; `ALL` is allowed.
     pub add_capabilities: Vec<String>,
     /// `capabilities.drop`, without `CAP_`; `ALL` is allowed.

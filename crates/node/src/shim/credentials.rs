@@ -18,7 +18,7 @@ use nix::{
     unistd::{Gid, Uid, setgroups, setresgid, setresuid, setsid},
 };
 
-use super::{Failure, failure::Step};
+use super::{Failure, failure::Step, seccomp::Filter};
 use crate::runtime::{ContainerSpec, Security};
 
 /// The kernel's names, each at the place of its number.
@@ -170,6 +170,8 @@ pub(super) fn command(spec: &ContainerSpec, argv: &[String], mut late: Latecomer
     command.args(argv.iter().skip(1)).env_clear().current_dir(usable(&spec.workdir));
     command.env("HOME", &identity.home).envs(spec.env.iter().map(|(name, value)| (name, value)));
     let no_new_privileges = spec.security.no_new_privileges;
+    let has = |name: &str| kept.iter().any(|number| CAPABILITIES.get(*number) == Some(&name));
+    let filter = (spec.security.seccomp && !spec.security.privileged).then(|| Filter::new(has));
     let prepare = move || {
         // The container's first process blocks all signals for itself.
         SigSet::empty().thread_set_mask()?;
@@ -177,7 +179,7 @@ pub(super) fn command(spec: &ContainerSpec, argv: &[String], mut late: Latecomer
             group.write_all(b"0")?;
         }
         setsid()?;
-        become_user(&identity, &kept, no_new_privileges)?;
+        become_user(&identity, &kept, filter.as_ref(), no_new_privileges)?;
         // A change of the user would take this back.
         if late.tied { Ok(prctl::set_pdeathsig(Signal::SIGKILL)?) } else { Ok(()) }
     };
@@ -191,7 +193,12 @@ fn usable(workdir: &Path) -> &Path {
 }
 
 /// Gives up what the container must not have. The user comes last of what needs privileges.
-fn become_user(identity: &Identity, kept: &BTreeSet<usize>, no_new_privileges: bool) -> io::Result<()> {
+fn become_user(
+    identity: &Identity,
+    kept: &BTreeSet<usize>,
+    filter: Option<&Filter>,
+    no_new_privileges: bool,
+) -> io::Result<()> {
     let _ = fs::write("/proc/self/oom_score_adj", "0");
     for number in (0..CAPABILITIES.len()).filter(|number| !kept.contains(number)) {
         // SAFETY: PR_CAPBSET_DROP takes one number and touches no memory.
@@ -203,6 +210,7 @@ fn become_user(identity: &Identity, kept: &BTreeSet<usize>, no_new_privileges: b
     }
     let groups: Vec<Gid> = identity.groups.iter().copied().map(Gid::from_raw).collect();
     setgroups(&groups)?;
+    filter.map_or(Ok(()), Filter::enforce)?;
     let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
     setresgid(gid, gid, gid)?;
     setresuid(uid, uid, uid)?;

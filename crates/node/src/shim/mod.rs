@@ -14,6 +14,7 @@ mod pod;
 pub(crate) mod record;
 mod rootfs;
 mod run;
+mod seccomp;
 mod special;
 
 use std::{
