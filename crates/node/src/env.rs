@@ -13,6 +13,8 @@ pub trait Lookup: Send + Sync {
     fn secret(&self, namespace: &str, name: &str) -> Option<Arc<Secret>>;
     /// Every Service of every namespace.
     fn services(&self) -> Vec<Arc<Service>>;
+    /// Whether requests to a Service may be sent to this pod.
+    fn is_in_service(&self, namespace: &str, pod_uid: &str) -> bool;
 }
 
 /// What fields of the pod can refer to besides the object.
@@ -262,6 +264,10 @@ pub mod tests {
                 "spec": {"clusterIP": "10.43.0.9", "ports": [{"port": 5432}]}});
             vec![Arc::new(serde_json::from_value(service).unwrap())]
         }
+
+        fn is_in_service(&self, _: &str, _: &str) -> bool {
+            false
+        }
     }
 
     fn env(container: serde_json::Value) -> Result<Env, String> {
@@ -290,5 +296,20 @@ pub mod tests {
         let from =
             json!({"name": "a", "env": [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]});
         assert_eq!(env(from).unwrap_err(), "secret \"s\" not found");
+    }
+
+    #[test]
+    fn whole_objects_come_with_a_prefix_optional_ones_may_be_missing_and_links_can_be_left_out() {
+        let given = env(json!({"name": "a",
+            "envFrom": [{"prefix": "P_", "configMapRef": {"name": "c"}}, {"secretRef": {"name": "none", "optional": true}}],
+            "env": [{"name": "P_k", "value": "own"},
+                {"name": "X", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "no", "optional": true}}}]}))
+        .unwrap();
+        assert_eq!((given["P_k"].as_str(), given.get("X")), ("own", None));
+        let key =
+            json!({"name": "a", "env": [{"name": "X", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "no"}}}]});
+        assert_eq!(env(key).unwrap_err(), "couldn't find key no in configmap n/c");
+        assert_eq!(services(&Objects.services(), "n", false), Env::new());
+        assert_eq!(services(&Objects.services(), "other", true), Env::new());
     }
 }

@@ -8,6 +8,7 @@ pub mod images;
 mod logs;
 mod monitor;
 mod plan;
+mod pods;
 mod probes;
 mod recover;
 mod register;
@@ -28,12 +29,8 @@ use std::{
     sync::Arc,
 };
 
-use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
-use kube::{
-    Api, Client, ResourceExt,
-    runtime::{WatchStreamExt, watcher},
-};
+use kube::{Client, ResourceExt};
 use tokio::{
     net::TcpListener,
     sync::{Mutex, watch},
@@ -105,6 +102,11 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    /// Says that the object is gone. A worker that has ended has nothing left to take away.
+    fn gone(&self) {
+        let _ = self.object.send(None);
+    }
+
     /// The object with its latest status.
     fn pod(&self) -> Option<Pod> {
         let mut pod = self.object.borrow().as_deref().cloned()?;
@@ -189,70 +191,10 @@ impl Node {
         tasks.spawn(endpoint::serve(context.clone(), listener, tls, stop.clone()));
         tasks.spawn(async move {
             // Cancelled: the workers end here, the pods run on.
-            let _ = stop.clone().run_until_cancelled_owned(pods(context, found, stop)).await;
+            let pods = pods::Pods::new(context, found, stop.clone());
+            let _ = stop.run_until_cancelled_owned(pods.run()).await;
         });
         while tasks.join_next().await.is_some() {}
         Ok(())
     }
-}
-
-/// Watches the node's pods and keeps one worker for each.
-async fn pods(context: Arc<Context>, found: Vec<worker::Found>, stop: CancellationToken) {
-    context.sources.ready().await;
-    let mut found: HashMap<String, worker::Found> = found.into_iter().map(|f| (f.0.pod_uid.clone(), f)).collect();
-    let api: Api<Pod> = Api::all(context.client.clone());
-    let config = watcher::Config::default().fields(&format!("spec.nodeName={}", context.name));
-    let mut events = std::pin::pin!(watcher(api, config).default_backoff());
-    let mut listed = Vec::new();
-    let mut workers = JoinSet::new();
-    while let Some(event) = events.next().await {
-        while workers.try_join_next().is_some() {}
-        match event {
-            Ok(watcher::Event::Init) => listed.clear(),
-            Ok(watcher::Event::InitApply(pod)) => listed.push(pod),
-            Ok(watcher::Event::InitDone) => {
-                let present: Vec<String> = listed.iter().filter_map(ResourceExt::uid).collect();
-                for pod in listed.drain(..) {
-                    apply(&context, pod, &mut found, &mut workers, &stop).await;
-                }
-                let mut known = context.pods.lock().await;
-                known.retain(|uid, pod| present.contains(uid) || pod.object.send(None).is_err());
-                drop(known);
-                for uid in std::mem::take(&mut found).into_keys() {
-                    // The object was deleted while nobody watched.
-                    if let Err(error) = context.runtime.remove_sandbox(&uid).await {
-                        tracing::warn!("remove pod {uid}: {error}");
-                    }
-                }
-            }
-            Ok(watcher::Event::Apply(pod)) => apply(&context, pod, &mut found, &mut workers, &stop).await,
-            Ok(watcher::Event::Delete(pod)) => {
-                if let Some(known) = context.pods.lock().await.remove(&pod.uid().unwrap_or_default()) {
-                    // A worker that has ended has nothing left to take away.
-                    let _ = known.object.send(None);
-                }
-            }
-            Err(error) => tracing::debug!("watch pods: {error}"),
-        }
-    }
-}
-
-async fn apply(
-    context: &Arc<Context>,
-    pod: Pod,
-    found: &mut HashMap<String, worker::Found>,
-    workers: &mut JoinSet<()>,
-    stop: &CancellationToken,
-) {
-    let uid = pod.uid().unwrap_or_default();
-    let pod = Arc::new(pod);
-    let mut known = context.pods.lock().await;
-    if known.get(&uid).is_some_and(|known| known.object.send(Some(pod.clone())).is_ok()) {
-        return;
-    }
-    let (object, receiver) = watch::channel(Some(pod.clone()));
-    let (told, status) = watch::channel(None);
-    let worker = worker::Worker::new(context.clone(), pod, found.remove(&uid), told);
-    workers.spawn(worker.run(receiver, stop.clone()));
-    known.insert(uid, Known { object, status });
 }

@@ -1,9 +1,12 @@
-//! The ConfigMaps, Secrets and Services that pods refer to, kept up to date by watches.
+//! The ConfigMaps, Secrets and Services that pods refer to, and the EndpointSlices that refer to pods, kept up to date by watches.
 
 use std::sync::Arc;
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
+use k8s_openapi::api::{
+    core::v1::{ConfigMap, Secret, Service},
+    discovery::v1::EndpointSlice,
+};
 use kube::{
     Api, Client, Resource,
     runtime::{
@@ -22,32 +25,36 @@ pub struct Sources {
     config_maps: Store<ConfigMap>,
     secrets: Store<Secret>,
     services: Store<Service>,
+    slices: Store<EndpointSlice>,
     changed: watch::Sender<u64>,
+    endpoints: watch::Sender<u64>,
 }
 
 impl Sources {
     /// Starts the watches; they end with the token.
     pub fn start(client: &Client, stop: &CancellationToken) -> Self {
-        let changed = watch::Sender::new(0);
+        let (changed, endpoints) = (watch::Sender::new(0), watch::Sender::new(0));
         Self {
             config_maps: follow(client, &changed, stop),
             secrets: follow(client, &changed, stop),
             services: follow(client, &watch::Sender::new(0), stop),
+            slices: follow(client, &endpoints, stop),
             changed,
+            endpoints,
         }
     }
 
     /// Resolves once everything has been listed.
     pub async fn ready(&self) {
-        let ready =
-            (self.config_maps.wait_until_ready(), self.secrets.wait_until_ready(), self.services.wait_until_ready());
+        let (maps, secrets) = (self.config_maps.wait_until_ready(), self.secrets.wait_until_ready());
+        let (services, slices) = (self.services.wait_until_ready(), self.slices.wait_until_ready());
         // A writer that is gone means that the node is stopping.
-        let _ = tokio::join!(ready.0, ready.1, ready.2);
+        let _ = tokio::join!(maps, secrets, services, slices);
     }
 
-    /// Changes when a ConfigMap or Secret does.
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+    /// The first changes when a ConfigMap or Secret does, the second when an EndpointSlice does.
+    pub fn changes(&self) -> (watch::Receiver<u64>, watch::Receiver<u64>) {
+        (self.changed.subscribe(), self.endpoints.subscribe())
     }
 }
 
@@ -84,6 +91,17 @@ impl Lookup for Sources {
     fn services(&self) -> Vec<Arc<Service>> {
         self.services.state()
     }
+
+    fn is_in_service(&self, namespace: &str, pod_uid: &str) -> bool {
+        let names = |slice: &EndpointSlice| {
+            slice.endpoints.iter().any(|endpoint| {
+                let pod = endpoint.target_ref.as_ref().and_then(|target| target.uid.as_deref()) == Some(pod_uid);
+                pod && endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
+            })
+        };
+        let slices = self.slices.state();
+        slices.iter().any(|slice| slice.metadata.namespace.as_deref() == Some(namespace) && names(slice))
+    }
 }
 
 #[cfg(test)]
@@ -98,7 +116,9 @@ pub mod tests {
     pub struct Given {
         config_maps: reflector::store::Writer<ConfigMap>,
         secrets: reflector::store::Writer<Secret>,
+        slices: reflector::store::Writer<EndpointSlice>,
         changed: watch::Sender<u64>,
+        endpoints: watch::Sender<u64>,
     }
 
     impl Given {
@@ -113,17 +133,30 @@ pub mod tests {
             self.secrets.apply_watcher_event(&watcher::Event::Apply(serde_json::from_value(value).unwrap()));
             self.changed.send_modify(|n| *n += 1);
         }
+
+        /// Gives or changes an EndpointSlice.
+        pub fn slice(&mut self, value: Value) {
+            self.slices.apply_watcher_event(&watcher::Event::Apply(serde_json::from_value(value).unwrap()));
+            self.endpoints.send_modify(|n| *n += 1);
+        }
     }
 
     impl Sources {
         /// Empty sources, and what fills them.
         pub fn given() -> (Self, Given) {
-            let changed = watch::Sender::new(0);
+            let (changed, endpoints) = (watch::Sender::new(0), watch::Sender::new(0));
             let (config_maps, config_maps_of) = reflector::store();
             let (secrets, secrets_of) = reflector::store();
             let (services, _) = reflector::store();
-            let given = Given { config_maps: config_maps_of, secrets: secrets_of, changed: changed.clone() };
-            (Self { config_maps, secrets, services, changed }, given)
+            let (slices, slices_of) = reflector::store();
+            let given = Given {
+                config_maps: config_maps_of,
+                secrets: secrets_of,
+                slices: slices_of,
+                changed: changed.clone(),
+                endpoints: endpoints.clone(),
+            };
+            (Self { config_maps, secrets, services, slices, changed, endpoints }, given)
         }
     }
 }

@@ -84,7 +84,7 @@ pub fn prepare(
     std::fs::create_dir_all(&log_dir).map_err(|e| config(format!("make {}: {e}", log_dir.display())))?;
     let mut all = image.env.clone();
     all.push(("PATH".to_owned(), PATH.to_owned()));
-    all.push(("HOSTNAME".to_owned(), hostname(pod, ctx.dns.as_ref())));
+    all.push(("HOSTNAME".to_owned(), names(pod, ctx.dns.as_ref()).map_err(config)?.hostname));
     all.retain(|(name, _)| !variables.contains_key(name));
     all.extend(variables);
     Ok(ContainerSpec {
@@ -177,18 +177,40 @@ fn security(pod: &Pod, container: &Container, users: bool) -> Result<Security, S
     })
 }
 
-/// The pod's host name: `spec.hostname` or its name, at most 63 characters; the whole domain name if the pod asks for it
-/// (`setHostnameAsFQDN`), has a subdomain, and it is at most 64 characters long, which is as much as the kernel takes.
-pub fn hostname(pod: &Pod, dns: Option<&Dns>) -> String {
+/// What a pod is called on the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// Its host name.
+    pub hostname: String,
+    /// Its whole domain name, if it has a subdomain; empty otherwise.
+    pub fqdn: String,
+}
+
+/// A pod's names: the host name is `spec.hostname` or the pod's name, at most 63 characters, or the whole domain name if the pod
+/// asks for that (`setHostnameAsFQDN`) and has a subdomain.
+///
+/// # Errors
+/// When the whole name is to be the host name and is longer than the kernel takes, in the kubelet's words.
+pub fn names(pod: &Pod, dns: Option<&Dns>) -> Result<Names, String> {
     let spec = pod.spec.as_ref();
     let name = spec.and_then(|s| s.hostname.clone()).filter(|n| !n.is_empty()).unwrap_or_else(|| pod.name_any());
     let short = name.chars().take(63).collect::<String>().trim_end_matches(['-', '.']).to_owned();
-    let wanted = spec.is_some_and(|s| s.set_hostname_as_fqdn == Some(true));
-    let whole = spec.and_then(|s| s.subdomain.as_ref()).filter(|s| wanted && !s.is_empty()).map(|subdomain| {
-        let domain = dns.map_or("cluster.local", |dns| dns.domain.as_str());
-        format!("{short}.{subdomain}.{}.svc.{domain}", pod.namespace().unwrap_or_default())
-    });
-    whole.filter(|whole| whole.len() <= 64).unwrap_or(short)
+    let Some(subdomain) = spec.and_then(|s| s.subdomain.as_ref()).filter(|s| !s.is_empty()) else {
+        return Ok(Names { hostname: short, fqdn: String::new() });
+    };
+    let domain = dns.map_or("cluster.local", |dns| dns.domain.as_str());
+    let fqdn = format!("{short}.{subdomain}.{}.svc.{domain}", pod.namespace().unwrap_or_default());
+    if spec.and_then(|s| s.set_hostname_as_fqdn) != Some(true) {
+        return Ok(Names { hostname: short, fqdn });
+    }
+    if fqdn.len() > 64 {
+        return Err(format!(
+            "failed to construct FQDN from pod hostname and cluster domain, FQDN {fqdn} is too long (64 characters is \
+             the max, {} characters requested)",
+            fqdn.len()
+        ));
+    }
+    Ok(Names { hostname: fqdn.clone(), fqdn })
 }
 
 /// The pod's `/etc/resolv.conf` by its `dnsPolicy` and `dnsConfig`; empty keeps the machine's.
@@ -264,4 +286,57 @@ pub fn ended(
         message = logs::tail(&path, 80, most.min(2048));
     }
     from_exit(id, since, &exit, (!message.is_empty()).then_some(message))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(spec: &Value) -> Pod {
+        serde_json::from_value(json!({"metadata": {"name": "web-0.x", "namespace": "n", "uid": "u"}, "spec": spec}))
+            .unwrap()
+    }
+
+    #[test]
+    fn a_pod_is_called_by_its_host_name_and_with_a_subdomain_by_its_whole_name() {
+        let called = |spec: Value| names(&pod(&spec), None).map(|names| (names.hostname, names.fqdn));
+        let both = |a: &str, b: &str| Ok((a.to_owned(), b.to_owned()));
+        assert_eq!(called(json!({"containers": []})), both("web-0.x", ""));
+        let named = json!({"containers": [], "hostname": "db", "subdomain": "sub"});
+        assert_eq!(called(named), both("db", "db.sub.n.svc.cluster.local"));
+        let whole = json!({"containers": [], "hostname": "db", "subdomain": "sub", "setHostnameAsFQDN": true});
+        assert_eq!(called(whole), both("db.sub.n.svc.cluster.local", "db.sub.n.svc.cluster.local"));
+        let long = json!({"containers": [], "hostname": "d".repeat(50), "subdomain": "sub", "setHostnameAsFQDN": true});
+        assert!(called(long).unwrap_err().contains("is too long (64 characters is the max, 74 characters requested)"));
+    }
+
+    #[test]
+    fn resolution_follows_the_policy_and_its_options() {
+        let dns = Dns { nameserver: [10, 43, 0, 10].into(), domain: "cluster.local".to_owned() };
+        let conf = |spec: Value| resolv_conf(Some(&dns), pod(&spec).spec.as_ref().unwrap(), "n");
+        let cluster =
+            "nameserver 10.43.0.10\nsearch n.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n";
+        assert_eq!(conf(json!({"containers": []})), cluster);
+        assert_eq!(conf(json!({"containers": [], "dnsPolicy": "Default"})), "");
+        assert_eq!(conf(json!({"containers": [], "hostNetwork": true})), "");
+        let own = json!({"containers": [], "dnsPolicy": "None", "dnsConfig":
+            {"nameservers": ["1.1.1.1"], "searches": ["x"], "options": [{"name": "ndots", "value": "2"}, {"name": "rotate"}]}});
+        assert_eq!(conf(own), "nameserver 1.1.1.1\nsearch x\noptions ndots:2 rotate\n");
+    }
+
+    #[test]
+    fn nobody_runs_as_root_who_must_not() {
+        let judged = |users: bool, context: Value| {
+            let pod = pod(&json!({"containers": [{"name": "c", "securityContext": context}]}));
+            security(&pod, &pod.spec.as_ref().unwrap().containers[0], users).map(|security| security.uid)
+        };
+        assert_eq!(judged(true, json!({"runAsNonRoot": true, "runAsUser": 5})), Ok(Some(5)));
+        let root = judged(true, json!({"runAsNonRoot": true, "runAsUser": 0})).unwrap_err();
+        assert_eq!(root, "container's runAsUser breaks non-root policy (pod: \"web-0.x_n(u)\", container: c)");
+        let unset = judged(true, json!({"runAsNonRoot": true})).unwrap_err();
+        assert!(unset.starts_with("container has runAsNonRoot and image will run as root"));
+        assert_eq!(judged(false, json!({"runAsNonRoot": true, "runAsUser": 5})), Ok(Some(5)));
+    }
 }

@@ -164,14 +164,4 @@ impl Target<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_verdict_needs_as_many_results_in_a_row_as_its_threshold() {
-        let probe = Probe { failure_threshold: Some(2), success_threshold: Some(2), ..Probe::default() };
-        let mut counter = Counter::new(&probe);
-        let verdicts: Vec<_> = [false, true, true, false, true, false, false, false].map(|ok| counter.count(ok)).into();
-        assert_eq!(verdicts, [None, None, Some(true), None, None, None, Some(false), Some(false)]);
-    }
-}
+mod tests;

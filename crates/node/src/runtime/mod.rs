@@ -31,8 +31,11 @@ pub struct SandboxSpec {
     pub namespace: String,
     /// `metadata.name`.
     pub name: String,
-    /// The UTS host name (`spec.hostname` or the pod's name, cut to 63 characters).
+    /// The UTS host name (`spec.hostname` or the pod's name, cut to 63 characters; with `setHostnameAsFQDN` the whole name).
     pub hostname: String,
+    /// The pod's whole domain name, where `spec.subdomain` gives it one; empty otherwise.
+    #[serde(default)]
+    pub fqdn: String,
     /// Lines of the pod's `/etc/resolv.conf`; empty keeps the host's.
     pub resolv_conf: String,
     /// Lines of the pod's `/etc/hosts` from `spec.hostAliases`, without the pod's own.

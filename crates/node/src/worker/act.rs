@@ -58,7 +58,11 @@ impl Worker {
             }
             Err(error) => return self.failed("FailedMount", &error),
         }
-        match self.ctx.runtime.run_sandbox(&sandbox_spec(&self.ctx, &self.pod, spec)).await {
+        let made = match sandbox_spec(&self.ctx, &self.pod, spec) {
+            Ok(sandbox) => self.ctx.runtime.run_sandbox(&sandbox).await.map_err(|error| error.to_string()),
+            Err(error) => Err(error),
+        };
+        match made {
             Ok(status) => self.view.sandbox = Some(status.ip),
             Err(error) => self.failed("FailedCreatePodSandBox", &format!("Failed to create pod sandbox: {error}")),
         }
@@ -206,19 +210,21 @@ fn after(seconds: i64) -> Option<Instant> {
     Instant::now().checked_add(Duration::from_secs(seconds))
 }
 
-fn sandbox_spec(ctx: &Context, pod: &Pod, spec: &PodSpec) -> SandboxSpec {
+fn sandbox_spec(ctx: &Context, pod: &Pod, spec: &PodSpec) -> Result<SandboxSpec, String> {
     let namespace = pod.namespace().unwrap_or_default();
     let aliases = spec.host_aliases.as_deref().unwrap_or_default();
     let aliases =
         aliases.iter().map(|a| format!("{}\t{}\n", a.ip, a.hostnames.as_deref().unwrap_or_default().join("\t")));
-    SandboxSpec {
+    let start::Names { hostname, fqdn } = start::names(pod, ctx.dns.as_ref())?;
+    Ok(SandboxSpec {
         pod_uid: pod.uid().unwrap_or_default(),
         name: pod.name_any(),
-        hostname: start::hostname(pod, ctx.dns.as_ref()),
+        hostname,
+        fqdn,
         resolv_conf: start::resolv_conf(ctx.dns.as_ref(), spec, &namespace),
         host_aliases: aliases.collect(),
         host_network: spec.host_network.unwrap_or(false),
         share_processes: spec.share_process_namespace.unwrap_or(false),
         namespace,
-    }
+    })
 }

@@ -3,6 +3,7 @@
 //! is to say is written by `report`.
 
 mod act;
+mod leave;
 mod listen;
 mod report;
 
@@ -24,6 +25,7 @@ use crate::{
     state::{View, find},
     status,
 };
+use leave::Leaving;
 use report::Report;
 
 /// Messages that may wait; a task that has more to tell waits itself.
@@ -80,6 +82,7 @@ pub struct Worker {
     held: Option<Timestamp>,
     /// `activeDeadlineSeconds` ran out.
     expired: bool,
+    leaving: Leaving,
 }
 
 impl Worker {
@@ -106,6 +109,7 @@ impl Worker {
             retry: false,
             held: None,
             expired: false,
+            leaving: Leaving::default(),
         };
         let runs = found.into_iter().flat_map(|(_, runs)| runs);
         for run in runs.filter(|run| run.exit.is_none()) {
@@ -117,7 +121,7 @@ impl Worker {
 
     /// Runs until the pod is gone from the API, or Coracle stops (the pod then runs on).
     pub async fn run(mut self, mut pods: watch::Receiver<Option<Arc<Pod>>>, stop: CancellationToken) {
-        let mut sources = self.ctx.sources.changes();
+        let (mut sources, mut endpoints) = self.ctx.sources.changes();
         loop {
             let wake = self.step().await;
             let timer = async {
@@ -130,6 +134,7 @@ impl Worker {
                 () = stop.cancelled() => return,
                 changed = pods.changed() => if changed.is_err() { return },
                 Ok(()) = sources.changed() => self.refresh(),
+                Ok(()) = endpoints.changed(), if self.is_deleted() => {}
                 Some(message) = self.messages.recv() => self.take(message),
                 () = timer => {}
             }
@@ -158,17 +163,13 @@ impl Worker {
                 plan = crate::plan::plan(&spec, true, &self.view, now);
             }
             self.view.initialized = plan.initialized;
-            if deleted {
-                // Endpoints stop naming the pod before its processes are told to end.
-                self.view.containers.values_mut().for_each(|c| c.ready = false);
-            }
             if !terminal {
                 self.write_status(&plan, now).await;
             }
             if plan.gone && deleted {
                 self.delete().await;
             }
-            let held = self.held.filter(|at| *at > now);
+            let held = self.held.filter(|at| *at > now).or_else(|| self.leaves(now));
             if plan.actions.is_empty() || held.is_some() {
                 let pause = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or_default();
                 let due = [plan.wake, held, deadline.filter(|_| !self.expired)];

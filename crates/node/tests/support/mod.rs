@@ -63,6 +63,7 @@ impl Pod<'_> {
             namespace: "default".into(),
             name: "pod".into(),
             hostname: "pod".into(),
+            fqdn: String::new(),
             resolv_conf: String::new(),
             host_aliases: String::new(),
             host_network: false,

@@ -34,9 +34,11 @@ pub(super) fn of_pod(spec: &SandboxSpec, ip: IpAddr, machine: &Machine) -> Vec<(
         (machine.hosts.clone(), machine.hostname.clone())
     } else {
         let name = &spec.hostname;
+        let short = name.split('.').next().unwrap_or(name);
+        let names = if spec.fqdn.is_empty() { name.clone() } else { format!("{}\t{short}", spec.fqdn) };
         let hosts = format!(
             "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
-             fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n{ip}\t{name}\n"
+             fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n{ip}\t{names}\n"
         );
         (hosts, format!("{name}\n"))
     };
@@ -59,6 +61,7 @@ mod tests {
             namespace: "n".to_owned(),
             name: "p".to_owned(),
             hostname: "web".to_owned(),
+            fqdn: String::new(),
             resolv_conf: String::new(),
             host_aliases: "10.0.0.9\tdb\n".to_owned(),
             host_network,
@@ -73,6 +76,8 @@ mod tests {
         let own = of_pod(&spec(false), ip, &machine);
         assert!(own[0].1.contains("10.42.0.7\tweb\n") && own[0].1.ends_with("10.0.0.9\tdb\n"), "{}", own[0].1);
         assert_eq!((own[1].1.as_str(), own[2].1.as_str()), ("web\n", "r"));
+        let named = SandboxSpec { fqdn: "web.sub.n.svc.cluster.local".to_owned(), ..spec(false) };
+        assert!(of_pod(&named, ip, &machine)[0].1.contains("10.42.0.7\tweb.sub.n.svc.cluster.local\tweb\n"));
         let shared = of_pod(&spec(true), ip, &machine);
         assert!(shared[0].1.starts_with("127.0.0.1 box\n"));
     }

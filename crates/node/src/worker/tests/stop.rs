@@ -126,3 +126,30 @@ async fn liveness_no_longer_counts_while_readiness_still_does() {
     assert!(bench.api.events().iter().all(|event| !event.contains("Liveness")));
     assert_eq!(bench.happened()[1..3], ["2 a signal 15", "12 a ended 0"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_in_service_is_told_to_end_only_when_no_slice_names_it_any_more() {
+    let slice = |ready: bool| {
+        json!({"metadata": {"name": "s", "namespace": "n"}, "addressType": "IPv4", "endpoints": [
+            {"addresses": ["127.0.0.1"], "conditions": {"ready": ready}, "targetRef": {"kind": "Pod", "uid": "u"}}]})
+    };
+    let spec = json!({"containers": [{"name": "a", "image": "hello"}]});
+    let mut bench = Bench::new(spec.clone(), &[]).await;
+    bench.given.slice(slice(true));
+    bench.delete(30);
+    bench.pass(1).await;
+    assert_eq!(bench.happened(), ["0 a started"]);
+    assert_eq!(bench.condition("Ready"), "True");
+    bench.given.slice(slice(false));
+    bench.pass(1).await;
+    assert_eq!(bench.happened()[1..], ["1 a signal 15", "1 a ended 0", "1 sandbox removed"]);
+
+    // Nobody waits for ever, and not at all where no grace is given.
+    for (grace, second) in [(30, 2), (0, 0)] {
+        let mut stuck = Bench::new(spec.clone(), &[]).await;
+        stuck.given.slice(slice(true));
+        stuck.delete(grace);
+        stuck.pass(5).await;
+        assert_eq!(stuck.happened()[1], format!("{second} a signal 15"));
+    }
+}
