@@ -231,6 +231,14 @@ impl Failure {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
     }
 
+    /// 507: there is no room for the write.
+    pub fn disk_full(error: &impl std::fmt::Display) -> Self {
+        let message = format!(
+            "the write was not stored, because the disk of the data directory is full ({error}): make room and try again"
+        );
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage", message)
+    }
+
     /// 503: somebody else has to answer first.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)

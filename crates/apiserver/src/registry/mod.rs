@@ -265,8 +265,9 @@ impl Registry {
         match written.await {
             Ok(written) => written.stored.map(|stored| stored.json).ok_or_else(|| Failure::not_found(kind, name)),
             Err(StoreError::Refused(failure)) => Err(failure),
-            Err(StoreError::Disk(reason)) => {
-                Err(Failure::internal(format!("the write could not be made durable: {reason}")))
+            Err(StoreError::Disk(error)) if error.full => Err(Failure::disk_full(&error)),
+            Err(StoreError::Disk(error)) => {
+                Err(Failure::internal(format!("the write could not be made durable: {error}")))
             }
         }
     }

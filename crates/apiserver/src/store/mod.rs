@@ -17,6 +17,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use disk::DiskError;
 use history::History;
 pub use history::{Change, Changes};
 
@@ -51,7 +52,7 @@ pub enum StoreError<E> {
     Refused(E),
     /// The disk: nothing of the write is visible, now or after a restart.
     #[error("the write could not be made durable: {0}")]
-    Disk(String),
+    Disk(DiskError),
 }
 
 /// The store could not be opened.
@@ -109,22 +110,22 @@ impl Store {
     /// # Errors
     /// When the file cannot be read, is of an unknown format, or another process has it open.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let failed = |reason: String| OpenError { path: path.display().to_string(), reason };
-        let disk = disk::Disk::open(path).map_err(failed)?;
-        let mut state = State { revision: disk.revision().map_err(failed)?, ..State::default() };
-        disk.load(|key, stored| {
+        let failed =
+            |reason: &dyn std::fmt::Display| OpenError { path: path.display().to_string(), reason: reason.to_string() };
+        let mut state = State::default();
+        let opened = disk::Disk::open(path, |key, stored| {
             let resource = state.resources.entry(key.resource).or_default();
             resource.objects.insert((key.namespace, key.name), stored);
-        })
-        .map_err(failed)?;
-        let revision = state.revision;
+        });
+        let (disk, revision) = opened.map_err(|error| failed(&error))?;
+        state.revision = revision;
         for resource in state.resources.values_mut() {
             // Nothing from before the start is remembered: a watch from then has to list again.
             resource.history.forget_until(revision);
         }
         let state = Arc::new(RwLock::new(state));
         let (publish, tick) = watch::channel(revision);
-        let writes = writer::start(disk, state.clone(), publish).map_err(|e| failed(e.to_string()))?;
+        let writes = writer::start(disk, state.clone(), publish).map_err(|e| failed(&e))?;
         Ok(Self { state, writes, tick })
     }
 
@@ -202,7 +203,7 @@ impl Store {
     ) -> Result<Written, StoreError<E>> {
         let (answer, answered) = oneshot::channel();
         let job = writer::job(key, decide, answer);
-        let stopped = || StoreError::Disk("the store's writer has stopped".to_owned());
+        let stopped = || StoreError::Disk(DiskError::new("the store's writer has stopped"));
         // The queue is bounded: past it, waiting here is what slows clients down.
         self.writes.send(job).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Change, Key, Next, State, StoreError, Stored, Written,
-    disk::{Disk, Row},
+    disk::{Disk, DiskError, Row},
 };
 
 /// Writes waiting for their turn; past it clients wait before they are queued.
@@ -22,7 +22,7 @@ const GROUP: usize = 256;
 /// The decision of one write. It is given the current object and the next revision; it returns the change to commit
 /// (if any), and what to call when the commit is done or has failed.
 type Run = Box<dyn FnOnce(Option<&Stored>, u64) -> (Option<Next>, Answer) + Send>;
-type Answer = Box<dyn FnOnce(Result<Written, String>) + Send>;
+type Answer = Box<dyn FnOnce(Result<Written, DiskError>) + Send>;
 
 /// One write whose turn has not come.
 pub(super) struct Job {
@@ -39,7 +39,7 @@ pub(super) fn job<E: Send + 'static>(
     // A caller that no longer waits (its client went away) is not told; its write counts all the same.
     let run: Run = Box::new(move |current, revision| match decide(current, revision) {
         Ok(next) => {
-            let reply = move |result: Result<Written, String>| drop(answer.send(result.map_err(StoreError::Disk)));
+            let reply = move |result: Result<Written, DiskError>| drop(answer.send(result.map_err(StoreError::Disk)));
             (Some(next), Box::new(reply) as Answer)
         }
         Err(refused) => {
@@ -51,7 +51,7 @@ pub(super) fn job<E: Send + 'static>(
 }
 
 pub(super) fn start(
-    disk: Disk,
+    mut disk: Disk,
     state: Arc<RwLock<State>>,
     tick: watch::Sender<u64>,
 ) -> std::io::Result<mpsc::Sender<Job>> {
@@ -59,7 +59,7 @@ pub(super) fn start(
     thread::Builder::new().name("store".to_owned()).spawn(move || {
         let mut group = Vec::new();
         while waiting.blocking_recv_many(&mut group, GROUP) > 0 {
-            Group::new(&state).run(&disk, &state, &tick, group.drain(..));
+            Group::new(&state).run(&mut disk, &state, &tick, group.drain(..));
         }
     })?;
     Ok(queue)
@@ -80,11 +80,17 @@ impl Group {
         Self { revision, changes: Vec::new(), latest: HashMap::new(), answers: Vec::new() }
     }
 
-    fn run(mut self, disk: &Disk, state: &RwLock<State>, tick: &watch::Sender<u64>, jobs: impl Iterator<Item = Job>) {
+    fn run(
+        mut self,
+        disk: &mut Disk,
+        state: &RwLock<State>,
+        tick: &watch::Sender<u64>,
+        jobs: impl Iterator<Item = Job>,
+    ) {
         for job in jobs {
             self.decide(state, job);
         }
-        let result = if self.changes.is_empty() { Ok(()) } else { self.commit(disk) };
+        let result = if self.changes.is_empty() { Ok(()) } else { self.commit(disk, state) };
         match &result {
             Ok(()) if self.changes.is_empty() => {}
             Ok(()) => {
@@ -101,11 +107,7 @@ impl Group {
     fn decide(&mut self, state: &RwLock<State>, job: Job) {
         let current = match self.latest.get(&job.key) {
             Some(latest) => latest.clone(),
-            None => {
-                let state = state.read().unwrap_or_else(PoisonError::into_inner);
-                let name = (job.key.namespace.clone(), job.key.name.clone());
-                state.resources.get(&job.key.resource).and_then(|r| r.objects.get(&name)).cloned()
-            }
+            None => visible(state, &job.key),
         };
         let revision = self.revision + 1;
         let (next, answer) = (job.run)(current.as_ref(), revision);
@@ -121,9 +123,10 @@ impl Group {
         self.answers.push((answer, Some(stored)));
     }
 
-    fn commit(&self, disk: &Disk) -> Result<(), String> {
+    fn commit(&self, disk: &mut Disk, state: &RwLock<State>) -> Result<(), DiskError> {
         let rows: Vec<Row> = self.latest.iter().map(|(key, stored)| (key.clone(), stored.clone())).collect();
-        disk.commit(&rows, self.revision)
+        let before = || rows.iter().map(|(key, _)| (key.clone(), visible(state, key))).collect();
+        disk.commit(&rows, self.revision, before)
     }
 
     fn show(&mut self, state: &RwLock<State>) {
@@ -140,4 +143,11 @@ impl Group {
             resource.history.push(change);
         }
     }
+}
+
+/// An object as everybody sees it.
+fn visible(state: &RwLock<State>, key: &Key) -> Option<Stored> {
+    let state = state.read().unwrap_or_else(PoisonError::into_inner);
+    let name = (key.namespace.clone(), key.name.clone());
+    state.resources.get(&key.resource).and_then(|r| r.objects.get(&name)).cloned()
 }
