@@ -20,6 +20,8 @@ use crate::{
 pub const RETRY: Duration = Duration::from_secs(5);
 /// The longest a postStart hook may take: nothing else limits it but the end of its container.
 const HOOK_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Before the first success of a readiness or startup probe, the time to the first probe out of turn.
+const EAGER: Duration = Duration::from_millis(20);
 /// What a container gets to end in although its preStop hook used the whole grace period (kubelet's minimum).
 const LEAST: Duration = Duration::from_secs(2);
 
@@ -95,28 +97,39 @@ impl Run {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut counter = Counter::new(probe);
         let mut said = None;
+        // Liveness is not waited for, and a command costs a process each time.
+        let mut eager = (kind != Kind::Liveness && probe.exec.is_none()).then_some(EAGER);
+        ticks.tick().await;
+        let mut result = target.probe(probe).await;
         loop {
-            ticks.tick().await;
-            let ok = match target.probe(probe).await {
-                Ok(()) => true,
+            if result.is_ok() {
+                eager = None;
+            }
+            let ok = match result {
+                Ok(()) => Some(true),
                 Err(Failed::Unhealthy(why)) => {
                     self.unhealthy(format!("{} probe failed: {why}", kind.name()));
-                    false
+                    Some(false)
                 }
                 Err(Failed::Unknown(why)) => {
                     self.unhealthy(format!("{} probe errored and resulted in unknown state: {why}", kind.name()));
-                    continue;
+                    None
                 }
             };
-            let Some(verdict) = counter.count(ok) else { continue };
-            if said != Some(verdict) {
-                said = Some(verdict);
-                let grace = probe.termination_grace_period_seconds;
-                self.tell(Message::Probed { id: self.id.clone(), kind, ok: verdict, grace }).await;
+            if let Some(verdict) = ok.and_then(|ok| counter.count(ok)) {
+                if said != Some(verdict) {
+                    said = Some(verdict);
+                    let grace = probe.termination_grace_period_seconds;
+                    self.tell(Message::Probed { id: self.id.clone(), kind, ok: verdict, grace }).await;
+                }
+                if kind == Kind::Startup || (kind == Kind::Liveness && !verdict) {
+                    return;
+                }
             }
-            if kind == Kind::Startup || (kind == Kind::Liveness && !verdict) {
-                return;
-            }
+            result = tokio::select! {
+                _ = ticks.tick() => target.probe(probe).await,
+                () = success(&target, probe, &mut eager) => Ok(()),
+            };
         }
     }
 
@@ -190,6 +203,19 @@ impl Run {
             self.ctx.events.warning(&self.pod, Some(&self.id.name), "FailedPreStopHook", message);
         }
     }
+}
+
+/// Resolves when a probe between two of the regular ones succeeds. Until a server listens, a whole period is long: the time
+/// between these probes starts at `eager` and doubles, and their failures count for nothing. Without `eager` it waits for ever.
+async fn success(target: &Target<'_>, probe: &Probe, eager: &mut Option<Duration>) {
+    while let Some(step) = eager {
+        tokio::time::sleep(*step).await;
+        *step *= 2;
+        if target.probe(probe).await.is_ok() {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 /// Resolves at the deadline, wherever it moves.

@@ -112,3 +112,19 @@ async fn a_post_start_hook_holds_the_next_container_and_a_failed_one_ends_its_ow
     assert_eq!(bad.events("FailedPostStartHook"), ["5 FailedPostStartHook: PostStartHook failed: output"]);
     assert_eq!(bad.events("Killing"), ["5 Killing: FailedPostStartHook"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_begins_to_listen_between_two_probes_is_not_kept_waiting() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let readiness =
+        json!({"tcpSocket": {"port": port, "host": "127.0.0.1"}, "periodSeconds": 60, "failureThreshold": 1});
+    let spec = json!({"containers": [{"name": "a", "image": "hello", "readinessProbe": readiness}]});
+    let bench = Bench::new(spec, &[]).await;
+    bench.pass(1).await;
+    assert_eq!(bench.condition("Ready"), "False");
+    let _listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    bench.pass(3).await;
+    assert_eq!(bench.condition("Ready"), "True");
+    // Only the regular probe's failure is worth an event.
+    assert_eq!(bench.events("Unhealthy").len(), 1, "{:?}", bench.events("Unhealthy"));
+}
