@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::schema;
@@ -13,8 +12,7 @@ const DEFAULT: &str = "default";
 const NONE: &str = "_non_namespaceable_";
 
 /// Group, version and kind. As a selector, what is empty matches anything.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Gvk {
     pub(super) group: String,
     pub(super) version: String,

@@ -1,12 +1,13 @@
 //! The strategic merge as kustomize does it, which is not quite the API server's: new list elements go first, `null` and empty
 //! leftovers are dropped on the way, and only the kinds that it knows have lists that merge.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
 use super::{
     id::Gvk,
+    marks::{self, Marks},
     schema::{self, Below},
 };
 use crate::yaml::{self, Dialect};
@@ -20,6 +21,13 @@ pub(super) struct Misfit {
     reason: String,
 }
 
+impl Misfit {
+    fn below(mut self, step: &str) -> Self {
+        self.path.push(step.to_owned());
+        self
+    }
+}
+
 impl std::fmt::Display for Misfit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let path: Vec<&str> = self.path.iter().rev().map(String::as_str).collect();
@@ -31,9 +39,20 @@ impl std::fmt::Display for Misfit {
 ///
 /// # Errors
 /// When both have a field with different shapes, or a `$patch` directive is not `merge`, `replace` or `delete`.
-pub(super) fn merge(object: Value, patch: Value) -> Result<Option<Value>, Misfit> {
+pub(super) fn merge(mut object: Value, marks: &Marks, patch: Value) -> Result<Option<(Value, Marks)>, Misfit> {
     let place = schema::definition(&Gvk::of(&object)).map(Place::Top);
-    Ok(walk(Some(object), Some(patch), place.unwrap_or(Place::Unknown))?.value())
+    let mut merge = Merge { shared: marks.shared_values(&mut object) };
+    marks.put_into(&mut object);
+    let merged = merge.walk(Own::Value(object), Some(patch), place.unwrap_or(Place::Unknown))?.value();
+    Ok(merged.map(|mut merged| {
+        let marks = Marks::take_from(&mut merged, &merge.shared);
+        (merged, marks)
+    }))
+}
+
+struct Merge {
+    /// The values that fields of the object share.
+    shared: BTreeMap<usize, Value>,
 }
 
 /// Where in the schema the walk is.
@@ -52,6 +71,32 @@ impl Place {
             _ => None,
         };
         below.map_or(Self::Unknown, Self::Rule)
+    }
+}
+
+/// What a value of the patch meets.
+enum Own {
+    /// Nothing.
+    Missing,
+    /// A value of the object.
+    Value(Value),
+    /// Itself: what a patch brings in whole is walked against itself, so that its own directives and nulls have their effect.
+    Patch,
+}
+
+impl Own {
+    fn value(&self) -> Option<&Value> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Missing | Self::Patch => None,
+        }
+    }
+
+    fn kept(self) -> Walked {
+        match self {
+            Self::Value(value) => Walked::Kept(value),
+            Self::Missing | Self::Patch => Walked::Gone,
+        }
     }
 }
 
@@ -84,69 +129,149 @@ fn misfit(reason: String) -> Misfit {
     Misfit { path: Vec::new(), reason }
 }
 
+const MAPPING: &str = "a mapping";
+const LIST: &str = "a list";
+
 fn shape(value: &Value) -> &'static str {
     match value {
-        Value::Object(_) => "a mapping",
-        Value::Array(_) => "a list",
+        Value::Object(_) => MAPPING,
+        Value::Array(_) => LIST,
         _ => "a scalar",
     }
 }
 
-fn walk(dest: Option<Value>, patch: Option<Value>, place: Place) -> Result<Walked, Misfit> {
-    let shape_of = |value: &Option<Value>| value.as_ref().filter(|value| !value.is_null()).map(shape);
-    let first = match (shape_of(&dest), shape_of(&patch)) {
-        (None, None) => return Ok(Walked::Gone),
-        (Some(own), Some(other)) if own != other => {
-            return Err(misfit(format!("the object has {own} there and the patch {other}")));
-        }
-        (Some(first), _) | (None, Some(first)) => first,
-    };
-    let dest = dest.filter(|value| !value.is_null());
-    match (first, patch) {
-        (_, Some(Value::Null)) => Ok(Walked::Gone),
-        ("a mapping", patch) => map(dest, patch, place),
-        ("a list", patch) => match place {
-            Place::Rule(Below::Keyed(keys, element)) => list(dest, patch, keys, Place::Rule(Below::Fields(element))),
-            Place::Rule(Below::Set) => list(dest, patch, &[""], Place::Unknown),
-            _ => Ok(patch.map(Walked::Replaced).or(dest.map(Walked::Kept)).unwrap_or(Walked::Gone)),
-        },
-        (_, patch) => Ok(patch.map(Walked::Replaced).or(dest.map(Walked::Kept)).unwrap_or(Walked::Gone)),
+fn into_fields(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
     }
 }
 
-fn map(dest: Option<Value>, patch: Option<Value>, place: Place) -> Result<Walked, Misfit> {
-    let fields = |value| match value {
-        Some(Value::Object(fields)) => Some(fields),
-        _ => None,
-    };
-    let (mut dest, mut patch) = (fields(dest), fields(patch));
-    let has_directive = patch.as_ref().is_some_and(|fields| fields.contains_key(DIRECTIVE));
-    let directive = patch.as_mut().map_or(Ok(Directive::Merge), map_directive)?;
-    if has_directive && let Some(fields) = &mut dest {
-        // Where a list of the patch is walked against itself, both sides have it.
-        fields.remove(DIRECTIVE);
+fn into_items(value: Value) -> Vec<Value> {
+    match value {
+        Value::Array(items) => items,
+        _ => Vec::new(),
     }
-    let replaced = match (directive, &dest) {
-        (Directive::Delete, _) => return Ok(Walked::Gone),
-        (Directive::Replace, _) | (_, None) => true,
-        (Directive::Merge, Some(_)) => false,
-    };
-    // What the patch puts in whole is walked against itself, so that its own directives and nulls have their effect.
-    let mut dest = if replaced { patch.clone() } else { dest }.unwrap_or_default();
-    let mut patch = patch.unwrap_or_default();
-    let names: BTreeSet<String> = dest.keys().chain(patch.keys()).cloned().collect();
-    let mut out = Map::new();
-    for name in names {
-        let walked = walk(dest.remove(&name), patch.remove(&name), place.field(&name)).map_err(|mut misfit| {
-            misfit.path.push(name.clone());
-            misfit
-        })?;
-        if let Some(value) = walked.value() {
-            out.insert(name, value);
+}
+
+impl Merge {
+    fn walk(&mut self, own: Own, patch: Option<Value>, place: Place) -> Result<Walked, Misfit> {
+        let own = match (own, &patch) {
+            (Own::Value(value), None) if marks::is_written_null(&value) => return Ok(Walked::Kept(value)),
+            (Own::Value(value), _) if value.is_null() || marks::is_written_null(&value) => Own::Missing,
+            (own, _) => own,
+        };
+        let own_shape = own.value().map(shape);
+        let patch_shape = patch.as_ref().filter(|value| !value.is_null()).map(shape);
+        let first = match (own_shape, patch_shape) {
+            (None, None) => return Ok(Walked::Gone),
+            (Some(own), Some(other)) if own != other => {
+                return Err(misfit(format!("the object has {own} there and the patch {other}")));
+            }
+            (Some(first), _) | (None, Some(first)) => first,
+        };
+        match (first, patch, place) {
+            (_, Some(Value::Null), _) => Ok(Walked::Gone),
+            (MAPPING, patch, place) => self.map(own, patch, place),
+            (LIST, patch, Place::Rule(Below::Keyed(keys, element))) => {
+                self.list(own, patch, keys, Place::Rule(Below::Fields(element)))
+            }
+            (LIST, patch, Place::Rule(Below::Set)) => self.list(own, patch, &[""], Place::Unknown),
+            (_, Some(patch), _) => match own.value().and_then(marks::shared_number) {
+                Some(number) => {
+                    self.shared.insert(number, patch);
+                    Ok(own.kept())
+                }
+                None => Ok(Walked::Replaced(patch)),
+            },
+            (_, None, _) => Ok(own.kept()),
         }
     }
-    let out = Value::Object(out);
-    Ok(if replaced { Walked::Replaced(out) } else { Walked::Kept(out) })
+
+    fn map(&mut self, own: Own, patch: Option<Value>, place: Place) -> Result<Walked, Misfit> {
+        let mut patch = patch.map(into_fields);
+        let own = match (patch.as_mut().map_or(Ok(Directive::Merge), map_directive)?, own) {
+            (Directive::Delete, _) => return Ok(Walked::Gone),
+            (Directive::Merge, Own::Value(own)) => Some(into_fields(own)),
+            _ => None,
+        };
+        let is_patch = own.is_none();
+        let (mut own, mut patch) = (own.unwrap_or_default(), patch.unwrap_or_default());
+        let names: BTreeSet<String> = own.keys().chain(patch.keys()).cloned().collect();
+        let mut out = Map::new();
+        for name in names {
+            let field = match own.remove(&name) {
+                _ if is_patch => Own::Patch,
+                Some(value) => Own::Value(value),
+                None => Own::Missing,
+            };
+            let walked = self.walk(field, patch.remove(&name), place.field(&name));
+            if let Some(value) = walked.map_err(|misfit| misfit.below(&name))?.value() {
+                out.insert(name, value);
+            }
+        }
+        let out = Value::Object(out);
+        Ok(if is_patch { Walked::Replaced(out) } else { Walked::Kept(out) })
+    }
+
+    fn list(&mut self, own: Own, patch: Option<Value>, keys: &[&str], element: Place) -> Result<Walked, Misfit> {
+        let mut patch = patch.map(into_items);
+        let directive = match (&mut patch, &own) {
+            (Some(patch), Own::Value(_) | Own::Patch) => list_directive(patch)?,
+            _ => Directive::Merge,
+        };
+        let own = match (directive, own) {
+            (Directive::Delete, _) => return Ok(Walked::Gone),
+            (Directive::Merge, Own::Value(own)) => Some(into_items(own)),
+            _ => None,
+        };
+        self.join(own, patch.unwrap_or_default(), keys, element)
+    }
+
+    /// Joins the lists; without one of the object's own, the patch's with itself.
+    fn join(
+        &mut self,
+        own: Option<Vec<Value>>,
+        patch: Vec<Value>,
+        keys: &[&str],
+        element: Place,
+    ) -> Result<Walked, Misfit> {
+        let is_patch = own.is_none();
+        let mut dest = own.unwrap_or_else(|| patch.clone());
+        let all = key_values(&patch, &dest, keys);
+        let (mut joined, mut used_keys) = (Vec::new(), Vec::new());
+        for values in &all {
+            let (in_use, values) = usable(&all, values, keys);
+            let (own_keys, own_values) = usable(std::slice::from_ref(&values), &values, &in_use);
+            let at = dest.iter().position(|item| has(item, &own_keys, &own_values));
+            let theirs = patch.iter().find(|item| has(item, &own_keys, &own_values)).cloned();
+            let own = match at.and_then(|at| dest.get(at)) {
+                Some(_) if is_patch => Own::Patch,
+                Some(item) => Own::Value(item.clone()),
+                None => Own::Missing,
+            };
+            let walked = self.walk(own, theirs, element);
+            let walked = walked.map_err(|misfit| misfit.below(&format!("[{}]", values.join(","))))?;
+            let in_place = is_patch || matches!(walked, Walked::Kept(_));
+            match walked.value() {
+                Some(mut value) if value.as_object().is_none_or(|fields| !fields.is_empty()) => {
+                    name_keys(&mut value, &in_use, &values);
+                    if let Some(slot) = at.filter(|_| in_place).and_then(|at| dest.get_mut(at)) {
+                        *slot = value.clone();
+                    }
+                    set(&mut joined, Some(value), &in_use, &values);
+                }
+                _ => set(&mut dest, None, &in_use, &values),
+            }
+            used_keys = in_use;
+        }
+        if all.is_empty() {
+            joined = dest;
+        } else {
+            append(&mut joined, dest, &used_keys);
+        }
+        Ok(if is_patch { Walked::Replaced(joined.into()) } else { Walked::Kept(joined.into()) })
+    }
 }
 
 fn directive(value: &Value) -> Result<Directive, Misfit> {
@@ -177,58 +302,6 @@ fn list_directive(items: &mut Vec<Value>) -> Result<Directive, Misfit> {
 
 /// The values of an element's merge keys; empty where it lacks one.
 type Keys = Vec<String>;
-
-fn list(dest: Option<Value>, patch: Option<Value>, keys: &[&str], element: Place) -> Result<Walked, Misfit> {
-    let items = |value| match value {
-        Some(Value::Array(items)) => Some(items),
-        _ => None,
-    };
-    let (dest, mut patch) = (items(dest), items(patch));
-    let directive = match (&mut patch, &dest) {
-        (Some(patch), Some(_)) => list_directive(patch)?,
-        _ => Directive::Merge,
-    };
-    let replaced = match (directive, &dest) {
-        (Directive::Delete, _) => return Ok(Walked::Gone),
-        (Directive::Replace, _) | (_, None) => true,
-        (Directive::Merge, Some(_)) => false,
-    };
-    let dest = if replaced { patch.clone() } else { dest }.unwrap_or_default();
-    let joined = Value::Array(join(dest, patch.unwrap_or_default(), keys, element)?);
-    Ok(if replaced { Walked::Replaced(joined) } else { Walked::Kept(joined) })
-}
-
-fn join(mut dest: Vec<Value>, patch: Vec<Value>, keys: &[&str], element: Place) -> Result<Vec<Value>, Misfit> {
-    let all = key_values(&patch, &dest, keys);
-    let (mut joined, mut used_keys) = (Vec::new(), Vec::new());
-    for values in &all {
-        let (in_use, values) = usable(&all, values, keys);
-        let (own, own_values) = usable(std::slice::from_ref(&values), &values, &in_use);
-        let at = dest.iter().position(|item| has(item, &own, &own_values));
-        let theirs = patch.iter().find(|item| has(item, &own, &own_values)).cloned();
-        let walked = walk(at.and_then(|at| dest.get(at)).cloned(), theirs, element).map_err(|mut misfit| {
-            misfit.path.push(format!("[{}]", values.join(",")));
-            misfit
-        })?;
-        let in_place = matches!(walked, Walked::Kept(_));
-        match walked.value() {
-            Some(mut value) if value.as_object().is_none_or(|fields| !fields.is_empty()) => {
-                name_keys(&mut value, &in_use, &values);
-                if let Some(slot) = at.filter(|_| in_place).and_then(|at| dest.get_mut(at)) {
-                    *slot = value.clone();
-                }
-                set(&mut joined, Some(value), &in_use, &values);
-            }
-            _ => set(&mut dest, None, &in_use, &values),
-        }
-        used_keys = in_use;
-    }
-    if all.is_empty() {
-        return Ok(dest);
-    }
-    append(&mut joined, dest, &used_keys);
-    Ok(joined)
-}
 
 /// The distinct key values of all elements: the patch's first.
 fn key_values(patch: &[Value], dest: &[Value], keys: &[&str]) -> Vec<Keys> {
@@ -335,6 +408,8 @@ fn append(joined: &mut Vec<Value>, dest: Vec<Value>, keys: &[&str]) {
     for item in dest {
         let values: Vec<String> = keys.iter().filter_map(|key| field(&item, key)).collect();
         if values.is_empty() {
+            // An element without any key is taken for all others: upstream's way with what is no valid list.
+            joined.clear();
             joined.push(item);
             continue;
         }

@@ -13,6 +13,7 @@ mod id;
 mod images;
 mod limits;
 mod loader;
+mod marks;
 mod merge;
 mod order;
 mod patches;
@@ -58,6 +59,7 @@ pub fn build(folder: &Path) -> Result<Vec<Object>, Error> {
     generators::add_hashes(&mut all.resources);
     references::fix(&mut all.resources, &all.config).map_err(at("resources"))?;
     all.resources.0.retain(|resource| resource.texts("annotations").get(LOCAL).is_none_or(|local| local == "false"));
+    all.resources.check().map_err(at("resources"))?;
     order::sort(&mut all.resources.0, sort_options.as_ref()).map_err(at("sortOptions"))?;
     let finished = all.resources.0.into_iter().map(Resource::finish);
     Ok(finished.map(|(value, source)| Object { value, source }).collect())
@@ -76,11 +78,11 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn add(&mut self, resource: Resource) -> Result<(), String> {
-        if self.resources.0.len() >= limits::OBJECTS {
+    fn add(&mut self, more: Vec<Resource>) -> Result<(), String> {
+        if self.resources.0.len() + more.len() > limits::OBJECTS {
             return Err(format!("the build has more than {} objects", limits::OBJECTS));
         }
-        self.resources.add(resource)
+        self.resources.add(more)
     }
 }
 
@@ -131,11 +133,8 @@ impl Builder {
     fn resource(&mut self, root: &Root, path: &str, all: &mut Gathered) -> Result<(), Error> {
         let at = |reason| Error::kustomization(root.file(), "resources", reason);
         if !root.is_folder(path) {
-            let shown = root.show(path);
-            for value in read::objects(&root.text(path)?, &shown)? {
-                all.add(Resource::new(value, shown.clone())).map_err(at)?;
-            }
-            return Ok(());
+            let objects = read::objects(&root.text(path)?, &root.show(path))?;
+            return all.add(objects).map_err(at);
         }
         let folder = root.folder(path)?;
         let (kustomization, kind) = read(&folder)?;
@@ -147,7 +146,7 @@ impl Builder {
             ));
         }
         let sub = self.gather(&folder, kustomization, Gathered::default())?;
-        sub.resources.0.into_iter().try_for_each(|resource| all.add(resource)).map_err(at)?;
+        all.add(sub.resources.0).map_err(at)?;
         all.config.merge(&sub.config).map_err(at)
     }
 }

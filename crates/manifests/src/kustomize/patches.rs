@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    id::Id,
     limits,
     loader::Root,
+    marks::Marks,
     merge, read,
     resource::{Resource, Resources},
 };
@@ -49,7 +49,7 @@ pub(super) struct Selector {
 
 /// What a patch's text turned out to be.
 enum Content {
-    Merges(Vec<Value>),
+    Merges(Vec<Resource>),
     Operations(Value),
 }
 
@@ -117,7 +117,10 @@ pub(super) fn apply(resources: &mut Resources, patch: &Patch, root: &Root) -> Re
             patches.into_iter().try_for_each(|value| by_name(resources, value, patch.options, &source))
         }
         (Content::Merges(patches), Some(target)) => match patches.as_slice() {
-            [value] => selected(resources, value, target, patch.options, &source),
+            [value] => {
+                let found = target.select(resources)?;
+                selected(resources, value, found, patch.options, &source)
+            }
             _ => Err(format!("{source}: with a target, there may be one patch in an entry, not {}", patches.len())),
         },
     }
@@ -137,7 +140,10 @@ pub(super) fn apply_strategic(resources: &mut Resources, entry: &str, root: &Roo
             (read::objects(&text, &shown).map_err(|error| error.to_string())?, shown.display().to_string())
         }
     };
-    patches.into_iter().try_for_each(|value| by_name(resources, value, Options::default(), &source))
+    patches.iter().try_for_each(|patch| {
+        let at = resources.one(&patch.id()).map_err(|reason| format!("{source}: {reason}"))?;
+        selected(resources, patch, vec![at], Options::default(), &source)
+    })
 }
 
 /// Does one entry of `patchesJson6902`.
@@ -187,42 +193,41 @@ fn content(text: &str, source: &str) -> Result<Content, String> {
 fn operate(resource: &mut Resource, operations: &Value, source: &str) -> Result<(), String> {
     patch::json_patch(&mut resource.value, operations)
         .map_err(|error| format!("{source} on {}: {error}", resource.id()))?;
+    resource.marks = Marks::default();
     limits::check(&resource.value).map_err(|reason| format!("{source} on {}: {reason}", resource.id()))?;
     let annotations = resource.texts("annotations");
     resource.set_texts("annotations", annotations);
     Ok(())
 }
 
-fn by_name(resources: &mut Resources, patch: Value, options: Options, source: &str) -> Result<(), String> {
-    let id = Id::of(&patch);
-    let at = resources.one(&id).map_err(|reason| format!("{source}: {reason}"))?;
-    merge_into(resources, at, patch, options, source).map(drop)
+fn by_name(resources: &mut Resources, patch: Resource, options: Options, source: &str) -> Result<(), String> {
+    let at = resources.one(&patch.id()).map_err(|reason| format!("{source}: {reason}"))?;
+    merge_into(resources, at, patch.value, options, source)
 }
 
+/// Merges into what was selected, as kustomize does it: the patch's labels and annotations are text then, `null` ones too.
 fn selected(
     resources: &mut Resources,
-    patch: &Value,
-    target: &Selector,
+    patch: &Resource,
+    mut found: Vec<usize>,
     options: Options,
     source: &str,
 ) -> Result<(), String> {
-    let mut found = target.select(resources)?;
     // From the end, so that a deleted object does not move those that are still to come.
     found.reverse();
     for at in found {
         let Some(resource) = resources.0.get(at) else { continue };
-        let mut patch = patch.clone();
-        if let Some(fields) = patch.as_object_mut() {
-            fields.insert("apiVersion".to_owned(), resource.id().gvk.api_version().into());
-        }
-        let mut own = Resource::new(patch, Path::new(source).to_owned());
+        let mut own = patch.clone();
         for field in ["labels", "annotations"] {
             let texts = own.texts(field);
             own.set_texts(field, texts);
         }
+        if let Some(fields) = own.value.as_object_mut() {
+            fields.insert("apiVersion".to_owned(), resource.id().gvk.api_version().into());
+        }
         merge_into(resources, at, own.value, options, source)?;
     }
-    Ok(())
+    resources.check()
 }
 
 /// Merges the patch; what it says of name, namespace and kind counts only where the options allow it.
@@ -238,12 +243,14 @@ fn merge_into(
     if options.allow_name_change || options.allow_kind_change {
         resource.remember();
     }
-    let merged = merge::merge(resource.value.take(), patch).map_err(|misfit| format!("{source} on {id} {misfit}"))?;
-    let Some(value) = merged.filter(|value| value.as_object().is_some_and(|fields| !fields.is_empty())) else {
+    let merged = merge::merge(resource.value.take(), &resource.marks, patch)
+        .map_err(|misfit| format!("{source} on {id} {misfit}"))?;
+    let is_left = |value: &Value| value.as_object().is_some_and(|fields| !fields.is_empty());
+    let Some((value, marks)) = merged.filter(|(value, _)| is_left(value)) else {
         resources.0.remove(at);
         return Ok(());
     };
-    resource.value = value;
+    (resource.value, resource.marks) = (value, marks);
     if !options.allow_kind_change
         && let Some(fields) = resource.value.as_object_mut()
     {

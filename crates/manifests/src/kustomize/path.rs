@@ -7,7 +7,7 @@ use super::fieldspec;
 use crate::yaml;
 
 /// One step into a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Step {
     Field(String),
     Element(usize),

@@ -4,6 +4,7 @@ use std::{collections::VecDeque, path::Path};
 
 use serde_json::Value;
 
+use super::resource::Resource;
 use crate::{
     error::Error,
     yaml::{self, Dialect},
@@ -13,7 +14,7 @@ use crate::{
 ///
 /// # Errors
 /// Names the file and the line.
-pub(super) fn objects(text: &str, source: &Path) -> Result<Vec<Value>, Error> {
+pub(super) fn objects(text: &str, source: &Path) -> Result<Vec<Resource>, Error> {
     let documents = yaml::documents(text, Dialect::Kustomize).map_err(|e| Error::text(source, e.line, e.reason))?;
     let mut open: VecDeque<(Value, u64)> = VecDeque::new();
     for document in documents {
@@ -34,8 +35,8 @@ pub(super) fn objects(text: &str, source: &Path) -> Result<Vec<Value>, Error> {
         }
         if kind.ends_with("List") {
             match value.get_mut("items").map(Value::take) {
-                None => objects.push(value),
-                Some(Value::Null) => {}
+                None => objects.push(Resource::new(value, source.to_owned())),
+                Some(items) if is_empty(&items) => {}
                 Some(Value::Array(items)) => open.extend(items.into_iter().map(|item| (item, line))),
                 Some(_) => return Err(wrong("the items of a list must be a list")),
             }
@@ -45,11 +46,11 @@ pub(super) fn objects(text: &str, source: &Path) -> Result<Vec<Value>, Error> {
         if name.and_then(yaml::text).is_none_or(|name| name.is_empty()) {
             return Err(wrong("an object needs a metadata.name"));
         }
-        objects.push(value);
+        objects.push(Resource::new(value, source.to_owned()));
     }
     Ok(objects)
 }
 
 fn is_empty(value: &Value) -> bool {
-    value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty)
+    value.is_null() || value.as_str() == Some(yaml::BLANK) || value.as_object().is_some_and(serde_json::Map::is_empty)
 }

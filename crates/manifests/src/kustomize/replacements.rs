@@ -150,9 +150,10 @@ fn copy(resource: &mut Resource, value: &Value, target: &Target) -> Result<(), S
             return Err(format!("it has no field {field}"));
         }
         for place in found {
-            if let Some(slot) = path::at(&mut resource.value, &place.steps) {
-                set(slot, value, &target.options, place.is_new).map_err(|reason| format!("field {field}: {reason}"))?;
-            }
+            let Some(slot) = path::at(&mut resource.value, &place.steps) else { continue };
+            set(slot, value, &target.options, place.is_new).map_err(|reason| format!("field {field}: {reason}"))?;
+            let new = slot.clone();
+            resource.marks.write(&mut resource.value, &place.steps, &new);
         }
         limits::check(&resource.value)?;
     }

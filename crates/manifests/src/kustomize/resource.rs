@@ -1,10 +1,16 @@
 //! The objects of a build with what a build remembers of each: earlier names, prefixes, and how it was generated.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+};
 
 use serde_json::{Map, Value};
 
-use super::id::{Gvk, Id};
+use super::{
+    id::{Gvk, Id},
+    marks::Marks,
+};
 use crate::yaml;
 
 /// What a generated object does to one that is there already.
@@ -30,6 +36,8 @@ pub(super) struct Resource {
     pub(super) value: Value,
     /// The file it is from, or the kustomization that generates it.
     pub(super) source: PathBuf,
+    /// What its values are beyond their content.
+    pub(super) marks: Marks,
     previous: Vec<Previous>,
     pub(super) prefixes: Vec<String>,
     pub(super) suffixes: Vec<String>,
@@ -40,8 +48,9 @@ pub(super) struct Resource {
 
 impl Resource {
     /// An object as read.
-    pub(super) fn new(value: Value, source: PathBuf) -> Self {
+    pub(super) fn new(mut value: Value, source: PathBuf) -> Self {
         Self {
+            marks: Marks::of(&mut value),
             value,
             source,
             previous: Vec::new(),
@@ -95,7 +104,18 @@ impl Resource {
 
     /// The texts of `metadata.labels` or `metadata.annotations`.
     pub(super) fn texts(&self, field: &str) -> BTreeMap<String, String> {
-        texts(self.value.get("metadata").and_then(|metadata| metadata.get(field)))
+        self.texts_at(&["metadata", field])
+    }
+
+    /// The entries of a mapping as texts.
+    fn texts_at(&self, path: &[&str]) -> BTreeMap<String, String> {
+        let found = path.iter().try_fold(&self.value, |value, field| value.get(field));
+        let entries = found.and_then(Value::as_object).into_iter().flatten();
+        let text = |key: &str, value: &Value| match value {
+            Value::Null if !self.marks.is_blank(&[path, &[key]].concat()) => "null".to_owned(),
+            value => yaml::text(value).unwrap_or_default(),
+        };
+        entries.map(|(key, value)| (key.clone(), text(key, value))).collect()
     }
 
     /// Sets a field of the metadata to these texts; removes it when there are none.
@@ -131,8 +151,8 @@ impl Resource {
         self.set_meta("namespace", &id.namespace);
         if self.behavior == Behavior::Merge {
             for field in ["data", "binaryData"] {
-                let mut merged = texts(older.value.get(field));
-                merged.extend(texts(self.value.get(field)));
+                let mut merged = older.texts_at(&[field]);
+                merged.extend(self.texts_at(&[field]));
                 let Some(fields) = self.value.as_object_mut() else { continue };
                 if merged.is_empty() {
                     fields.remove(field);
@@ -162,30 +182,34 @@ fn metadata(value: &mut Value) -> Option<&mut Map<String, Value>> {
     fields.entry("metadata").or_insert_with(|| Value::Object(Map::new())).as_object_mut()
 }
 
-fn texts(field: Option<&Value>) -> BTreeMap<String, String> {
-    let entries = field.and_then(Value::as_object).into_iter().flatten();
-    entries.map(|(key, value)| (key.clone(), yaml::text(value).unwrap_or_default())).collect()
-}
-
 /// The objects of a build, each with an identity of its own.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Resources(pub(super) Vec<Resource>);
 
 impl Resources {
-    /// Adds an object.
+    /// Adds objects.
     ///
     /// # Errors
-    /// When it is there already.
-    pub(super) fn add(&mut self, resource: Resource) -> Result<(), String> {
-        let id = resource.id();
-        if let Some(other) = self.0.iter().find(|other| other.id().is(&id)) {
-            return Err(format!(
-                "{id} of {} is there already, from {}; an object may be added once",
-                resource.source.display(),
-                other.source.display()
-            ));
+    /// When one is there already.
+    pub(super) fn add(&mut self, more: Vec<Resource>) -> Result<(), String> {
+        self.0.extend(more);
+        self.check()
+    }
+
+    /// Whether each object has an identity of its own.
+    ///
+    /// # Errors
+    /// Names two that do not.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let mut seen = HashMap::with_capacity(self.0.len());
+        for resource in &self.0 {
+            let id = resource.id();
+            let key = (id.gvk.clone(), id.name.clone(), id.effective_namespace().to_owned());
+            if let Some(other) = seen.insert(key, &resource.source) {
+                let (source, other) = (resource.source.display(), other.display());
+                return Err(format!("{id} is there twice: from {other} and from {source}"));
+            }
         }
-        self.0.push(resource);
         Ok(())
     }
 
@@ -202,7 +226,7 @@ impl Resources {
             }
         }
         match (found.as_slice(), resource.behavior) {
-            ([], Behavior::Create) => self.add(resource),
+            ([], Behavior::Create) => self.add(vec![resource]),
             ([], _) => Err(format!("{id} does not exist: there is nothing to merge with or replace")),
             ([_], Behavior::Create) => Err(format!("{id} exists: its behavior must be merge or replace")),
             ([at], _) => {

@@ -9,6 +9,7 @@ use super::{
     config::Config,
     fieldspec::{self, Create, FieldSpec},
     id::Gvk,
+    marks,
     resource::{Resource, Resources},
 };
 
@@ -57,16 +58,11 @@ fn set_scalar(field: &mut Value, value: Value) -> Result<(), String> {
 /// # Errors
 /// When two objects become the same.
 pub(super) fn namespace(resources: &mut Resources, namespace: &str, config: &Config) -> Result<(), String> {
-    for at in 0..resources.0.len() {
-        let Some(resource) = resources.0.get_mut(at) else { break };
+    for resource in &mut resources.0 {
         resource.remember();
         set_namespace(resource, namespace, &config.namespace)?;
-        let id = resource.id();
-        if resources.0.iter().filter(|other| other.id().is(&id)).count() > 1 {
-            return Err(format!("with this namespace, two objects are {id}"));
-        }
     }
-    Ok(())
+    resources.check()
 }
 
 fn set_namespace(resource: &mut Resource, namespace: &str, specs: &[FieldSpec]) -> Result<(), String> {
@@ -148,15 +144,23 @@ pub(super) fn entries(
     if pairs.is_empty() {
         return Ok(());
     }
-    let mut set = |field: &mut Value| {
-        if field.is_null() {
-            *field = Value::Object(Map::new());
+    for resource in &mut resources.0 {
+        for (key, text) in pairs {
+            visit_all(resource, specs, Create::Mapping, &mut |field| mark_entry(field, key))?;
+            resource.marks.set_entries(&mut resource.value, &text.as_str().into());
         }
-        let fields = field.as_object_mut().ok_or("it is not a mapping")?;
-        fields.extend(pairs.iter().map(|(key, text)| (key.clone(), text.as_str().into())));
-        Ok(())
-    };
-    resources.0.iter_mut().try_for_each(|resource| visit_all(resource, specs, Create::Mapping, &mut set))
+    }
+    Ok(())
+}
+
+fn mark_entry(field: &mut Value, key: &str) -> Result<(), String> {
+    if field.is_null() {
+        *field = Value::Object(Map::new());
+    }
+    let fields = field.as_object_mut().ok_or("it is not a mapping")?;
+    let old = fields.get(key).map(|old| if old == marks::NEW_ENTRY { marks::NEW_ENTRY } else { marks::OLD_ENTRY });
+    fields.insert(key.to_owned(), old.unwrap_or(marks::NEW_ENTRY).into());
+    Ok(())
 }
 
 /// Sets the labels of an entry of `labels`.

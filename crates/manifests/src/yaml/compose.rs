@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 use serde_json::{Map, Value};
 
-use super::{Dialect, Document, Wrong, scalar};
+use super::{BLANK, Dialect, Document, Wrong, scalar};
 
 /// Nesting of lists and mappings. Kubernetes objects stay well below; values are walked and dropped recursively.
 const DEEPEST: usize = 128;
@@ -112,7 +112,10 @@ impl<'a> Composer<'a> {
             Event::Scalar(text, style, anchor, tag) => {
                 // The parser gives `~` for a scalar that is not written at all.
                 let text = if style == ScalarStyle::Plain && span.is_empty() { "" } else { text.as_ref() };
-                let value = self.scalar(text, style, tag.as_deref()).map_err(|reason| wrong(span, reason))?;
+                let value = match tag {
+                    None if text.is_empty() && style == ScalarStyle::Plain => self.blank(),
+                    _ => self.scalar(text, style, tag.as_deref()).map_err(|reason| wrong(span, reason))?,
+                };
                 (Node::scalar(value), anchor)
             }
             Event::SequenceStart(_, anchor, tag) => {
@@ -208,9 +211,20 @@ impl<'a> Composer<'a> {
         }
     }
 
+    fn blank(&self) -> Value {
+        match self.dialect {
+            Dialect::Kustomize if self.is_annotation() => "".into(),
+            Dialect::Kustomize => BLANK.into(),
+            Dialect::Kubectl => Value::Null,
+        }
+    }
+
+    fn is_annotation(&self) -> bool {
+        self.path == [Step::Metadata, Step::Annotations, Step::Other]
+    }
+
     fn scalar(&self, text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, String> {
-        let is_annotation =
-            self.dialect == Dialect::Kustomize && self.path == [Step::Metadata, Step::Annotations, Step::Other];
+        let is_annotation = self.dialect == Dialect::Kustomize && self.is_annotation();
         let Some(tag) = tag else {
             return match style {
                 ScalarStyle::Plain if !is_annotation => scalar::plain(text, self.dialect),

@@ -21,6 +21,10 @@ pub(crate) enum Dialect {
     Kustomize,
 }
 
+/// Stands, in [`Dialect::Kustomize`] only, for a value that is not written at all (`key:`). kustomize tells it from a `null` that
+/// is written: a merge drops the one and keeps the other.
+pub(crate) const BLANK: &str = "\u{fdd0}blank";
+
 /// One document of a text.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Document {

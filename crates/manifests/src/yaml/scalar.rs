@@ -45,6 +45,7 @@ pub(crate) fn plain(text: &str, dialect: Dialect) -> Result<Value, String> {
 pub(crate) fn text(value: &Value) -> Option<String> {
     match value {
         Value::Null => Some(String::new()),
+        Value::String(text) if text == super::BLANK => Some(String::new()),
         Value::Bool(yes) => Some(yes.to_string()),
         Value::Number(number) => Some(number.to_string()),
         Value::String(text) => Some(text.clone()),
