@@ -4,15 +4,20 @@
 //! first from the object and keeps the second. And where one label goes to several fields, those fields share one value ever
 //! after: kustomize changes it in place, so that who changes it in one field changes it in all.
 //!
-//! Both are kept as paths beside the object. For the time of a merge, which moves and drops values, they are written into it as
+//! And a number that comes to stand where quoted text stood is quoted too, and so becomes text.
+//!
+//! All this is kept as paths beside the object. For the time of a merge, which moves and drops values, they are written into it as
 //! strings that no text of a manifest has.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use serde_json::Value;
 
 use super::path::{self, Step};
-use crate::yaml::BLANK;
+use crate::yaml::{self, BLANK, Dialect, QUOTED};
 
 /// Stands for a written null while a merge runs.
 const WRITTEN: &str = "\u{fdd0}null";
@@ -28,17 +33,22 @@ type Path = Vec<Step>;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Marks {
     blanks: HashSet<Path>,
+    /// Hashes of the paths of text that is quoted without need: there may be many.
+    quoted: HashSet<u64>,
     shared: Vec<Vec<Path>>,
 }
 
 impl Marks {
-    /// Makes what is not written null, and remembers where.
+    /// Makes what is not written null and takes the marks off quoted text, and remembers where.
     pub(super) fn of(object: &mut Value) -> Self {
         let mut marks = Self::default();
         each_leaf(object, &mut Vec::new(), &mut |leaf, path| {
             if leaf.as_str() == Some(BLANK) {
                 *leaf = Value::Null;
                 marks.blanks.insert(path.to_vec());
+            } else if let Some(text) = unquoted(leaf) {
+                *leaf = text.into();
+                marks.quoted.insert(hash(path));
             }
         });
         marks
@@ -86,6 +96,7 @@ impl Marks {
                 *leaf = WRITTEN.into();
             }
         });
+        self.put_quotes(object);
         for (number, paths) in self.shared.iter().enumerate() {
             for path in paths {
                 if let Some(slot) = path::at(object, path).filter(|slot| !slot.is_object() && !slot.is_array()) {
@@ -93,6 +104,18 @@ impl Marks {
                 }
             }
         }
+    }
+
+    /// Writes the marks of quoted text into the object.
+    pub(super) fn put_quotes(&self, object: &mut Value) {
+        if self.quoted.is_empty() {
+            return;
+        }
+        each_leaf(object, &mut Vec::new(), &mut |leaf, path| {
+            if let Some(text) = leaf.as_str().filter(|_| self.quoted.contains(&hash(path))) {
+                *leaf = format!("{QUOTED}{text}").into();
+            }
+        });
     }
 
     /// The values that are shared, by number.
@@ -104,15 +127,20 @@ impl Marks {
     /// Takes the marks out of a merged object. What is null now is written.
     pub(super) fn take_from(object: &mut Value, shared: &BTreeMap<usize, Value>) -> Self {
         let mut places: BTreeMap<usize, Vec<Path>> = BTreeMap::new();
+        let mut quoted = HashSet::new();
         each_leaf(object, &mut Vec::new(), &mut |leaf, path| {
             if is_written_null(leaf) {
                 *leaf = Value::Null;
             } else if let Some(number) = shared_number(leaf) {
                 *leaf = shared.get(&number).cloned().unwrap_or_default();
                 places.entry(number).or_default().push(path.to_vec());
+            } else if let Some(text) = unquoted(leaf) {
+                *leaf = text.into();
+                quoted.insert(hash(path));
             }
         });
-        Self { blanks: HashSet::new(), shared: places.into_values().filter(|paths| paths.len() > 1).collect() }
+        let shared = places.into_values().filter(|paths| paths.len() > 1).collect();
+        Self { blanks: HashSet::new(), quoted, shared }
     }
 }
 
@@ -124,6 +152,31 @@ pub(super) fn is_written_null(value: &Value) -> bool {
 /// The number of the shared value that this marks.
 pub(super) fn shared_number(value: &Value) -> Option<usize> {
     value.as_str()?.strip_prefix(SHARED)?.parse().ok()
+}
+
+/// The text without its mark, if it has one.
+pub(super) fn unquoted(value: &Value) -> Option<String> {
+    value.as_str()?.strip_prefix(QUOTED).map(str::to_owned)
+}
+
+/// The patch's scalar in the stead of the object's, in the quotes or without the quotes that the object's has.
+pub(super) fn restyled(own: &Value, patch: Value) -> Value {
+    let needs_quotes = |text: &str| yaml::plain(text, Dialect::Kustomize).is_ok_and(|value| !value.is_string());
+    let is_quoted = unquoted(own).is_some();
+    match (unquoted(&patch), &patch) {
+        (None, Value::Number(_) | Value::Bool(_)) if is_quoted || own.as_str().is_some_and(needs_quotes) => {
+            yaml::text(&patch).unwrap_or_default().into()
+        }
+        (None, Value::String(text)) if is_quoted => format!("{QUOTED}{text}").into(),
+        (Some(text), _) if !is_quoted => text.into(),
+        _ => patch,
+    }
+}
+
+fn hash(path: &[Step]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn each_leaf(value: &mut Value, path: &mut Path, visit: &mut dyn FnMut(&mut Value, &[Step])) {

@@ -39,7 +39,9 @@ impl std::fmt::Display for Misfit {
 ///
 /// # Errors
 /// When both have a field with different shapes, or a `$patch` directive is not `merge`, `replace` or `delete`.
-pub(super) fn merge(mut object: Value, marks: &Marks, patch: Value) -> Result<Option<(Value, Marks)>, Misfit> {
+pub(super) fn merge(object: (Value, &Marks), patch: (Value, &Marks)) -> Result<Option<(Value, Marks)>, Misfit> {
+    let ((mut object, marks), (mut patch, patch_marks)) = (object, patch);
+    patch_marks.put_quotes(&mut patch);
     let place = schema::definition(&Gvk::of(&object)).map(Place::Top);
     let mut merge = Merge { shared: marks.shared_values(&mut object) };
     marks.put_into(&mut object);
@@ -177,15 +179,19 @@ impl Merge {
                 self.list(own, patch, keys, Place::Rule(Below::Fields(element)))
             }
             (LIST, patch, Place::Rule(Below::Set)) => self.list(own, patch, &[""], Place::Unknown),
-            (_, Some(patch), _) => match own.value().and_then(marks::shared_number) {
-                Some(number) => {
-                    self.shared.insert(number, patch);
-                    Ok(own.kept())
-                }
-                None => Ok(Walked::Replaced(patch)),
-            },
+            (_, Some(patch), _) => Ok(self.scalar(own, patch)),
             (_, None, _) => Ok(own.kept()),
         }
+    }
+
+    fn scalar(&mut self, own: Own, patch: Value) -> Walked {
+        let Own::Value(own) = own else { return Walked::Replaced(patch) };
+        let Some(number) = marks::shared_number(&own) else {
+            return Walked::Replaced(marks::restyled(&own, patch));
+        };
+        let old = self.shared.remove(&number).unwrap_or_default();
+        self.shared.insert(number, marks::restyled(&old, patch));
+        Walked::Kept(own)
     }
 
     fn map(&mut self, own: Own, patch: Option<Value>, place: Place) -> Result<Walked, Misfit> {
@@ -275,7 +281,7 @@ impl Merge {
 }
 
 fn directive(value: &Value) -> Result<Directive, Misfit> {
-    match value.as_str() {
+    match yaml::text(value).as_deref() {
         Some("merge") => Ok(Directive::Merge),
         Some("replace") => Ok(Directive::Replace),
         Some("delete") => Ok(Directive::Delete),
@@ -295,7 +301,7 @@ fn list_directive(items: &mut Vec<Value>) -> Result<Directive, Misfit> {
     let found = items.iter().find_map(|item| Some((item.as_object()?.len(), item.get(DIRECTIVE)?)));
     let Some((1, value)) = found else { return Ok(Directive::Merge) };
     let directive = directive(value)?;
-    let text = value.as_str().unwrap_or_default().to_owned();
+    let text = yaml::text(value).unwrap_or_default();
     set(items, None, &[DIRECTIVE], &[text]);
     Ok(directive)
 }

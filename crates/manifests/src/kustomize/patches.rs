@@ -202,7 +202,7 @@ fn operate(resource: &mut Resource, operations: &Value, source: &str) -> Result<
 
 fn by_name(resources: &mut Resources, patch: Resource, options: Options, source: &str) -> Result<(), String> {
     let at = resources.one(&patch.id()).map_err(|reason| format!("{source}: {reason}"))?;
-    merge_into(resources, at, patch.value, options, source)
+    merge_into(resources, at, patch, options, source)
 }
 
 /// Merges into what was selected, as kustomize does it: the patch's labels and annotations are text then, `null` ones too.
@@ -225,7 +225,7 @@ fn selected(
         if let Some(fields) = own.value.as_object_mut() {
             fields.insert("apiVersion".to_owned(), resource.id().gvk.api_version().into());
         }
-        merge_into(resources, at, own.value, options, source)?;
+        merge_into(resources, at, own, options, source)?;
     }
     resources.check()
 }
@@ -234,7 +234,7 @@ fn selected(
 fn merge_into(
     resources: &mut Resources,
     at: usize,
-    patch: Value,
+    patch: Resource,
     options: Options,
     source: &str,
 ) -> Result<(), String> {
@@ -243,7 +243,7 @@ fn merge_into(
     if options.allow_name_change || options.allow_kind_change {
         resource.remember();
     }
-    let merged = merge::merge(resource.value.take(), &resource.marks, patch)
+    let merged = merge::merge((resource.value.take(), &resource.marks), (patch.value, &patch.marks))
         .map_err(|misfit| format!("{source} on {id} {misfit}"))?;
     let is_left = |value: &Value| value.as_object().is_some_and(|fields| !fields.is_empty());
     let Some((value, marks)) = merged.filter(|(value, _)| is_left(value)) else {

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 use serde_json::{Map, Value};
 
-use super::{BLANK, Dialect, Document, Wrong, scalar};
+use super::{BLANK, Dialect, Document, QUOTED, Wrong, scalar};
 
 /// Nesting of lists and mappings. Kubernetes objects stay well below; values are walked and dropped recursively.
 const DEEPEST: usize = 128;
@@ -228,6 +228,8 @@ impl<'a> Composer<'a> {
         let Some(tag) = tag else {
             return match style {
                 ScalarStyle::Plain if !is_annotation => scalar::plain(text, self.dialect),
+                ScalarStyle::Plain => Ok(text.into()),
+                _ if self.dialect == Dialect::Kustomize && !is_annotation => Ok(quoted(text)),
                 _ => Ok(text.into()),
             };
         };
@@ -250,6 +252,12 @@ impl<'a> Composer<'a> {
             _ => Err(format!("the tag {} has no meaning here", tag.original())),
         }
     }
+}
+
+/// Text in quotes, marked where nothing else shows them.
+fn quoted(text: &str) -> Value {
+    let needed = scalar::plain(text, Dialect::Kustomize).is_ok_and(|value| !value.is_string());
+    if needed && !text.starts_with(QUOTED) { text.into() } else { format!("{QUOTED}{text}").into() }
 }
 
 fn collection_tag(tag: Option<&Tag>, own: &str) -> Result<(), String> {

@@ -25,6 +25,10 @@ pub(crate) enum Dialect {
 /// is written: a merge drops the one and keeps the other.
 pub(crate) const BLANK: &str = "\u{fdd0}blank";
 
+/// Goes, in [`Dialect::Kustomize`] only, before text that is quoted without need: a merge that puts a number in its place keeps
+/// the quotes, which makes it text.
+pub(crate) const QUOTED: char = '\u{fdd1}';
+
 /// One document of a text.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Document {

@@ -48,7 +48,7 @@ pub(crate) fn text(value: &Value) -> Option<String> {
         Value::String(text) if text == super::BLANK => Some(String::new()),
         Value::Bool(yes) => Some(yes.to_string()),
         Value::Number(number) => Some(number.to_string()),
-        Value::String(text) => Some(text.clone()),
+        Value::String(text) => Some(text.strip_prefix(super::QUOTED).unwrap_or(text).to_owned()),
         Value::Array(_) | Value::Object(_) => None,
     }
 }
