@@ -1,0 +1,102 @@
+//! What is fuzzed: each target takes bytes that a stranger may have written, and panics when something does not hold.
+//!
+//! `cargo +nightly fuzz run NAME --features libfuzzer fuzz/corpus/NAME fuzz/seeds/NAME` (with cargo-fuzz) searches;
+//! `cargo test --manifest-path fuzz/Cargo.toml` runs every target on its seeds and on small changes of them, on stable Rust.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use objects::{kinds, patch, selector};
+use serde_json::Value;
+
+/// Takes one input.
+pub type Target = fn(&[u8]);
+
+/// The targets by name.
+pub const TARGETS: &[(&str, Target)] =
+    &[("yaml", yaml), ("kustomize", kustomize), ("patches", patches), ("protobuf", protobuf), ("selectors", selectors)];
+
+/// Manifests: what is read is printed so that it reads back the same.
+pub fn yaml(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(objects) = manifests::parse(text, Path::new("input")) else { return };
+    reads_back(&objects);
+}
+
+/// The line that begins a file of a folder: `### NAME`.
+const FILE: &str = "### ";
+
+/// Kustomizations: a folder, as files that each begin with a line `### NAME`.
+pub fn kustomize(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(folder) = tempfile::tempdir() else { return };
+    for file in text.strip_prefix(FILE).unwrap_or(text).split(&format!("\n{FILE}")) {
+        let Some((name, content)) = file.split_once('\n') else { continue };
+        let is_plain =
+            |part: &str| part.len() < 40 && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        if name.is_empty() || !name.split('/').all(|part| is_plain(part) && !part.trim_matches('.').is_empty()) {
+            continue;
+        }
+        let path = folder.path().join(name);
+        let made = path.parent().is_some_and(|parent| fs::create_dir_all(parent).is_ok());
+        if made {
+            let _ = fs::write(path, format!("{content}\n"));
+        }
+    }
+    let Ok(objects) = manifests::build(folder.path()) else { return };
+    reads_back(&objects);
+}
+
+fn reads_back(objects: &[manifests::Object]) {
+    let text = manifests::to_yaml(objects);
+    // Lists are taken apart on the way in, and a build may give objects without an API version.
+    let is_plain = |object: &manifests::Object| {
+        let has = |field: &str| object.value.get(field).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
+        has("apiVersion") && has("kind") && object.value.get("items").is_none()
+    };
+    if !objects.iter().all(is_plain) {
+        return;
+    }
+    match manifests::parse(&text, Path::new("output")) {
+        Err(error) => panic!("what was printed is refused: {error}\n{text}"),
+        Ok(again) => {
+            let (one, other): (Vec<_>, Vec<_>) =
+                (objects.iter().map(|o| &o.value).collect(), again.iter().map(|o| &o.value).collect());
+            assert_eq!(one, other, "what was printed reads back differently\n{text}");
+        }
+    }
+}
+
+/// Patches: a JSON array of object and patch. A merge patch done twice is done once.
+pub fn patches(data: &[u8]) {
+    let Ok((object, change)) = serde_json::from_slice::<(Value, Value)>(data) else { return };
+    let mut once = object.clone();
+    patch::merge_patch(&mut once, &change);
+    let mut twice = once.clone();
+    patch::merge_patch(&mut twice, &change);
+    assert_eq!(once, twice);
+    let _ = patch::json_patch(&mut object.clone(), &change);
+    for (group, version, kind) in [("apps", "v1", "Deployment"), ("", "v1", "Service"), ("", "v1", "Pod"), ("", "", "")]
+    {
+        let kind = kinds::by_kind(group, version, kind);
+        let _ = patch::strategic_merge(kind, &mut object.clone(), &change);
+        let _ = patch::last_applied_patch(kind, Some(&object), &change, &once);
+    }
+}
+
+/// Protobuf bodies, as kubectl sends them.
+pub fn protobuf(data: &[u8]) {
+    let _ = apiserver::protobuf::decode(data);
+}
+
+/// Label and field selectors.
+pub fn selectors(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let labels: BTreeMap<String, String> =
+        [("a", "b"), ("c", ""), ("d.e/f", "1")].map(|(k, v)| (k.into(), v.into())).into();
+    if let Ok(selector) = selector::Labels::parse(text) {
+        let _ = selector.matches(&labels);
+    }
+    if let Ok(selector) = selector::Fields::parse(text) {
+        let _ = selector.matches(|path| (path == "metadata.name").then(|| "a".to_owned()));
+    }
+}
