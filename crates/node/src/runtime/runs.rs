@@ -55,6 +55,11 @@ impl Runs {
         self.pod(&id.pod_uid).join(format!("{}.{}", id.name, id.attempt))
     }
 
+    /// Whether there is no pod.
+    pub fn is_empty(&self) -> Result<bool, RuntimeError> {
+        Ok(fs::read_dir(&self.state_dir).map_err(failed("list the pods"))?.next().is_none())
+    }
+
     /// The pods that have a directory, each with the record `name` in it, if that has been written.
     pub fn pods<T: DeserializeOwned>(&self, name: &str) -> Result<Vec<(String, Option<T>)>, RuntimeError> {
         let entries = fs::read_dir(&self.state_dir).map_err(failed("list the pods"))?.filter_map(Result::ok);

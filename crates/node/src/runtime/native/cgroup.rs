@@ -183,8 +183,9 @@ impl Cgroups {
         }
     }
 
-    /// Removes all cgroups in which nothing runs, and in the end the group itself.
-    pub fn sweep(&self) {
+    /// Removes all cgroups in which nothing runs, and in the end the group itself; says whether that is gone everywhere.
+    pub fn sweep(&self) -> bool {
+        let mut gone = true;
         for hierarchy in &self.hierarchies {
             let root = hierarchy.mount.join(&self.group);
             for entry in fs::read_dir(&root).into_iter().flatten().filter_map(Result::ok) {
@@ -194,7 +195,9 @@ impl Cgroups {
             }
             // The kernel refuses while anything is in it.
             let _ = fs::remove_dir(&root);
+            gone &= !root.exists();
         }
+        gone
     }
 }
 

@@ -17,6 +17,7 @@ use nix::sys::{
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tokio::sync::RwLock;
 
 use super::{
     ContainerId, ContainerSpec, ContainerStatus, ExecOutput, Exit, Features, PodNetwork, Runtime, RuntimeError,
@@ -33,6 +34,10 @@ use cgroup::Cgroups;
 pub(crate) const SANDBOX_SPEC: &str = "pod.json";
 /// The [`Sandbox`] of a pod.
 const SANDBOX: &str = "sandbox.json";
+
+/// How often the cgroups are tried to be removed after the last pod, and the pause in between.
+const SWEEPS: u32 = 50;
+const MOMENT: Duration = Duration::from_millis(2);
 
 /// A pod whose namespaces and address are there.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -61,6 +66,8 @@ pub struct Native {
     host_ip: IpAddr,
     network: Arc<dyn PodNetwork>,
     cgroups: Cgroups,
+    /// Held for reading while a container starts: its cgroups are empty then, and must not be taken for left over.
+    starting: RwLock<()>,
 }
 
 impl Options {
@@ -99,7 +106,7 @@ impl Native {
         if !missing.is_empty() {
             tracing::warn!("limits of {} have no effect: this machine has no such cgroups", missing.join(", "));
         }
-        Ok(Self { runs, hidden, host_ip: options.host_ip, network, cgroups })
+        Ok(Self { runs, hidden, host_ip: options.host_ip, network, cgroups, starting: RwLock::default() })
     }
 
     /// Whether the pod's namespaces are still kept; after the machine was restarted only their files are there.
@@ -135,6 +142,20 @@ impl Native {
     /// The name of a run's cgroup.
     fn group(id: &ContainerId) -> String {
         format!("{}.{}.{}", id.pod_uid, id.name, id.attempt)
+    }
+
+    /// Removes the cgroups in which nothing runs. After the last pod all of them go; the kernel may need a moment after the end of
+    /// the last process.
+    async fn sweep(&self) -> Result<(), RuntimeError> {
+        // Whatever starts now will end, and then they are removed.
+        let Ok(_nothing_starts) = self.starting.try_write() else { return Ok(()) };
+        for _ in 0..SWEEPS {
+            if self.cgroups.sweep() || !self.runs.is_empty()? {
+                break;
+            }
+            tokio::time::sleep(MOMENT).await;
+        }
+        Ok(())
     }
 
     fn confine(&self, spec: &ContainerSpec) -> Result<(), RuntimeError> {
@@ -186,7 +207,7 @@ impl Runtime for Native {
             }
             self.runs.remove_pod(pod_uid)?;
         }
-        self.cgroups.sweep();
+        self.sweep().await?;
         self.network.detach(pod_uid).await.map_err(RuntimeError::Network)
     }
 
@@ -194,6 +215,7 @@ impl Runtime for Native {
         if let Some(begun) = self.runs.begun(&spec.id).await? {
             return Ok(begun);
         }
+        let _starting = self.starting.read().await;
         self.confine(spec)?;
         let started = self.runs.start(spec).await;
         if started.is_err() {
@@ -249,7 +271,7 @@ impl Runtime for Native {
                 _ => self.remove_sandbox(&uid).await?,
             }
         }
-        self.cgroups.sweep();
+        self.sweep().await?;
         Ok(all)
     }
 }
