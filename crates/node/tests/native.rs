@@ -158,6 +158,19 @@ async fn a_container_is_who_its_security_context_says() {
 }
 
 #[tokio::test]
+async fn a_privileged_container_may_do_what_the_machines_root_may() {
+    let Some(machine) = Machine::new().await else { return };
+    let script = "mount -t tmpfs none /mnt && stat -f -c %T /mnt; grep CapEff /proc/self/status; ls /dev | wc -l";
+    let (said, _) = machine.run(script, |spec| spec.security.privileged = true).await;
+    let lines: Vec<_> = said.lines().collect();
+    let ours = fs::read_to_string("/proc/self/status").unwrap();
+    let ours = ours.lines().find(|line| line.starts_with("CapEff")).unwrap();
+    assert_eq!(lines[..2], ["tmpfs", ours], "{said}");
+    let devices = fs::read_dir("/dev").unwrap().count();
+    assert_eq!(lines[2].parse::<usize>().unwrap(), devices, "{said}");
+}
+
+#[tokio::test]
 async fn the_default_seccomp_profile_refuses_what_ordinary_programs_do_not_do() {
     let Some(machine) = Machine::new().await else { return };
     let script = "grep Seccomp: /proc/self/status; sleep 0 & wait; unshare -U true || echo refused";
