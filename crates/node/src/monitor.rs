@@ -1,6 +1,6 @@
 //! The tasks around one run of a container: the wait for its end, its probes, its hooks, and its graceful stop.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{iter::successors, net::IpAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Pod, Probe};
@@ -20,10 +20,11 @@ use crate::{
 pub const RETRY: Duration = Duration::from_secs(5);
 /// The longest a postStart hook may take: nothing else limits it but the end of its container.
 const HOOK_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
-/// Before the first success of a readiness or startup probe, the time to the first probe out of turn.
-const EAGER: Duration = Duration::from_millis(20);
 /// What a container gets to end in although its preStop hook used the whole grace period (kubelet's minimum).
 const LEAST: Duration = Duration::from_secs(2);
+
+/// How soon a probe is repeated, in between, while its container comes up.
+const EARLY: Duration = Duration::from_millis(20);
 
 /// How a run is to be stopped; it may change while that goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,55 +86,71 @@ impl Run {
         }
     }
 
-    /// Probes periodically, first when the initial delay since the start has passed. A startup probe ends with its first
-    /// verdict, a liveness probe when it has failed. An answer that says neither yes nor no does not count.
+    /// Probes periodically. A startup probe ends with its first verdict, a liveness probe when it has failed. An answer that says
+    /// neither yes nor no does not count.
+    ///
+    /// The kubelet's first question comes somewhere in the first period after the initial delay, wherever its ticker stands. Here
+    /// a failure counts at the end of that period at the earliest, so that a container has `failureThreshold` whole periods; but
+    /// startup and readiness are asked at its beginning and at growing distances until the first success, which counts at once: a
+    /// container that comes up quickly does not wait for the period.
     pub async fn probe(self, kind: Kind, since: Timestamp) {
         let Some(probe) = self.probe_of(kind) else { return };
         let period = seconds(probe.period_seconds, 10).max(Duration::from_secs(1));
         let target = self.target(seconds(probe.timeout_seconds, 1).max(Duration::from_secs(1)));
-        let age = Duration::try_from(self.ctx.clock.now().duration_since(since)).unwrap_or_default();
-        let delay = seconds(probe.initial_delay_seconds, 0).saturating_sub(age);
-        let mut ticks = tokio::time::interval_at(Instant::now() + delay, period);
+        let comes_up = kind != Kind::Liveness;
+        let mut ticks = tokio::time::interval_at(Instant::now() + self.until_first(probe, kind, since), period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut counter = Counter::new(probe);
-        let mut said = None;
-        // Liveness is not waited for, and a command costs a process each time.
-        let mut eager = (kind != Kind::Liveness && probe.exec.is_none()).then_some(EAGER);
-        ticks.tick().await;
-        let mut result = target.probe(probe).await;
+        let early = successors(Some(EARLY), |pause| pause.checked_mul(2));
+        let mut early = early.take_while(|pause| comes_up && *pause < period).fuse();
+        let (mut up, mut pause, mut first) = (false, None, comes_up);
+        let (mut counter, mut said) = (Counter::new(probe), None);
         loop {
-            if result.is_ok() {
-                eager = None;
-            }
-            let ok = match result {
-                Ok(()) => Some(true),
-                Err(Failed::Unhealthy(why)) => {
-                    self.unhealthy(format!("{} probe failed: {why}", kind.name()));
-                    Some(false)
-                }
-                Err(Failed::Unknown(why)) => {
-                    self.unhealthy(format!("{} probe errored and resulted in unknown state: {why}", kind.name()));
-                    None
+            let regular = tokio::select! {
+                _ = ticks.tick() => !std::mem::take(&mut first),
+                () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => false,
+            };
+            let answer = target.probe(probe).await;
+            up |= answer.is_ok();
+            pause = if up { None } else { early.next() };
+            let ok = match answer {
+                Ok(()) => true,
+                Err(_) if !regular => continue,
+                Err(failed) => {
+                    self.unhealthy(kind, &failed);
+                    if matches!(failed, Failed::Unknown(_)) {
+                        continue;
+                    }
+                    false
                 }
             };
-            if let Some(verdict) = ok.and_then(|ok| counter.count(ok)) {
-                if said != Some(verdict) {
-                    said = Some(verdict);
-                    let grace = probe.termination_grace_period_seconds;
-                    self.tell(Message::Probed { id: self.id.clone(), kind, ok: verdict, grace }).await;
-                }
-                if kind == Kind::Startup || (kind == Kind::Liveness && !verdict) {
-                    return;
-                }
+            let Some(verdict) = counter.count(ok) else { continue };
+            if said != Some(verdict) {
+                said = Some(verdict);
+                let grace = probe.termination_grace_period_seconds;
+                self.tell(Message::Probed { id: self.id.clone(), kind, ok: verdict, grace }).await;
             }
-            result = tokio::select! {
-                _ = ticks.tick() => target.probe(probe).await,
-                () = success(&target, probe, &mut eager) => Ok(()),
-            };
+            if kind == Kind::Startup || (kind == Kind::Liveness && !verdict) {
+                return;
+            }
         }
     }
 
-    fn unhealthy(&self, message: String) {
+    /// How long until a probe is asked for the first time.
+    fn until_first(&self, probe: &Probe, kind: Kind, since: Timestamp) -> Duration {
+        let delay = match (kind, seconds(probe.initial_delay_seconds, 0)) {
+            (Kind::Liveness, Duration::ZERO) => seconds(probe.period_seconds, 10),
+            (_, delay) => delay,
+        };
+        let age = Duration::try_from(self.ctx.clock.now().duration_since(since)).unwrap_or_default();
+        delay.saturating_sub(age)
+    }
+
+    fn unhealthy(&self, kind: Kind, failed: &Failed) {
+        let how = match failed {
+            Failed::Unhealthy(_) => "failed",
+            Failed::Unknown(_) => "errored and resulted in unknown state",
+        };
+        let message = format!("{} probe {how}: {failed}", kind.name());
         self.ctx.events.warning(&self.pod, Some(&self.id.name), "Unhealthy", message);
     }
 
@@ -203,19 +220,6 @@ impl Run {
             self.ctx.events.warning(&self.pod, Some(&self.id.name), "FailedPreStopHook", message);
         }
     }
-}
-
-/// Resolves when a probe between two of the regular ones succeeds. Until a server listens, a whole period is long: the time
-/// between these probes starts at `eager` and doubles, and their failures count for nothing. Without `eager` it waits for ever.
-async fn success(target: &Target<'_>, probe: &Probe, eager: &mut Option<Duration>) {
-    while let Some(step) = eager {
-        tokio::time::sleep(*step).await;
-        *step *= 2;
-        if target.probe(probe).await.is_ok() {
-            return;
-        }
-    }
-    std::future::pending().await
 }
 
 /// Resolves at the deadline, wherever it moves.

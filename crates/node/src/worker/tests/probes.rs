@@ -40,7 +40,7 @@ async fn a_failed_liveness_probe_restarts_the_container_with_the_probes_own_grac
         Bench::with_commands(spec, &[("a", Program::slow(None))], |_, second| (0, i32::from(second >= 10))).await;
     bench.pass(25).await;
     assert_eq!(bench.happened()[..4], ["0 a started", "15 a signal 15", "19 a ended 137", "19 a started"]);
-    assert_eq!(bench.events("Killing"), ["15 Killing: Container a failed liveness probe, will be restarted (x2)"]);
+    assert_eq!(bench.events("Killing"), ["15 Killing: Container a failed liveness probe, will be restarted"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -63,9 +63,9 @@ async fn a_startup_probe_that_never_passes_restarts_the_container() {
     let startup = probe("start", json!({"failureThreshold": 3}));
     let spec = json!({"containers": [{"name": "a", "image": "hello", "startupProbe": startup}]});
     let bench = Bench::with_commands(spec, &[], |_, _| (0, 1)).await;
-    bench.pass(10).await;
-    assert_eq!(bench.happened(), ["0 a started", "10 a signal 15", "10 a ended 0", "10 a started"]);
-    assert_eq!(bench.events("Killing"), ["10 Killing: Container a failed startup probe, will be restarted"]);
+    bench.pass(15).await;
+    assert_eq!(bench.happened(), ["0 a started", "15 a signal 15", "15 a ended 0", "15 a started"]);
+    assert_eq!(bench.events("Killing"), ["15 Killing: Container a failed startup probe, will be restarted"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,17 +114,20 @@ async fn a_post_start_hook_holds_the_next_container_and_a_failed_one_ends_its_ow
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_begins_to_listen_between_two_probes_is_not_kept_waiting() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let readiness =
-        json!({"tcpSocket": {"port": port, "host": "127.0.0.1"}, "periodSeconds": 60, "failureThreshold": 1});
+async fn a_container_that_comes_up_is_known_to_be_ready_long_before_the_next_period() {
+    let readiness = probe("ready", json!({"periodSeconds": 60, "failureThreshold": 1}));
     let spec = json!({"containers": [{"name": "a", "image": "hello", "readinessProbe": readiness}]});
-    let bench = Bench::new(spec, &[]).await;
-    bench.pass(1).await;
-    assert_eq!(bench.condition("Ready"), "False");
-    let _listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
-    bench.pass(3).await;
+    let bench = Bench::with_commands(spec, &[], |_, second| (0, i32::from(second < 2))).await;
+    bench.pass(4).await;
     assert_eq!(bench.condition("Ready"), "True");
-    // Only the regular probe's failure is worth an event.
-    assert_eq!(bench.events("Unhealthy").len(), 1, "{:?}", bench.events("Unhealthy"));
+    assert_eq!(bench.events("Unhealthy"), [""; 0]);
+
+    // What is asked in between counts for nothing when it fails.
+    let startup = probe("start", json!({"periodSeconds": 60, "failureThreshold": 2}));
+    let spec = json!({"containers": [{"name": "a", "image": "hello", "startupProbe": startup}]});
+    let slow = Bench::with_commands(spec, &[], |_, _| (0, 1)).await;
+    slow.pass(119).await;
+    assert_eq!(slow.happened(), ["0 a started"]);
+    slow.pass(1).await;
+    assert_eq!(slow.happened()[1], "120 a signal 15");
 }
