@@ -12,6 +12,8 @@ use std::{
 use anyhow::{Context, bail};
 use tempfile::TempDir;
 
+use testkit::processes;
+
 use crate::{
     http,
     machine::{self, Process},
@@ -76,7 +78,7 @@ struct Peer {
 }
 
 fn measure(peer: &Peer, options: &Options) -> anyhow::Result<(f64, f64)> {
-    let tree = machine::tree(peer.process.pid());
+    let tree = processes::tree(peer.process.pid());
     let before = machine::cpu(&tree)?;
     let path = format!("http://{}/r{}/x", peer.address, options.routes / 2);
     let output = Command::new("taskset")

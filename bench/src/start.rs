@@ -10,6 +10,8 @@ use std::{
 
 use tempfile::TempDir;
 
+use testkit::processes;
+
 use crate::{
     http,
     machine::{self, Process},
@@ -53,7 +55,7 @@ pub fn run(coracle: &Path, options: &Options) -> anyhow::Result<()> {
             let used = machine::cpu(&[process.pid()])? - before;
             load.push(used.as_secs_f64() * 100.0 / options.seconds as f64);
             memory.push(machine::pss(process.pid())? as f64 / 1024.0);
-            for pid in machine::with_argument(machine::text(&data)?).into_iter().filter(|pid| *pid != process.pid()) {
+            for pid in processes::with_argument(machine::text(&data)?).into_iter().filter(|pid| *pid != process.pid()) {
                 shims.push(machine::pss(pid)? as f64 / 1024.0);
             }
         }

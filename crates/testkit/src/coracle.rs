@@ -14,6 +14,8 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::processes;
+
 /// How long a start may take before a test gives up on it: far more than it takes, so that a slow machine fails nothing.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -116,6 +118,12 @@ impl Coracle {
         self.child.id()
     }
 
+    /// The processes that own its containers: they have the data directory in their arguments, as it has itself.
+    pub fn shims(&self) -> Vec<u32> {
+        let all = self.data_dir.path().to_str().map(processes::with_argument).unwrap_or_default();
+        all.into_iter().filter(|pid| *pid != self.pid()).collect()
+    }
+
     /// Ends it at once with SIGKILL.
     ///
     /// # Errors
@@ -144,10 +152,10 @@ impl Drop for Coracle {
         {
             eprintln!("stop the Coracle under test: {error:#}");
         }
-        for pid in processes_of(self.data_dir.path()) {
+        for pid in self.shims() {
             eprintln!("process {pid} outlived the Coracle under test");
             // It may have ended by itself meanwhile.
-            _ = Command::new("kill").args(["-s", "KILL", &pid]).status();
+            _ = Command::new("kill").args(["-s", "KILL", &pid.to_string()]).status();
         }
     }
 }
@@ -180,12 +188,4 @@ fn read_events(stdout: ChildStdout) -> Receiver<Value> {
         }
     });
     events
-}
-
-/// The processes that were started with this directory in their arguments: shims of the Coracle under test.
-fn processes_of(data_dir: &Path) -> Vec<String> {
-    let Some(dir) = data_dir.to_str() else { return Vec::new() };
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    pids.filter(|pid| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|c| c.contains(dir))).collect()
 }

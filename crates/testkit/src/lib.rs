@@ -3,8 +3,11 @@
 
 mod coracle;
 mod flows;
+mod load;
+pub mod processes;
 mod programs;
 
 pub use coracle::{Coracle, Settings};
 pub use flows::{KUBECTL_VERSIONS, with_each_kubectl};
+pub use load::Load;
 pub use programs::{Kubectl, find};

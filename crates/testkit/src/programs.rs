@@ -7,6 +7,8 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use crate::KUBECTL_VERSIONS;
+
 /// The file of a program on PATH.
 pub fn find(program: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join(program)).find(|path| path.is_file())
@@ -30,6 +32,11 @@ impl Kubectl {
         let beside = || Some(find("kubectl")?.canonicalize().ok()?.parent()?.join(&name)).filter(|path| path.is_file());
         let program = named.or_else(|| find(&name)).or_else(beside)?;
         Some(Self { program, kubeconfig: kubeconfig.to_owned() })
+    }
+
+    /// The newest kubectl that is tested with, if there is any of them.
+    pub fn any(kubeconfig: &Path) -> Option<Self> {
+        KUBECTL_VERSIONS.iter().rev().find_map(|minor| Self::version(minor, kubeconfig))
     }
 
     /// A command with these arguments, split at spaces.
