@@ -42,7 +42,9 @@ impl Target {
         let kind = kinds::by_resource(group, version, parts.first()?)?;
         let name = parts.get(1).map(|name| decode(name)).map_or(Some(None), |name| name.map(Some))?;
         let subresource = parts.get(2).map(|sub| (*sub).to_owned());
-        (parts.len() <= 3).then_some(Self { kind, namespace, name, subresource })
+        // A kind without namespaces has no path in one; an object that is in one has no other path.
+        let fits = if kind.namespaced { !namespace.is_empty() || name.is_none() } else { namespace.is_empty() };
+        (fits && parts.len() <= 3).then_some(Self { kind, namespace, name, subresource })
     }
 }
 
@@ -122,6 +124,8 @@ impl Verb {
             (&Method::GET | &Method::HEAD, _) if query.is_on("watch") => Some(Self::Watch),
             (&Method::GET | &Method::HEAD, true) => Some(Self::Get),
             (&Method::GET | &Method::HEAD, false) => Some(Self::List),
+            // Objects are made in one namespace, and listed across all.
+            (&Method::POST, _) if target.kind.namespaced && target.namespace.is_empty() => None,
             (&Method::POST, _) => Some(Self::Create),
             (&Method::PUT, true) => Some(Self::Update),
             (&Method::PATCH, true) => Some(Self::Patch),
@@ -153,9 +157,17 @@ mod tests {
         assert_eq!(parsed("/api/v1/namespaces/a/pods/b/log"), Some(("pods", "a".into(), some("b"), some("log"))));
         let scale = "/apis/apps/v1/namespaces/a/deployments/b/scale";
         assert_eq!(parsed(scale), Some(("deployments", "a".into(), some("b"), some("scale"))));
-        for unknown in
-            ["/", "/api", "/api/v1", "/apis/apps/v1", "/apis/apps/v2/deployments", "/api/v1/pods/a/b/c", "/metrics"]
-        {
+        for unknown in [
+            "/",
+            "/api",
+            "/api/v1",
+            "/apis/apps/v1",
+            "/apis/apps/v2/deployments",
+            "/api/v1/pods/a/b/c",
+            "/metrics",
+            "/api/v1/pods/a",
+            "/api/v1/namespaces/a/nodes",
+        ] {
             assert_eq!(parsed(unknown), None, "{unknown}");
         }
     }

@@ -96,7 +96,13 @@ fn listed(causes: &[Cause]) -> String {
 }
 
 fn named(kind: &Kind, name: &str) -> Option<Value> {
-    Some(json!({"name": name, "group": kind.group, "kind": kind.plural}))
+    Some(subject(kind.group, kind.plural, name))
+}
+
+/// The fields of `details` that say which object is meant; the core group is not said.
+fn subject(group: &str, kind: &str, name: &str) -> Value {
+    let fields = [("name", name), ("group", group), ("kind", kind)].into_iter();
+    fields.filter(|(_, text)| !text.is_empty()).map(|(field, text)| (field.to_owned(), Value::from(text))).collect()
 }
 
 impl Failure {
@@ -137,10 +143,9 @@ impl Failure {
         let group_kind = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
         let mut failure = Self::invalid_request(&group_kind, causes);
         failure.message = format!("{group_kind} {name:?} is invalid: {}", listed(causes));
-        if let Some(details) = failure.details.as_mut().and_then(Value::as_object_mut) {
-            details.insert("name".to_owned(), name.into());
-            details.insert("group".to_owned(), group.into());
-            details.insert("kind".to_owned(), kind.into());
+        let details = failure.details.as_mut().and_then(Value::as_object_mut);
+        if let (Some(details), Value::Object(subject)) = (details, subject(group, kind, name)) {
+            details.extend(subject);
         }
         failure
     }
@@ -174,6 +179,12 @@ impl Failure {
     pub fn method_not_allowed() -> Self {
         let message = "the server does not allow this method on the requested resource";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
+    }
+
+    /// 406.
+    pub fn not_acceptable() -> Self {
+        let message = "only the following media types are accepted: application/json";
+        Self::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", message)
     }
 
     /// 410: a revision that is not remembered any more.

@@ -9,7 +9,7 @@ mod tests;
 use objects::kinds::Kind;
 use serde_json::{Map, Value, json};
 
-use crate::registry::meta::section;
+use crate::registry::meta::{self, section};
 
 /// Fills in the defaults of an object.
 pub fn apply(kind: &Kind, object: &mut Value) {
@@ -26,6 +26,7 @@ pub fn apply(kind: &Kind, object: &mut Value) {
             set(spec, "replicas", json!(1));
             template(spec);
         }
+        "Namespace" => namespace(object),
         "Secret" => {
             if let Some(map) = object.as_object_mut() {
                 secret(map);
@@ -64,6 +65,15 @@ fn each<'a>(
 
 fn child<'a>(map: &'a mut Map<String, Value>, field: &str) -> Option<&'a mut Map<String, Value>> {
     map.get_mut(field).and_then(Value::as_object_mut)
+}
+
+/// A namespace has its name as a label, by which selectors of namespaces find it.
+fn namespace(object: &mut Value) {
+    let name = meta::text(object, "name").to_owned();
+    let labels = meta::metadata(object).entry("labels").or_insert_with(|| json!({}));
+    if let Some(labels) = labels.as_object_mut() {
+        labels.insert("kubernetes.io/metadata.name".to_owned(), name.into());
+    }
 }
 
 fn deployment(spec: &mut Map<String, Value>) {

@@ -20,8 +20,16 @@ pub enum Form {
 }
 
 impl Form {
-    /// What the Accept header prefers among what there is.
+    /// What the Accept header prefers among what there is; JSON where it asks for nothing that there is.
     pub fn accepted(headers: &HeaderMap) -> Self {
+        Self::negotiate(headers).unwrap_or(Self::Whole)
+    }
+
+    /// What the Accept header prefers among what there is.
+    ///
+    /// # Errors
+    /// 406 when there is nothing that it asks for.
+    pub fn negotiate(headers: &HeaderMap) -> Result<Self, Failure> {
         let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
         for media in accept.split(',') {
             let mut parameters = media.split(';').map(str::trim);
@@ -29,12 +37,12 @@ impl Form {
                 continue;
             }
             match parameters.find_map(|p| p.strip_prefix("as=")) {
-                Some("Table") => return Self::Table,
-                Some("PartialObjectMetadata" | "PartialObjectMetadataList") => return Self::Metadata,
-                _ => return Self::Whole,
+                Some("Table") => return Ok(Self::Table),
+                Some("PartialObjectMetadata" | "PartialObjectMetadataList") => return Ok(Self::Metadata),
+                _ => return Ok(Self::Whole),
             }
         }
-        Self::Whole
+        Err(Failure::not_acceptable())
     }
 
     /// One stored object in this form, as `kind` has it.
@@ -128,6 +136,9 @@ mod tests {
         assert_eq!(form(table), Form::Table);
         assert_eq!(form("application/vnd.kubernetes.protobuf,application/json"), Form::Whole);
         assert_eq!(form("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"), Form::Metadata);
-        assert_eq!(Form::accepted(&HeaderMap::new()), Form::Whole);
+        assert_eq!(Form::negotiate(&HeaderMap::new()), Ok(Form::Whole));
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/vnd.kubernetes.protobuf"));
+        assert_eq!(Form::negotiate(&headers).unwrap_err().code, StatusCode::NOT_ACCEPTABLE);
     }
 }

@@ -53,6 +53,8 @@ impl Call<'_> {
     }
 
     async fn on_object(self, part: Part) -> Result<Answer, Failure> {
+        // Before anything is written: an answer that the client cannot read must not have had an effect.
+        Form::negotiate(self.headers)?;
         match self.verb {
             Verb::Get => self.get(),
             Verb::List => self.list(),

@@ -50,7 +50,7 @@ impl Options {
             let why = "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
             return Err(Failure::bad_request(why));
         }
-        let lasts = query.number("timeoutSeconds")?.map_or(LONGEST, Duration::from_secs);
+        let lasts = query.number("timeoutSeconds")?.filter(|seconds| *seconds > 0).map_or(LONGEST, Duration::from_secs);
         let bookmarks = query.is_on("allowWatchBookmarks");
         let after = if initial_events { None } else { asked };
         Ok(Self { after, initial_events, bookmarks, lasts, form, query: query.clone() })

@@ -36,6 +36,9 @@ impl Identity {
 /// 400 when it does not fit the path, 422 when it says what it may not.
 pub fn prepare(kind: &Kind, namespace: &str, mut object: Value, identity: &Identity) -> Result<Value, Failure> {
     place(kind, namespace, &mut object)?;
+    if !meta::text(&object, "resourceVersion").is_empty() {
+        return Err(Failure::bad_request("resourceVersion should not be set on objects to be created"));
+    }
     if meta::text(&object, "name").is_empty() {
         let prefix = meta::text(&object, "generateName").to_owned();
         if prefix.is_empty() {
@@ -46,7 +49,7 @@ pub fn prepare(kind: &Kind, namespace: &str, mut object: Value, identity: &Ident
         let prefix: String = prefix.chars().take(58).collect();
         meta::set(&mut object, "name", Some(format!("{prefix}{}", identity.suffix).into()));
     }
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "resourceVersion", "selfLink"] {
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "selfLink"] {
         meta::set(&mut object, field, None);
     }
     meta::set(&mut object, "uid", Some(identity.uid.clone().into()));
@@ -98,11 +101,6 @@ fn start(kind: &Kind, object: &mut Value) {
         "Namespace" => {
             meta::section(object, "spec").entry("finalizers").or_insert_with(|| json!(["kubernetes"]));
             meta::section(object, "status").insert("phase".to_owned(), json!("Active"));
-            let name = meta::text(object, "name").to_owned();
-            let labels = meta::metadata(object).entry("labels").or_insert_with(|| json!({}));
-            if let Some(labels) = labels.as_object_mut() {
-                labels.insert("kubernetes.io/metadata.name".to_owned(), name.into());
-            }
         }
         "Pod" => drop(meta::section(object, "status").insert("phase".to_owned(), json!("Pending"))),
         "Service" => drop(meta::section(object, "status").insert("loadBalancer".to_owned(), json!({}))),
@@ -136,7 +134,12 @@ mod tests {
     #[test]
     fn an_object_sent_to_the_wrong_place_is_refused() {
         let pods = kinds::by_kind("", "v1", "Pod").unwrap();
-        for wrong in [json!({"kind": "Secret"}), json!({"metadata": {"namespace": "other"}}), json!({"metadata": {}})] {
+        for wrong in [
+            json!({"kind": "Secret"}),
+            json!({"metadata": {"namespace": "other"}}),
+            json!({"metadata": {}}),
+            json!({"metadata": {"name": "a", "resourceVersion": "7"}}),
+        ] {
             assert!(prepare(pods, "ns", wrong, &identity()).is_err());
         }
     }

@@ -33,6 +33,9 @@ pub struct Preconditions {
     pub resource_version: Option<String>,
 }
 
+/// Namespaces that every cluster has.
+const IMMORTAL: &[&str] = &["default", "kube-public", "kube-system"];
+
 /// What becomes of an object that is deleted.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fate {
@@ -50,6 +53,10 @@ pub enum Fate {
 /// 409 when a precondition does not hold, 400 for an unknown policy.
 pub fn fate(kind: &Kind, current: &Value, options: &DeleteOptions, now: Timestamp) -> Result<Fate, Failure> {
     check(kind, current, options)?;
+    let name = meta::text(current, "name");
+    if kind.kind == "Namespace" && IMMORTAL.contains(&name) {
+        return Err(Failure::forbidden(kind, name, "this namespace may not be deleted"));
+    }
     let mut next = current.clone();
     add_policy_finalizer(&mut next, options)?;
     let grace = grace(kind, current, options);
@@ -194,6 +201,9 @@ mod tests {
         assert!(!is_finished(kind("Namespace"), &waiting));
         waiting["spec"]["finalizers"] = json!([]);
         assert!(is_finished(kind("Namespace"), &waiting));
+        let default = json!({"metadata": {"name": "default"}});
+        let refused = fate(kind("Namespace"), &default, &DeleteOptions::default(), Timestamp::UNIX_EPOCH).unwrap_err();
+        assert_eq!(refused.message, "namespaces \"default\" is forbidden: this namespace may not be deleted");
     }
 
     #[test]

@@ -4,7 +4,10 @@ use objects::kinds::Kind;
 use serde_json::Value;
 
 use super::{addresses, meta};
-use crate::{status::Failure, validation};
+use crate::{
+    status::{Cause, Failure},
+    validation,
+};
 
 /// Fields of `metadata` that only the server sets.
 const SERVERS: &[&str] = &[
@@ -37,6 +40,7 @@ pub enum Part {
 /// 409 when `wanted` was made from another version, 422 when it says what it may not.
 pub fn merge(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Result<Value, Failure> {
     let name = meta::text(current, "name").to_owned();
+    check_place(current, &wanted)?;
     check_version(kind, &name, current, &wanted)?;
     match part {
         Part::Main => {
@@ -75,6 +79,23 @@ pub fn merge(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Res
     Ok(wanted)
 }
 
+/// An object cannot be renamed or moved.
+fn check_place(current: &Value, wanted: &Value) -> Result<(), Failure> {
+    for field in ["name", "namespace"] {
+        let (is, said) = (meta::text(current, field), meta::text(wanted, field));
+        if !said.is_empty() && said != is {
+            let message = format!("the {field} of the object ({said}) does not match the {field} on the URL ({is})");
+            return Err(Failure::bad_request(message));
+        }
+    }
+    Ok(())
+}
+
+/// Whether an update must say which version it was made from. Custom resources and leases ask for it.
+fn needs_version(kind: &Kind) -> bool {
+    kind.kind == "Lease" || !objects::patch::is_strategic(kind)
+}
+
 fn check_version(kind: &Kind, name: &str, current: &Value, wanted: &Value) -> Result<(), Failure> {
     let differs = |field| {
         let wanted = meta::text(wanted, field);
@@ -83,6 +104,10 @@ fn check_version(kind: &Kind, name: &str, current: &Value, wanted: &Value) -> Re
     if differs("uid") {
         let why = "Precondition failed: UID in precondition does not match the UID in record";
         return Err(Failure::conflict(kind, name, why));
+    }
+    if needs_version(kind) && meta::text(wanted, "resourceVersion").is_empty() {
+        let why = "must be specified for an update";
+        return Err(Failure::invalid(kind, name, &[Cause::invalid_shown("metadata.resourceVersion", "0x0", why)]));
     }
     if differs("resourceVersion") {
         let why = "the object has been modified; please apply your changes to the latest version and try again";
@@ -144,6 +169,16 @@ mod tests {
         let status = merge(autoscaler(), &current, wanted, Part::Status).unwrap();
         assert_eq!((&status["spec"]["minReplicas"], &status["status"]["readyReplicas"]), (&json!(1), &json!(2)));
         assert_eq!(status["metadata"]["generation"], 1);
+    }
+
+    #[test]
+    fn objects_keep_their_place_and_custom_resources_name_their_version() {
+        let renamed = json!({"metadata": {"name": "b"}});
+        assert_eq!(merge(autoscaler(), &object("5", 1, 1), renamed, Part::Main).unwrap_err().reason, "BadRequest");
+        let gateway = kinds::by_kind("gateway.networking.k8s.io", "v1", "Gateway").unwrap();
+        let current = json!({"metadata": {"name": "a", "resourceVersion": "5"}});
+        let refused = merge(gateway, &current, json!({"metadata": {"name": "a"}}), Part::Main).unwrap_err();
+        assert!(refused.message.contains("Invalid value: 0x0: must be specified for an update"), "{}", refused.message);
     }
 
     #[test]

@@ -1,0 +1,245 @@
+//! What is on the wire: the verbs, their parameters and their failures, as clients of Kubernetes rely on them.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
+
+use apiserver::{ApiServer, Options};
+use futures::{AsyncBufReadExt, TryStreamExt, io::Lines};
+use http::{Request, StatusCode};
+use kube::Client;
+use serde_json::{Value, json};
+
+/// An API server in this process; its directory goes with it.
+struct Api {
+    client: Client,
+    _dir: tempfile::TempDir,
+}
+
+impl Api {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options =
+            Options { data_dir: dir.path().to_owned(), service_cidr: "10.43.0.0/16".to_owned(), names: Vec::new() };
+        let server = ApiServer::open(options).await.unwrap();
+        Self { client: server.client("tester"), _dir: dir }
+    }
+
+    /// The status and the JSON of an answer. `accept` and the body's type are left out if empty.
+    async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Value) -> (StatusCode, Value) {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let answer = self.client.send(request.body(kube::client::Body::from(body)).unwrap()).await.unwrap();
+        let status = answer.status();
+        let bytes = answer.into_body().collect_bytes().await.unwrap();
+        (status, serde_json::from_slice(&bytes).unwrap())
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, Value) {
+        self.ask("GET", path, &[], Value::Null).await
+    }
+
+    async fn post(&self, path: &str, body: Value) -> (StatusCode, Value) {
+        self.ask("POST", path, &[("content-type", "application/json")], body).await
+    }
+
+    async fn patch(&self, path: &str, body: Value) -> (StatusCode, Value) {
+        self.ask("PATCH", path, &[("content-type", "application/merge-patch+json")], body).await
+    }
+
+    async fn make(&self, name: &str, labels: Value) {
+        let (status, said) = self.post(MAPS, config_map(name, labels)).await;
+        assert_eq!(status, StatusCode::CREATED, "{said}");
+    }
+
+    async fn watch(&self, query: &str) -> Events<impl futures::AsyncBufRead + Unpin + use<>> {
+        let request = Request::get(format!("{MAPS}?watch=true&{query}")).body(Vec::new()).unwrap();
+        Events(self.client.request_stream(request).await.unwrap().lines())
+    }
+}
+
+/// The events of a watch.
+struct Events<R>(Lines<R>);
+
+impl<R: futures::AsyncBufRead + Unpin> Events<R> {
+    async fn next(&mut self) -> Value {
+        serde_json::from_str(&self.0.try_next().await.unwrap().unwrap()).unwrap()
+    }
+
+    /// Its type, and the name of its object.
+    async fn brief(&mut self) -> String {
+        let event = self.next().await;
+        format!("{} {}", event["type"].as_str().unwrap(), event["object"]["metadata"]["name"].as_str().unwrap_or("-"))
+    }
+}
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+fn config_map(name: &str, labels: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": labels}, "data": {"a": "b"}})
+}
+
+fn names(list: &Value) -> Vec<&str> {
+    list["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_list_goes_on_where_its_page_ended_and_shows_one_state() {
+    let api = Api::start().await;
+    for name in ["a", "b", "c", "d"] {
+        api.make(name, json!({})).await;
+    }
+    let (_, first) = api.get(&format!("{MAPS}?limit=2")).await;
+    assert_eq!((names(&first), &first["metadata"]["remainingItemCount"]), (vec!["a", "b"], &json!(2)));
+    api.make("bb", json!({})).await;
+    let go_on = first["metadata"]["continue"].as_str().unwrap();
+    let (_, second) = api.get(&format!("{MAPS}?limit=2&continue={go_on}")).await;
+    assert_eq!(names(&second), ["c", "d"], "what was made since the first page is not on the second");
+    assert_eq!(second["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
+    assert_eq!(second["metadata"].get("continue"), None);
+}
+
+#[tokio::test]
+async fn a_page_of_a_forgotten_state_says_how_to_go_on() {
+    let api = Api::start().await;
+    for name in ["a", "b", "c"] {
+        api.make(name, json!({})).await;
+    }
+    let (_, first) = api.get(&format!("{MAPS}?limit=1")).await;
+    for number in 0..1100 {
+        api.patch(&format!("{MAPS}/a"), json!({"data": {"a": number.to_string()}})).await;
+    }
+    let go_on = first["metadata"]["continue"].as_str().unwrap();
+    let (status, gone) = api.get(&format!("{MAPS}?limit=1&continue={go_on}")).await;
+    assert_eq!((status, &gone["reason"]), (StatusCode::GONE, &json!("Expired")));
+    let inconsistent = gone["metadata"]["continue"].as_str().unwrap();
+    let (_, rest) = api.get(&format!("{MAPS}?continue={inconsistent}")).await;
+    assert_eq!(names(&rest), ["b", "c"]);
+    let (status, _) = api.get(&format!("{MAPS}?watch=1&resourceVersion=1")).await;
+    assert_eq!(status, StatusCode::GONE);
+    assert_eq!(api.get(&format!("{MAPS}?continue=nonsense")).await.0, StatusCode::BAD_REQUEST);
+    let (status, future) = api.get(&format!("{MAPS}?resourceVersion=999999&resourceVersionMatch=NotOlderThan")).await;
+    assert_eq!(
+        (status, &future["details"]["causes"][0]["reason"]),
+        (StatusCode::GATEWAY_TIMEOUT, &json!("ResourceVersionTooLarge"))
+    );
+}
+
+#[tokio::test]
+async fn a_watch_with_a_selector_sees_what_enters_and_what_leaves() {
+    let api = Api::start().await;
+    api.make("a", json!({"in": "yes"})).await;
+    api.make("b", json!({"in": "no"})).await;
+    let mut all = api.watch("labelSelector=in%3Dyes").await;
+    assert_eq!(all.brief().await, "ADDED a");
+    api.patch(&format!("{MAPS}/b"), json!({"metadata": {"labels": {"in": "yes"}}})).await;
+    assert_eq!(all.brief().await, "ADDED b");
+    api.patch(&format!("{MAPS}/a"), json!({"data": {"a": "c"}})).await;
+    assert_eq!(all.brief().await, "MODIFIED a");
+    api.patch(&format!("{MAPS}/a"), json!({"metadata": {"labels": {"in": "no"}}})).await;
+    assert_eq!(all.brief().await, "DELETED a");
+    api.ask("DELETE", &format!("{MAPS}/b"), &[], Value::Null).await;
+    assert_eq!(all.brief().await, "DELETED b");
+
+    let mut one = api.watch("fieldSelector=metadata.name%3Da").await;
+    assert_eq!(one.brief().await, "ADDED a");
+    api.make("c", json!({})).await;
+    api.ask("DELETE", &format!("{MAPS}/a"), &[], Value::Null).await;
+    assert_eq!(one.brief().await, "DELETED a");
+}
+
+#[tokio::test]
+async fn a_watch_goes_on_from_a_revision_and_says_where_the_beginning_ends() {
+    let api = Api::start().await;
+    api.make("a", json!({})).await;
+    let (_, list) = api.get(MAPS).await;
+    let revision = list["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    api.make("b", json!({})).await;
+    let mut later = api.watch(&format!("resourceVersion={revision}")).await;
+    assert_eq!(later.brief().await, "ADDED b");
+
+    let streaming = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    let mut whole = api.watch(streaming).await;
+    assert_eq!((whole.brief().await, whole.brief().await), ("ADDED a".to_owned(), "ADDED b".to_owned()));
+    let end = whole.next().await;
+    assert_eq!((&end["type"], &end["object"]["kind"]), (&json!("BOOKMARK"), &json!("ConfigMap")));
+    assert_eq!(end["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+    let (status, _) = api.get(&format!("{MAPS}?watch=1&sendInitialEvents=true")).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn answers_have_the_form_that_was_asked_for() {
+    let api = Api::start().await;
+    api.make("a", json!({})).await;
+    let ask = async |accept: &str| api.ask("GET", &format!("{MAPS}/a"), &[("accept", accept)], Value::Null).await;
+    let (_, table) = ask("application/json;as=Table;v=v1;g=meta.k8s.io, application/json").await;
+    assert_eq!((&table["kind"], &table["rows"][0]["cells"][0]), (&json!("Table"), &json!("a")));
+    assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
+    let (_, metadata) = ask("application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io").await;
+    assert_eq!((&metadata["kind"], metadata.get("data")), (&json!("PartialObjectMetadata"), None));
+    let (status, said) = ask("application/vnd.kubernetes.protobuf").await;
+    assert_eq!((status, &said["reason"]), (StatusCode::NOT_ACCEPTABLE, &json!("NotAcceptable")));
+    let typed = [("content-type", "text/plain")];
+    assert_eq!(api.ask("POST", MAPS, &typed, json!({})).await.0, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+}
+
+#[tokio::test]
+async fn conflicts_say_what_to_do() {
+    let api = Api::start().await;
+    api.make("a", json!({})).await;
+    let (_, mut object) = api.get(&format!("{MAPS}/a")).await;
+    api.patch(&format!("{MAPS}/a"), json!({"data": {"a": "c"}})).await;
+    object["data"]["a"] = json!("d");
+    let (status, said) = api.ask("PUT", &format!("{MAPS}/a"), &[], object.clone()).await;
+    let message = "Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply your changes to the latest version and try again";
+    assert_eq!((status, &said["message"]), (StatusCode::CONFLICT, &json!(message)));
+    assert_eq!(said["details"], json!({"name": "a", "kind": "configmaps"}));
+    object["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+    assert_eq!(api.ask("PUT", &format!("{MAPS}/a"), &[], object).await.0, StatusCode::OK, "unconditional");
+    let (status, said) = api.post(MAPS, config_map("a", json!({}))).await;
+    assert_eq!((status, &said["message"]), (StatusCode::CONFLICT, &json!("configmaps \"a\" already exists")));
+    let wrong = json!({"preconditions": {"uid": "x"}});
+    let (status, said) = api.ask("DELETE", &format!("{MAPS}/a"), &[], wrong).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert!(said["message"].as_str().unwrap().contains("Precondition failed: UID in precondition: x"), "{said}");
+}
+
+#[tokio::test]
+async fn a_collection_is_deleted_by_what_it_selects() {
+    let api = Api::start().await;
+    for (name, group) in [("a", "1"), ("b", "2"), ("c", "1")] {
+        api.make(name, json!({"group": group})).await;
+    }
+    let dry = format!("{MAPS}?labelSelector=group%3D1&dryRun=All");
+    assert_eq!(names(&api.ask("DELETE", &dry, &[], Value::Null).await.1), ["a", "c"]);
+    let (status, gone) = api.ask("DELETE", &format!("{MAPS}?labelSelector=group%3D1"), &[], Value::Null).await;
+    assert_eq!((status, names(&gone)), (StatusCode::OK, vec!["a", "c"]));
+    assert_eq!(names(&api.get(MAPS).await.1), ["b"]);
+    let (status, _) = api.ask("DELETE", "/api/v1/namespaces/default", &[], Value::Null).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn names_are_generated_and_places_are_checked() {
+    let api = Api::start().await;
+    let (_, made) = api.post(MAPS, json!({"metadata": {"generateName": "gen-"}})).await;
+    let name = made["metadata"]["name"].as_str().unwrap();
+    assert!(name.starts_with("gen-") && name.len() == 9, "{name}");
+    for (path, status) in [
+        ("/api/v1/namespaces/default/nodes", StatusCode::NOT_FOUND),
+        ("/api/v1/configmaps/a", StatusCode::NOT_FOUND),
+        ("/api/v1/namespaces/default/pods/a/nothing", StatusCode::NOT_FOUND),
+        ("/apis/none/v1/things", StatusCode::NOT_FOUND),
+    ] {
+        assert_eq!(api.get(path).await.0, status, "{path}");
+    }
+    assert_eq!(api.post("/api/v1/configmaps", config_map("a", json!({}))).await.0, StatusCode::METHOD_NOT_ALLOWED);
+    let (status, said) = api.post("/api/v1/namespaces/none/configmaps", config_map("a", json!({}))).await;
+    assert_eq!((status, &said["message"]), (StatusCode::NOT_FOUND, &json!("namespaces \"none\" not found")));
+    let (status, said) = api.post(MAPS, json!({"metadata": {"name": "a", "resourceVersion": "1"}})).await;
+    assert_eq!((status, &said["reason"]), (StatusCode::BAD_REQUEST, &json!("BadRequest")));
+    let (status, said) = api.post(MAPS, json!({"kind": "Secret", "metadata": {"name": "a"}})).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{said}");
+}
