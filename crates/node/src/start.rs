@@ -11,7 +11,7 @@ use crate::{
     Context, Dns, env, logs,
     runtime::{ContainerId, ContainerSpec, Exit, Limits, Mount, Security},
     state::{Blocked, Ended},
-    volumes,
+    status, volumes,
 };
 
 /// How long something that is missing is waited for, unless it appears earlier.
@@ -99,7 +99,7 @@ pub fn prepare(
             .filter(|d| !d.is_empty())
             .map_or(image.workdir.clone(), PathBuf::from),
         mounts,
-        limits: limits(container),
+        limits: limits(container, pod.spec.as_ref().map_or("", status::qos), crate::register::capacity().0),
         security: security(pod, container, ctx.runtime.features().users).map_err(config)?,
         log_max_bytes: LOG_BYTES,
         log_max_files: LOG_FILES,
@@ -123,7 +123,7 @@ fn termination_log(container: &Container, id: &ContainerId, dir: &std::path::Pat
     Ok(Some(Mount { source, target: target.into(), read_only: false }))
 }
 
-fn limits(container: &Container) -> Limits {
+fn limits(container: &Container, qos: &str, capacity: i128) -> Limits {
     let resources = container.resources.clone().unwrap_or_default();
     let (limits, requests) = (resources.limits.unwrap_or_default(), resources.requests.unwrap_or_default());
     let quantity = |text: Option<&str>| text.and_then(|t| t.parse::<Quantity>().ok());
@@ -136,6 +136,24 @@ fn limits(container: &Container) -> Limits {
         cpu_millis: cpu.and_then(|q| number(q.millis())),
         cpu_request_millis: request.and_then(|q| number(q.millis())).unwrap_or(0),
         pids: None,
+        oom_score_adj: oom_score_adj(
+            qos,
+            quantity(requests.get("memory").or(limits.get("memory")).map(|q| q.0.as_str())).map_or(0, |q| q.value()),
+            capacity,
+        ),
+    }
+}
+
+/// The kubelet's rule: who promised nothing goes first, who was promised all it may use goes last, and in between those who use
+/// more than they asked for go before the others.
+fn oom_score_adj(qos: &str, request: i128, capacity: i128) -> i32 {
+    match qos {
+        "Guaranteed" => -997,
+        "Burstable" => {
+            let share = request.saturating_mul(1000).checked_div(capacity).unwrap_or(0);
+            i32::try_from((1000 - share).clamp(3, 999)).unwrap_or(999)
+        }
+        _ => 1000,
     }
 }
 
@@ -154,7 +172,7 @@ fn security(pod: &Pod, container: &Container, users: bool) -> Result<Security, S
             Some(0) => "container's runAsUser breaks non-root policy",
             _ => "container has runAsNonRoot and image will run as root",
         };
-        return Err(format!("{why} (pod: \"{}\", container: {})", crate::status::full_name(pod), container.name));
+        return Err(format!("{why} (pod: \"{}\", container: {})", status::full_name(pod), container.name));
     }
     let groups = of_pod.supplemental_groups.unwrap_or_default().into_iter().chain(of_pod.fs_group);
     let capabilities = own.capabilities.unwrap_or_default();
@@ -297,6 +315,17 @@ mod tests {
     fn pod(spec: &Value) -> Pod {
         serde_json::from_value(json!({"metadata": {"name": "web-0.x", "namespace": "n", "uid": "u"}, "spec": spec}))
             .unwrap()
+    }
+
+    #[test]
+    fn who_promised_least_goes_first_when_memory_runs_out() {
+        let gib = 1 << 30;
+        assert_eq!(oom_score_adj("BestEffort", 0, 8 * gib), 1000);
+        assert_eq!(oom_score_adj("Burstable", 0, 8 * gib), 999);
+        assert_eq!(oom_score_adj("Burstable", 4 * gib, 8 * gib), 500);
+        assert_eq!(oom_score_adj("Burstable", 8 * gib, 8 * gib), 3);
+        assert_eq!(oom_score_adj("Guaranteed", gib, 8 * gib), -997);
+        assert_eq!(oom_score_adj("Burstable", gib, 0), 999);
     }
 
     #[test]

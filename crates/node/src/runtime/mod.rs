@@ -86,6 +86,9 @@ pub struct Limits {
     pub cpu_request_millis: u64,
     /// Most processes and threads.
     pub pids: Option<u64>,
+    /// How soon the kernel ends it when the machine has no memory left: -1000 never, 1000 first.
+    #[serde(default)]
+    pub oom_score_adj: i32,
 }
 
 /// The effective security context of one container.

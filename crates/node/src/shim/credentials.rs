@@ -172,6 +172,7 @@ pub(super) fn command(spec: &ContainerSpec, argv: &[String], mut late: Latecomer
     let no_new_privileges = spec.security.no_new_privileges;
     let has = |name: &str| kept.iter().any(|number| CAPABILITIES.get(*number) == Some(&name));
     let filter = (spec.security.seccomp && !spec.security.privileged).then(|| Filter::new(has));
+    let oom_score_adj = spec.limits.oom_score_adj.to_string();
     let prepare = move || {
         // The container's first process blocks all signals for itself.
         SigSet::empty().thread_set_mask()?;
@@ -179,6 +180,8 @@ pub(super) fn command(spec: &ContainerSpec, argv: &[String], mut late: Latecomer
             group.write_all(b"0")?;
         }
         setsid()?;
+        // It matters only when the machine has no memory left.
+        let _ = fs::write("/proc/self/oom_score_adj", &oom_score_adj);
         become_user(&identity, &kept, filter.as_ref(), no_new_privileges)?;
         // A change of the user would take this back.
         if late.tied { Ok(prctl::set_pdeathsig(Signal::SIGKILL)?) } else { Ok(()) }
@@ -199,7 +202,6 @@ fn become_user(
     filter: Option<&Filter>,
     no_new_privileges: bool,
 ) -> io::Result<()> {
-    let _ = fs::write("/proc/self/oom_score_adj", "0");
     for number in (0..CAPABILITIES.len()).filter(|number| !kept.contains(number)) {
         // SAFETY: PR_CAPBSET_DROP takes one number and touches no memory.
         let dropped = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, number, 0, 0, 0) };

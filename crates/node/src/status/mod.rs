@@ -152,7 +152,7 @@ pub fn full_name(pod: &Pod) -> String {
 }
 
 /// The pod's quality-of-service class.
-fn qos(spec: &PodSpec) -> &'static str {
+pub fn qos(spec: &PodSpec) -> &'static str {
     let (mut any, mut guaranteed) = (false, true);
     for container in init(spec).iter().chain(&spec.containers) {
         let resources = container.resources.clone().unwrap_or_default();

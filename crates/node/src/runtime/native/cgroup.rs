@@ -223,7 +223,13 @@ mod tests {
     use super::*;
 
     fn limits() -> Limits {
-        Limits { memory_bytes: Some(1 << 20), cpu_millis: Some(250), cpu_request_millis: 100, pids: Some(9) }
+        Limits {
+            memory_bytes: Some(1 << 20),
+            cpu_millis: Some(250),
+            cpu_request_millis: 100,
+            pids: Some(9),
+            oom_score_adj: 0,
+        }
     }
 
     #[test]
