@@ -56,8 +56,28 @@ pub(super) fn filters(filters: &[HTTPRouteFilter], prefix: Option<&str>, of_back
     Ok(all)
 }
 
+/// Fields that say where a message ends or are for one connection alone: the proxy writes them.
+const FRAMING: &[&str] = &[
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
 fn header_name(name: &str) -> Result<HeaderName, Invalid> {
-    HeaderName::from_bytes(name.as_bytes()).map_err(|_| unsupported(format!("{name:?} is not a header name")))
+    let parsed = HeaderName::from_bytes(name.as_bytes());
+    let parsed = parsed.map_err(|_| unsupported(format!("{name:?} is not a header name")))?;
+    match parsed.as_str() {
+        "host" => Err(unsupported("header Host cannot be modified: use URLRewrite with a hostname")),
+        framing if FRAMING.contains(&framing) => {
+            Err(unsupported(format!("header {name} cannot be modified: it is part of how messages are sent")))
+        }
+        _ => Ok(parsed),
+    }
 }
 
 fn header_value(value: &str) -> Result<HeaderValue, Invalid> {
@@ -106,4 +126,25 @@ fn to_redirect(filter: HTTPRequestRedirectFilter, prefix: Option<&str>) -> Resul
         port,
         status: status.ok_or_else(|| unsupported(format!("redirect status {code} is not supported")))?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use objects::gateway::HTTPHeader;
+
+    use super::*;
+
+    #[test]
+    fn fields_that_frame_messages_cannot_be_modified() {
+        for name in ["Host", "Content-Length", "transfer-encoding", "Connection", "not a name"] {
+            let header = HTTPHeader { name: name.to_owned(), value: "1".to_owned() };
+            let set = HTTPHeaderFilter { set: Some(vec![header.clone()]), ..HTTPHeaderFilter::default() };
+            let add = HTTPHeaderFilter { add: Some(vec![header]), ..HTTPHeaderFilter::default() };
+            let remove = HTTPHeaderFilter { remove: Some(vec![name.to_owned()]), ..HTTPHeaderFilter::default() };
+            for filter in [set, add, remove] {
+                let refused = extend(&mut HeaderChange::default(), Some(&filter)).unwrap_err();
+                assert!(refused.reason == "UnsupportedValue" && refused.message.contains(name), "{}", refused.message);
+            }
+        }
+    }
 }

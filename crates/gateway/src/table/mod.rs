@@ -210,7 +210,8 @@ pub struct Redirect {
     pub hostname: Option<String>,
     /// Path.
     pub path: Option<PathChange>,
-    /// Port; `None` follows the specification's rule (the scheme's well-known port, else the listener's).
+    /// Port; `None` is the one that the client asked at, or the scheme's well-known port if there is a `scheme`. The
+    /// specification says the listener's port, which is not the one clients see where it is published at another.
     pub port: Option<u16>,
     /// 301 or 302.
     pub status: StatusCode,
