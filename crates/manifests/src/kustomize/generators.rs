@@ -260,9 +260,16 @@ mod tests {
 
     #[test]
     fn hashes_are_kustomizes() {
-        // From kubectl kustomize.
-        let object = json!({"kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"one": ""}});
-        assert_eq!(hash(&object).len(), 10);
+        // As kubectl names them.
+        let rows = [
+            (json!({"kind": "ConfigMap", "metadata": {"name": "own"}, "data": {"a": "b"}}), "4h2mbtbbt6"),
+            (json!({"kind": "ConfigMap", "data": {"a": "<b>&\u{2028}"}}), "cbbk8tctmd"),
+            (json!({"kind": "ConfigMap"}), "6ct58987ht"),
+            (json!({"kind": "Secret", "type": "Opaque", "data": {"a": "Yg=="}}), "k695gkmbtk"),
+        ];
+        for (object, expected) in rows {
+            assert_eq!(hash(&object), expected, "{object}");
+        }
     }
 
     #[test]

@@ -12,6 +12,9 @@ use super::{
 };
 use crate::yaml::{self, Dialect};
 
+#[cfg(test)]
+mod tests;
+
 const DIRECTIVE: &str = "$patch";
 
 /// Why a patch does not fit the object, and where.

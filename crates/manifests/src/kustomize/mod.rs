@@ -82,7 +82,8 @@ impl Gathered {
         if self.resources.0.len() + more.len() > limits::OBJECTS {
             return Err(format!("the build has more than {} objects", limits::OBJECTS));
         }
-        self.resources.add(more)
+        self.resources.0.extend(more);
+        Ok(())
     }
 }
 
@@ -103,6 +104,7 @@ impl Builder {
             self.resource(root, path, &mut all)?;
         }
         let at = |field| move |reason: String| Error::kustomization(root.file(), field, reason);
+        all.resources.check().map_err(at("resources"))?;
         let mut config = Config::built_in();
         for path in &this.configurations {
             let own: Config = file::parse(&root.text(path)?, &root.show(path))?;

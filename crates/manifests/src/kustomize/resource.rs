@@ -187,15 +187,6 @@ fn metadata(value: &mut Value) -> Option<&mut Map<String, Value>> {
 pub(super) struct Resources(pub(super) Vec<Resource>);
 
 impl Resources {
-    /// Adds objects.
-    ///
-    /// # Errors
-    /// When one is there already.
-    pub(super) fn add(&mut self, more: Vec<Resource>) -> Result<(), String> {
-        self.0.extend(more);
-        self.check()
-    }
-
     /// Whether each object has an identity of its own.
     ///
     /// # Errors
@@ -226,7 +217,10 @@ impl Resources {
             }
         }
         match (found.as_slice(), resource.behavior) {
-            ([], Behavior::Create) => self.add(vec![resource]),
+            ([], Behavior::Create) => {
+                self.0.push(resource);
+                Ok(())
+            }
             ([], _) => Err(format!("{id} does not exist: there is nothing to merge with or replace")),
             ([_], Behavior::Create) => Err(format!("{id} exists: its behavior must be merge or replace")),
             ([at], _) => {
