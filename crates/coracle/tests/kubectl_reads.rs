@@ -124,6 +124,8 @@ fn everything_is_listed_described_and_shown_in_every_format() {
         assert!(kubectl.run("get cm it -n all -o json").unwrap().contains("\"key\": \"value\""));
         assert!(kubectl.run("get cm -A --sort-by=.metadata.name --show-labels -L app").unwrap().contains("LABELS"));
         assert!(kubectl.run("get secret it -n all").unwrap().contains("Opaque   1 "));
+        let stream = kubectl.run("exec it -n all -- true").unwrap_err();
+        assert!(stream.contains("pods/exec is not served here yet"), "{stream}");
         assert!(kubectl.run("get all -n all").unwrap().contains("horizontalpodautoscaler.autoscaling/it"));
     });
 }

@@ -11,9 +11,9 @@ use super::{
     verbs::Call,
 };
 use crate::{
-    registry::{meta, parse},
+    registry::parse,
     status::Failure,
-    store::Snapshot,
+    store::{Key, Snapshot, Stored},
 };
 
 impl Call<'_> {
@@ -22,18 +22,18 @@ impl Call<'_> {
         let limit = self.query.number::<usize>("limit")?.filter(|limit| *limit > 0).unwrap_or(usize::MAX);
         let after = self.query.get("continue").map(Position::decode).transpose()?;
         let snapshot = self.snapshot(after.as_ref())?;
-        let mut items: Vec<Value> = Vec::new();
+        let mut items: Vec<&Stored> = Vec::new();
+        let mut last: Option<&Key> = None;
         let mut metadata = json!({"resourceVersion": snapshot.revision.to_string()});
         for (index, (key, stored)) in snapshot.objects.iter().enumerate() {
             if after.as_ref().is_some_and(|p| (&key.namespace, &key.name) <= (&p.namespace, &p.name)) {
                 continue;
             }
-            let object = parse(stored)?;
-            if !selection.is_everything() && !selection.matches(self.target.kind, &object) {
+            if !selection.is_everything() && !selection.matches(self.target.kind, &parse(stored)?) {
                 continue;
             }
             if items.len() == limit {
-                if let (Some(last), Some(map)) = (items.last(), metadata.as_object_mut()) {
+                if let (Some(last), Some(map)) = (last, metadata.as_object_mut()) {
                     map.insert("continue".to_owned(), Position::of(last, Some(snapshot.revision)).encode().into());
                     // With a selector nobody knows how many of the rest it selects.
                     if selection.is_everything() {
@@ -42,10 +42,11 @@ impl Call<'_> {
                 }
                 break;
             }
-            items.push(object);
+            items.push(stored);
+            last = Some(key);
         }
-        let list = Form::accepted(self.headers).list(self.target.kind, &self.query, items, metadata);
-        Ok(respond::json(StatusCode::OK, &list))
+        let list = Form::accepted(self.headers).list(self.target.kind, &self.query, &items, metadata)?;
+        Ok(respond::bytes(StatusCode::OK, list))
     }
 
     /// The state that a list shows: the current one, the one its first page showed, or the one that is asked for exactly.
@@ -99,20 +100,19 @@ impl Call<'_> {
         let snapshot = registry.list(self.target.kind, &self.target.namespace);
         let mut items = Vec::new();
         for (key, stored) in &snapshot.objects {
-            let object = parse(stored)?;
-            if !selection.matches(self.target.kind, &object) {
+            if !selection.matches(self.target.kind, &parse(stored)?) {
                 continue;
             }
             match registry.delete(self.target.kind, &key.namespace, &key.name, options.clone(), dry_run).await {
-                Ok(_) => items.push(object),
+                Ok(_) => items.push(stored),
                 // Somebody else was quicker: it is gone, which is what was asked for.
                 Err(failure) if failure.code == StatusCode::NOT_FOUND => {}
                 Err(failure) => return Err(failure),
             }
         }
         let metadata = json!({"resourceVersion": registry.store().revision().to_string()});
-        let list = Form::accepted(self.headers).list(self.target.kind, &self.query, items, metadata);
-        Ok(respond::json(StatusCode::OK, &list))
+        let list = Form::accepted(self.headers).list(self.target.kind, &self.query, &items, metadata)?;
+        Ok(respond::bytes(StatusCode::OK, list))
     }
 }
 
@@ -126,9 +126,8 @@ struct Position {
 }
 
 impl Position {
-    fn of(object: &Value, revision: Option<u64>) -> Self {
-        let text = |field| meta::text(object, field).to_owned();
-        Self { revision, namespace: text("namespace"), name: text("name") }
+    fn of(last: &Key, revision: Option<u64>) -> Self {
+        Self { revision, namespace: last.namespace.clone(), name: last.name.clone() }
     }
 
     fn inconsistent(&self) -> Self {

@@ -6,7 +6,7 @@ use objects::kinds::Kind;
 use serde_json::{Value, json};
 
 use super::{Answer, full};
-use crate::{convert, printers, request::Query, status::Failure};
+use crate::{convert, printers, registry::parse, request::Query, status::Failure, store::Stored};
 
 /// The form of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,29 +61,61 @@ impl Form {
         }
     }
 
-    /// A list in this form. `objects` are whole, as they are stored; `metadata` is the list's own.
-    pub fn list(self, kind: &Kind, query: &Query, objects: Vec<Value>, metadata: Value) -> Value {
-        match self {
+    /// Whether stored objects of a kind are shown in this form as they are.
+    pub fn is_as_stored(self, kind: &Kind) -> bool {
+        self == Self::Whole && kind.stored_as.is_none()
+    }
+
+    /// A list of stored objects in this form, as JSON. `metadata` is the list's own.
+    ///
+    /// # Errors
+    /// 500: the store holds what is not JSON.
+    pub fn list(self, kind: &Kind, query: &Query, objects: &[&Stored], metadata: Value) -> Result<Vec<u8>, Failure> {
+        if self.is_as_stored(kind) {
+            return Ok(list_as_stored(kind, objects, &metadata));
+        }
+        let parsed: Vec<Value> = objects.iter().map(|stored| parse(stored)).collect::<Result<_, _>>()?;
+        let list = match self {
             Self::Whole => {
-                let kind_name = format!("{}List", kind.kind);
-                let objects: Vec<Value> = objects.into_iter().map(|o| convert::from_stored(kind, o)).collect();
-                json!({"kind": kind_name, "apiVersion": kind.api_version(), "metadata": metadata, "items": objects})
+                let items: Vec<Value> = parsed.into_iter().map(|object| convert::from_stored(kind, object)).collect();
+                json!({"kind": format!("{}List", kind.kind), "apiVersion": kind.api_version(), "metadata": metadata, "items": items})
             }
             Self::Metadata => {
-                let items: Vec<Value> = objects.iter().map(metadata_only).collect();
+                let items: Vec<Value> = parsed.iter().map(metadata_only).collect();
                 let kind_name = "PartialObjectMetadataList";
                 json!({"kind": kind_name, "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items})
             }
             Self::Table => {
-                let rows: Vec<&Value> = objects.iter().collect();
+                let rows: Vec<&Value> = parsed.iter().collect();
                 let mut table = printers::table(kind, &rows, query.get("includeObject"), jiff::Timestamp::now());
                 if let Some(map) = table.as_object_mut() {
                     map.insert("metadata".to_owned(), metadata);
                 }
                 table
             }
-        }
+        };
+        Ok(list.to_string().into_bytes())
     }
+}
+
+/// A list whose objects are copied, not parsed: the commonest answer, and the largest.
+fn list_as_stored(kind: &Kind, objects: &[&Stored], metadata: &Value) -> Vec<u8> {
+    let head = format!(
+        "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
+        kind.kind,
+        kind.api_version()
+    );
+    let size: usize = objects.iter().map(|stored| stored.json.len() + 1).sum();
+    let mut list = Vec::with_capacity(head.len() + size + 2);
+    list.extend_from_slice(head.as_bytes());
+    for (index, stored) in objects.iter().enumerate() {
+        if index > 0 {
+            list.push(b',');
+        }
+        list.extend_from_slice(&stored.json);
+    }
+    list.extend_from_slice(b"]}");
+    list
 }
 
 fn metadata_only(object: &Value) -> Value {

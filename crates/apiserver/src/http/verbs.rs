@@ -41,6 +41,9 @@ impl Call<'_> {
             Some("log") if self.target.kind.kind == "Pod" => logs::run(&self).await,
             Some("binding") if self.target.kind.kind == "Pod" => self.bind().await,
             Some("eviction") if self.target.kind.kind == "Pod" => self.evict().await,
+            Some(name @ ("exec" | "attach" | "portforward" | "proxy")) if self.target.kind.kind == "Pod" => {
+                Err(Failure::not_implemented(format!("pods/{name} is not served here yet")))
+            }
             Some(name @ "ephemeralcontainers") if self.target.kind.kind == "Pod" => {
                 Err(Failure::not_implemented(format!("pods/{name}: containers cannot be added to a running pod here")))
             }
@@ -87,7 +90,7 @@ impl Call<'_> {
 
     fn shown(&self, status: StatusCode, json: Bytes) -> Result<Answer, Failure> {
         let form = Form::accepted(self.headers);
-        if form == Form::Whole && self.kind().stored_as.is_none() {
+        if form.is_as_stored(self.kind()) {
             return Ok(respond::bytes(status, json));
         }
         let object = serde_json::from_slice(&json).map_err(Failure::internal)?;

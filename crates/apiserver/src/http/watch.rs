@@ -118,9 +118,8 @@ impl Watch {
     fn initial(&mut self) -> Result<(), Failure> {
         let snapshot = self.store.list(&self.resource, &self.namespace);
         for (_, stored) in &snapshot.objects {
-            let object = parse(stored)?;
-            if self.selection.matches(self.kind, &object) {
-                self.push("ADDED", object);
+            if self.selects(stored)? {
+                self.push("ADDED", stored)?;
             }
         }
         self.seen = snapshot.revision;
@@ -162,33 +161,44 @@ impl Watch {
             return false;
         };
         for change in &news.changes {
-            if self.namespace.is_empty() || change.key.namespace == self.namespace {
-                self.push_change(change);
+            if !self.namespace.is_empty() && change.key.namespace != self.namespace {
+                continue;
+            }
+            if let Err(failure) = self.push_change(change) {
+                // What cannot be read cannot be shown: the client is told, and lists again.
+                self.ready.push_back(line("ERROR", &failure.to_value()));
             }
         }
         self.seen = news.until;
         true
     }
 
-    fn push_change(&mut self, change: &Change) {
-        let matches = |stored: &Stored| parse(stored).ok().filter(|object| self.selection.matches(self.kind, object));
-        let before = change.previous.as_ref().and_then(matches).is_some();
-        let now = matches(&change.stored);
-        let event = match (before, now, change.deleted) {
-            (true, Some(object), true) => Some(("DELETED", object)),
-            (false, Some(object), false) => Some(("ADDED", object)),
-            (true, Some(object), false) => Some(("MODIFIED", object)),
-            // It left the selection: for this client it is gone, in the state that it has now.
-            (true, None, _) => parse(&change.stored).ok().map(|object| ("DELETED", object)),
-            (false, _, _) => None,
+    fn selects(&self, stored: &Stored) -> Result<bool, Failure> {
+        Ok(self.selection.is_everything() || self.selection.matches(self.kind, &parse(stored)?))
+    }
+
+    fn push_change(&mut self, change: &Change) -> Result<(), Failure> {
+        let before = match &change.previous {
+            Some(previous) => self.selects(previous)?,
+            None => false,
         };
-        if let Some((name, object)) = event {
-            self.push(name, object);
+        let now = self.selects(&change.stored)?;
+        match (before, now, change.deleted) {
+            (true, true, false) => self.push("MODIFIED", &change.stored),
+            (false, true, false) => self.push("ADDED", &change.stored),
+            // It is gone, or has left the selection, which is the same to this client: in the state that it has now.
+            (true, _, _) => self.push("DELETED", &change.stored),
+            (false, _, _) => Ok(()),
         }
     }
 
-    fn push(&mut self, name: &str, object: Value) {
-        let mut shown = self.options.form.object(self.kind, &self.options.query, object);
+    fn push(&mut self, name: &str, stored: &Stored) -> Result<(), Failure> {
+        if self.options.form.is_as_stored(self.kind) {
+            let head = format!("{{\"type\":\"{name}\",\"object\":");
+            self.ready.push_back([head.as_bytes(), &stored.json, b"}\n"].concat().into());
+            return Ok(());
+        }
+        let mut shown = self.options.form.object(self.kind, &self.options.query, parse(stored)?);
         if self.options.form == Form::Table
             && std::mem::replace(&mut self.columns_sent, true)
             && let Some(table) = shown.as_object_mut()
@@ -196,6 +206,7 @@ impl Watch {
             table.insert("columnDefinitions".to_owned(), json!([]));
         }
         self.ready.push_back(line(name, &shown));
+        Ok(())
     }
 
     fn push_bookmark(&mut self, initial_end: bool) {
