@@ -4,8 +4,8 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    io::{self, Write},
-    os::unix::process::CommandExt,
+    io::{self, Read, Write},
+    os::unix::{fs::OpenOptionsExt, process::CommandExt},
     path::Path,
     process::Command,
 };
@@ -83,6 +83,8 @@ const DEFAULT: [&str; 14] = [
     "AUDIT_WRITE",
 ];
 const ALL: &str = "ALL";
+/// The most of an account file that is read, in bytes.
+const ACCOUNTS: u64 = 1 << 20;
 
 /// The numbers of the capabilities that a container keeps.
 ///
@@ -163,8 +165,7 @@ pub(super) struct Latecomer {
 /// A command that runs `argv` as the container's user, with its environment, from its working directory. The caller must be in the
 /// container already, as root, and have one thread.
 pub(super) fn command(spec: &ContainerSpec, argv: &[String], mut late: Latecomer) -> Result<Command, Failure> {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let identity = identity(&spec.security, &read("/etc/passwd"), &read("/etc/group"));
+    let identity = identity(&spec.security, &accounts("/etc/passwd"), &accounts("/etc/group"));
     let kept = kept(&spec.security)?;
     let mut command = Command::new(argv.first().map_or("", String::as_str));
     command.args(argv.iter().skip(1)).env_clear().current_dir(usable(&spec.workdir));
@@ -189,6 +190,17 @@ pub(super) fn command(spec: &ContainerSpec, argv: &[String], mut late: Latecomer
     // SAFETY: the caller has one thread, so between fork and exec the child may do whatever the parent could.
     unsafe { command.pre_exec(prepare) };
     Ok(command)
+}
+
+/// The text of an account file. It comes with the image: it may not be there, be anything but a file, or have no end.
+fn accounts(path: &str) -> String {
+    let mut text = Vec::new();
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    if let Some(file) = file.ok().filter(|file| file.metadata().is_ok_and(|what| what.is_file())) {
+        // Accounts that cannot be read are as good as none.
+        let _ = file.take(ACCOUNTS).read_to_end(&mut text);
+    }
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 fn usable(workdir: &Path) -> &Path {
@@ -224,7 +236,23 @@ fn become_user(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_account_file_makes_it_panic(passwd in "[a-z0-9:,\n]{0,200}", group in "[a-z0-9:,\n]{0,200}", uid: u32) {
+            let identity = identity(&Security { uid: Some(uid), ..Security::default() }, &passwd, &group);
+            prop_assert_eq!(identity.uid, uid);
+        }
+    }
+
+    #[test]
+    fn an_account_file_that_is_no_file_is_none() {
+        assert!(!accounts("/etc/passwd").is_empty() || !Path::new("/etc/passwd").exists());
+        assert_eq!(accounts("/dev/zero") + &accounts("/etc") + &accounts("/no/such/file"), "");
+    }
 
     fn names(add: &[&str], drop: &[&str]) -> Vec<&'static str> {
         let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
