@@ -56,7 +56,7 @@ impl Bridge {
         let index = netlink::bridge(&handle, &options.name).await?;
         netlink::address(&handle, index, gateway(options.pods), options.pods.prefix()).await?;
         netlink::local_range(&handle, options.services).await?;
-        if let Err(e) = firewall::masquerade(&options.name, options.pods) {
+        if let Err(e) = firewall::open(&options.name, options.pods, options.services) {
             tracing::warn!("pods cannot reach addresses outside this machine: {e}");
         }
         if firewall::drops_forwarded() {

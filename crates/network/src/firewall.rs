@@ -1,4 +1,5 @@
-//! Lets pods reach addresses outside the machine: forwarding on, and their source address masqueraded by nftables.
+//! Lets pods reach addresses outside the machine, by forwarding and masquerading their source address with nftables; and keeps
+//! others outside from reaching them.
 
 use std::{
     io::Write,
@@ -8,22 +9,27 @@ use std::{
 use crate::{NetworkError, addresses::Range};
 
 /// The nftables table of one bridge; replaced as a whole, so that repeating it is harmless.
-fn ruleset(bridge: &str, pods: Range) -> String {
+///
+/// Every service address is the machine's own and forwarding is on, so neighbours of the machine could send to services and pods
+/// by giving it as the way there. They are reached through what is published, and no other way.
+fn ruleset(bridge: &str, pods: Range, services: Range) -> String {
     format!(
-        "table ip {bridge} {{}}\ndelete table ip {bridge}\ntable ip {bridge} {{\n  chain postrouting {{\n    \
+        "table ip {bridge} {{}}\ndelete table ip {bridge}\ntable ip {bridge} {{\n  chain prerouting {{\n    \
+         type filter hook prerouting priority filter; policy accept;\n    \
+         iifname != {{ \"lo\", \"{bridge}\" }} ip daddr {{ {pods}, {services} }} ct state new drop\n  }}\n  chain postrouting {{\n    \
          type nat hook postrouting priority srcnat; policy accept;\n    \
          ip saddr {pods} oifname != \"{bridge}\" masquerade\n  }}\n}}\n"
     )
 }
 
-/// Turns forwarding and masquerading on for the pods behind `bridge`.
+/// Lets the pods behind `bridge` reach addresses outside the machine, and nobody outside reach them or the services.
 ///
 /// # Errors
 /// Says what failed; without it pods reach each other and services, but nothing outside the machine.
-pub fn masquerade(bridge: &str, pods: Range) -> Result<(), NetworkError> {
-    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")
-        .map_err(|e| NetworkError::kernel("turn on IPv4 forwarding", e))?;
-    nft(&ruleset(bridge, pods))
+pub fn open(bridge: &str, pods: Range, services: Range) -> Result<(), NetworkError> {
+    // First the rules: with forwarding alone the pods would be open to the machine's neighbours.
+    nft(&ruleset(bridge, pods, services))?;
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").map_err(|e| NetworkError::kernel("turn on IPv4 forwarding", e))
 }
 
 /// Whether a firewall of this machine drops what is not its own and not expected, as Docker's and many others do.
@@ -65,7 +71,7 @@ mod tests {
 
     #[test]
     fn only_traffic_that_leaves_the_bridge_is_masqueraded() {
-        let rules = ruleset("coracle0", "10.42.0.0/16".parse().unwrap());
+        let rules = ruleset("coracle0", "10.42.0.0/16".parse().unwrap(), "10.43.0.0/16".parse().unwrap());
         assert!(rules.contains("ip saddr 10.42.0.0/16 oifname != \"coracle0\" masquerade"), "{rules}");
     }
 }

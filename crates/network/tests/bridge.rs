@@ -53,11 +53,31 @@ impl Pod {
         };
         self.run.send(Box::new(job)).unwrap();
         result.recv().unwrap();
-        let mut buffer = [0; 16];
-        for expected in ["first", "second"] {
-            let length = listener.recv(&mut buffer).unwrap();
-            assert_eq!(String::from_utf8_lossy(&buffer[..length]), expected);
-        }
+        hears(&listener, ["first", "second"]);
+    }
+
+    /// Sends to the machine, to a service's address through the machine, and to the machine again, as one of its neighbours: the
+    /// second message must not arrive.
+    fn cannot_reach_services_from_outside(&self) {
+        let listener = UdpSocket::bind("0.0.0.0:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let ip = |arguments: &str| Command::new("ip").args(arguments.split(' ')).status().unwrap().success();
+        let thread = self.netns.components().nth(4).unwrap().as_os_str().to_str().unwrap();
+        assert!(ip(&format!("link add outside type veth peer name machine netns {thread}")));
+        assert!(ip("address add 192.0.2.1/24 dev outside") && ip("link set outside up"));
+        let (done, result) = mpsc::channel();
+        let job = move || {
+            assert!(ip("address add 192.0.2.2/24 dev machine") && ip("link set machine up"));
+            assert!(ip("route add 10.43.0.0/16 via 192.0.2.1"));
+            let socket = UdpSocket::bind("192.0.2.2:0").unwrap();
+            for (text, to) in [("first", "192.0.2.1"), ("forbidden", "10.43.7.7"), ("second", "192.0.2.1")] {
+                socket.send_to(text.as_bytes(), (to, port)).unwrap();
+            }
+            done.send(()).unwrap();
+        };
+        self.run.send(Box::new(job)).unwrap();
+        result.recv().unwrap();
+        hears(&listener, ["first", "second"]);
     }
 
     fn fetch(&self, address: String) -> String {
@@ -69,6 +89,14 @@ impl Pod {
         };
         self.run.send(Box::new(job)).unwrap();
         result.recv().unwrap()
+    }
+}
+
+fn hears(listener: &UdpSocket, messages: [&str; 2]) {
+    let mut buffer = [0; 16];
+    for expected in messages {
+        let length = listener.recv(&mut buffer).unwrap();
+        assert_eq!(String::from_utf8_lossy(&buffer[..length]), expected);
     }
 }
 
@@ -105,9 +133,13 @@ fn pods_reach_services_from_their_own_address_and_give_it_back() {
             assert_eq!(one.fetch(serve_once("10.43.7.7:0")), first.to_string());
             assert_eq!(two.fetch(serve_once(&format!("{}:0", bridge.gateway()))), second.to_string());
 
-            match Command::new("nft").arg("--version").output() {
-                Ok(_) => one.cannot_send_from(second, &bridge.gateway().to_string()),
-                Err(_) => eprintln!("skipped: there is no nft to keep pods to their addresses"),
+            let missing = ["nft", "ip"].into_iter().find(|name| Command::new(name).arg("-V").output().is_err());
+            match missing {
+                None => {
+                    one.cannot_send_from(second, &bridge.gateway().to_string());
+                    Pod::start().cannot_reach_services_from_outside();
+                }
+                Some(name) => eprintln!("skipped: there is no {name} to guard pods and services with"),
             }
 
             bridge.detach("one").await.unwrap();
