@@ -12,14 +12,25 @@ use serde_json::Value;
 pub type Target = fn(&[u8]);
 
 /// The targets by name.
-pub const TARGETS: &[(&str, Target)] =
-    &[("yaml", yaml), ("kustomize", kustomize), ("patches", patches), ("protobuf", protobuf), ("selectors", selectors)];
+pub const TARGETS: &[(&str, Target)] = &[
+    ("yaml", yaml),
+    ("kustomize", kustomize),
+    ("patches", patches),
+    ("protobuf", protobuf),
+    ("selectors", selectors),
+    ("http1", http1),
+];
 
 /// Manifests: what is read is printed so that it reads back the same.
 pub fn yaml(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(objects) = manifests::parse(text, Path::new("input")) else { return };
     reads_back(&objects);
+}
+
+/// HTTP/1.1: what is let through reads the same to the next reader, and a body does not depend on how it is cut.
+pub fn http1(data: &[u8]) {
+    gateway::proxy::fuzzing::http1(data);
 }
 
 /// The line that begins a file of a folder: `### NAME`.

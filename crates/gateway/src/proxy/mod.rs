@@ -7,6 +7,8 @@ mod answer;
 mod buffer;
 mod clock;
 mod exchange;
+#[doc(hidden)]
+pub mod fuzzing;
 mod http1;
 mod listen;
 mod message;

@@ -1,0 +1,62 @@
+//! What must hold for any bytes that a stranger sends, as one function for fuzz targets and property tests.
+
+use fastrand::Rng;
+
+use super::{
+    http1::{Body, body::Decoder, request, response},
+    message::{self, Changes, Origin},
+};
+use crate::table::HeaderChange;
+
+/// Reads the bytes as a request, a response and a chunked body.
+///
+/// # Panics
+/// When something does not hold.
+#[doc(hidden)]
+pub fn http1(data: &[u8]) {
+    reads_the_same_when_sent_on(data);
+    for to_head in [true, false] {
+        let mut storage = response::Storage::new();
+        if let Ok(Some(head)) = response::parse(data, to_head, &mut storage) {
+            assert!(head.length <= data.len(), "a head is longer than what was sent");
+        }
+    }
+    let whole = chunks(data, data.len().max(1));
+    assert_eq!(whole, chunks(data, 1), "a body depends on how it is cut");
+}
+
+/// What the proxy lets through means the same to the next reader as to the proxy: this keeps one client's bytes from becoming
+/// another's request.
+#[expect(clippy::panic, reason = "a fuzz target says by a panic what does not hold")]
+fn reads_the_same_when_sent_on(data: &[u8]) {
+    let mut storage = request::Storage::new();
+    let Ok(Some(head)) = request::parse(data, &mut storage) else { return };
+    let (origin, change) = (Origin { client: "192.0.2.1".into(), edge: true }, HeaderChange::default());
+    let mut out = Vec::new();
+    message::request(&mut out, &head, None, Changes::new(&change, None), &origin, &mut Rng::with_seed(1));
+    let mut storage = request::Storage::new();
+    let again = match request::parse(&out, &mut storage) {
+        Ok(Some(again)) => again,
+        // What is added may make a head that just fits one that does not.
+        Err(refusal) if refusal.status.as_u16() == 431 => return,
+        other => panic!("what is sent on is not one head: {other:?}: {}", out.escape_ascii()),
+    };
+    assert_eq!(again.length, out.len(), "bytes follow the head that is sent on");
+    assert_eq!((&again.path, again.authority, again.body), (&head.path, head.authority, head.body));
+    assert_eq!((again.method, again.query), (head.method, head.query));
+}
+
+/// Payload, bytes consumed and trailers of a chunked body that arrives in pieces; `None` if it is refused.
+fn chunks(data: &[u8], size: usize) -> Option<(Vec<u8>, usize, Vec<u8>)> {
+    let (mut decoder, mut payload, mut consumed) = (Decoder::new(Body::Chunked), Vec::new(), 0);
+    for piece in data.chunks(size) {
+        let mut piece = piece.to_vec();
+        let taken = decoder.decode(&mut piece).ok()?;
+        payload.extend_from_slice(piece.get(..taken.payload).unwrap_or_default());
+        consumed += taken.consumed;
+        if decoder.is_done() {
+            break;
+        }
+    }
+    Some((payload, consumed, decoder.take_trailers()))
+}
