@@ -13,8 +13,6 @@ pub trait Lookup: Send + Sync {
     fn secret(&self, namespace: &str, name: &str) -> Option<Arc<Secret>>;
     /// Every Service of every namespace.
     fn services(&self) -> Vec<Arc<Service>>;
-    /// Whether requests to a Service may be sent to this pod.
-    fn is_in_service(&self, namespace: &str, pod_uid: &str) -> bool;
 }
 
 /// What fields of the pod can refer to besides the object.
@@ -263,10 +261,6 @@ pub mod tests {
             let service = json!({"metadata": {"name": "my-db", "namespace": "n"},
                 "spec": {"clusterIP": "10.43.0.9", "ports": [{"port": 5432}]}});
             vec![Arc::new(serde_json::from_value(service).unwrap())]
-        }
-
-        fn is_in_service(&self, _: &str, _: &str) -> bool {
-            false
         }
     }
 

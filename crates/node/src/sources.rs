@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use k8s_openapi::api::{
     core::v1::{ConfigMap, Secret, Service},
-    discovery::v1::EndpointSlice,
+    discovery::v1::{Endpoint, EndpointSlice},
 };
 use kube::{
     Api, Client, Resource,
@@ -30,6 +30,17 @@ pub struct Sources {
     endpoints: watch::Sender<u64>,
 }
 
+/// Whether a pod gets the requests of Services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Traffic {
+    /// No Service has it, or it could not serve anyway.
+    None,
+    /// It could serve, and nobody sends it requests any more.
+    Left,
+    /// Requests are sent to it.
+    Given,
+}
+
 impl Sources {
     /// Starts the watches; they end with the token.
     pub fn start(client: &Client, stop: &CancellationToken) -> Self {
@@ -50,6 +61,24 @@ impl Sources {
         let (services, slices) = (self.services.wait_until_ready(), self.slices.wait_until_ready());
         // A writer that is gone means that the node is stopping.
         let _ = tokio::join!(maps, secrets, services, slices);
+    }
+
+    /// Whether a pod gets the requests of Services, by the EndpointSlices.
+    pub fn traffic(&self, namespace: &str, pod_uid: &str) -> Traffic {
+        let of_endpoint = |endpoint: &Endpoint| {
+            if endpoint.target_ref.as_ref().and_then(|target| target.uid.as_deref()) != Some(pod_uid) {
+                return Traffic::None;
+            }
+            let conditions = endpoint.conditions.clone().unwrap_or_default();
+            match (conditions.ready.unwrap_or(true), conditions.serving.unwrap_or(true)) {
+                (true, _) => Traffic::Given,
+                (false, true) => Traffic::Left,
+                (false, false) => Traffic::None,
+            }
+        };
+        let slices = self.slices.state();
+        let here = slices.iter().filter(|slice| slice.metadata.namespace.as_deref() == Some(namespace));
+        here.flat_map(|slice| slice.endpoints.iter().map(of_endpoint)).max().unwrap_or(Traffic::None)
     }
 
     /// The first changes when a ConfigMap or Secret does, the second when an EndpointSlice does.
@@ -90,17 +119,6 @@ impl Lookup for Sources {
 
     fn services(&self) -> Vec<Arc<Service>> {
         self.services.state()
-    }
-
-    fn is_in_service(&self, namespace: &str, pod_uid: &str) -> bool {
-        let names = |slice: &EndpointSlice| {
-            slice.endpoints.iter().any(|endpoint| {
-                let pod = endpoint.target_ref.as_ref().and_then(|target| target.uid.as_deref()) == Some(pod_uid);
-                pod && endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
-            })
-        };
-        let slices = self.slices.state();
-        slices.iter().any(|slice| slice.metadata.namespace.as_deref() == Some(namespace) && names(slice))
     }
 }
 

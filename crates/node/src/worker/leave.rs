@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::Worker;
-use crate::env::Lookup;
+use crate::sources::Traffic;
 
 /// The longest wait for the EndpointSlices to change.
 const LONGEST: Duration = Duration::from_secs(2);
@@ -17,9 +17,9 @@ const SETTLES: Duration = Duration::from_millis(100);
 /// How far a deleted pod has left service.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Leaving {
-    /// When a slice first named it after its deletion was seen.
+    /// When its deletion was first seen.
     since: Option<Timestamp>,
-    /// When none did any more.
+    /// When no slice sent requests to it any more.
     left: Option<Timestamp>,
 }
 
@@ -32,12 +32,12 @@ impl Worker {
             return None;
         }
         let (namespace, uid) = (self.pod.namespace().unwrap_or_default(), self.pod.uid().unwrap_or_default());
-        if self.ctx.sources.is_in_service(&namespace, &uid) {
-            let since = *self.leaving.since.get_or_insert(now);
-            return since.checked_add(LONGEST).ok().filter(|until| *until > now);
-        }
-        self.leaving.since?;
-        let left = *self.leaving.left.get_or_insert(now);
-        left.checked_add(SETTLES).ok().filter(|until| *until > now)
+        let until = match self.ctx.sources.traffic(&namespace, &uid) {
+            Traffic::None => return None,
+            Traffic::Given => self.leaving.since.get_or_insert(now).checked_add(LONGEST),
+            // The slices may have changed before its deletion was seen here.
+            Traffic::Left => self.leaving.left.get_or_insert(now).checked_add(SETTLES),
+        };
+        until.ok().filter(|until| *until > now)
     }
 }

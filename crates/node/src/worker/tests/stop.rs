@@ -1,8 +1,10 @@
 //! Deletion: grace, hooks, order.
 
+use std::time::Duration;
+
 use serde_json::json;
 
-use super::{Bench, Program};
+use super::{Bench, Program, passes};
 
 #[tokio::test(start_paused = true)]
 async fn a_deleted_pod_gets_its_grace_then_is_killed_and_goes() {
@@ -143,6 +145,15 @@ async fn a_pod_in_service_is_told_to_end_only_when_no_slice_names_it_any_more() 
     bench.given.slice(slice(false));
     bench.pass(1).await;
     assert_eq!(bench.happened()[1..], ["1 a signal 15", "1 a ended 0", "1 sandbox removed"]);
+
+    // When the slices knew first, those who route by them get a moment.
+    let mut quick = Bench::new(spec.clone(), &[]).await;
+    quick.given.slice(slice(false));
+    quick.delete(30);
+    passes(Duration::from_millis(90)).await;
+    assert_eq!(quick.happened().len(), 1);
+    passes(Duration::from_millis(20)).await;
+    assert_eq!(quick.happened()[1], "0 a signal 15");
 
     // Nobody waits for ever, and not at all where no grace is given.
     for (grace, second) in [(30, 2), (0, 0)] {
