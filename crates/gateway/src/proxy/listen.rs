@@ -46,6 +46,9 @@ pub(super) fn group(held: Held, count: usize) -> io::Result<Vec<std::net::TcpLis
     }
     sockets.insert(0, first);
     for socket in &sockets {
+        // Its connections inherit it, so that the next process can take the address although some of them wait for their last
+        // packets.
+        socket.set_reuse_address(true)?;
         socket.listen(BACKLOG)?;
     }
     Ok(sockets.into_iter().map(Into::into).collect())
@@ -78,6 +81,26 @@ mod tests {
         let address = held.address;
         let _group = group(held, 3).unwrap();
         assert_eq!(hold(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn connections_that_wait_for_their_last_packets_do_not_stand_in_the_way_of_the_next_process() {
+        let held = hold(ANY_PORT).unwrap();
+        let address = held.address;
+        let group = group(held, 2).unwrap();
+        for _ in 0..32 {
+            let mut client = std::net::TcpStream::connect(address).unwrap();
+            let accepted = loop {
+                if let Some(stream) = group.iter().find_map(|socket| socket.accept().ok()) {
+                    break stream.0;
+                }
+            };
+            // Who closes first waits.
+            drop(accepted);
+            assert_eq!(std::io::Read::read(&mut client, &mut [0]).unwrap(), 0);
+        }
+        drop(group);
+        hold(address).unwrap();
     }
 
     #[test]
