@@ -57,7 +57,9 @@ impl Bridge {
         netlink::address(&handle, index, gateway(options.pods), options.pods.prefix()).await?;
         netlink::local_range(&handle, options.services).await?;
         if let Err(e) = firewall::open(&options.name, options.pods, options.services) {
-            tracing::warn!("pods cannot reach addresses outside this machine: {e}");
+            tracing::warn!(
+                "pods cannot reach addresses outside this machine, but its neighbours may reach services: {e}"
+            );
         }
         if firewall::drops_forwarded() {
             let name = &options.name;
@@ -94,9 +96,7 @@ impl Bridge {
     async fn wire(&self, pod_uid: &str, netns: &Path, address: Ipv4Addr) -> Result<(), NetworkError> {
         let port = Port { link: link_name(pod_uid), address };
         netlink::veth(&self.handle, &port.link, self.index, netns, port.hardware()).await?;
-        if self.guarded {
-            guard::admit(&self.options.name, &port).await?;
-        }
+        self.admit(&port).await?;
         netlink::configure_inside(netns, address, self.options.pods.prefix(), self.gateway()).await
     }
 
@@ -117,9 +117,15 @@ impl Bridge {
     /// Marks an address as held by a pod found again.
     ///
     /// # Errors
-    /// [`NetworkError::Taken`].
-    pub fn adopt(&self, pod_uid: &str, address: Ipv4Addr) -> Result<(), NetworkError> {
-        self.lock().adopt(pod_uid, address)
+    /// [`NetworkError::Taken`], or what the kernel refused.
+    pub async fn adopt(&self, pod_uid: &str, address: Ipv4Addr) -> Result<(), NetworkError> {
+        self.lock().adopt(pod_uid, address)?;
+        // Somebody may have flushed the machine's rules meanwhile.
+        self.admit(&Port { link: link_name(pod_uid), address }).await
+    }
+
+    async fn admit(&self, port: &Port) -> Result<(), NetworkError> {
+        if self.guarded { guard::admit(&self.options.name, port).await } else { Ok(()) }
     }
 
     /// Takes the bridge and the firewall rules away; only when no pod is left.

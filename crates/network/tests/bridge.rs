@@ -142,6 +142,13 @@ fn pods_reach_services_from_their_own_address_and_give_it_back() {
                 Some(name) => eprintln!("skipped: there is no {name} to guard pods and services with"),
             }
 
+            drop(bridge);
+            let flushed = Command::new("nft").args(["flush", "ruleset"]).status();
+            let bridge = Bridge::open(Options::default()).await.unwrap();
+            bridge.adopt("one", first).await.unwrap();
+            let again = one.fetch(serve_once("10.43.7.7:0"));
+            assert_eq!(again, first.to_string(), "a pod found again is let through (rules flushed: {flushed:?})");
+
             bridge.detach("one").await.unwrap();
             bridge.detach("one").await.unwrap();
             bridge.remove().await.unwrap();

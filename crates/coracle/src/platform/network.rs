@@ -107,7 +107,7 @@ impl PodNetwork for Network {
     async fn adopt(&self, pod_uid: &str, ip: IpAddr) -> Result<(), String> {
         let IpAddr::V4(ip) = ip else { return Err(format!("pod {pod_uid} has the address {ip}, which is not IPv4")) };
         let adopted = match self {
-            Self::Bridge(bridge, _) => bridge.adopt(pod_uid, ip),
+            Self::Bridge(bridge, _) => bridge.adopt(pod_uid, ip).await,
             Self::Loopback(loopback) => loopback.adopt(pod_uid, ip),
         };
         adopted.map_err(|e| e.to_string())
