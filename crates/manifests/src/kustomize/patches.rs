@@ -202,7 +202,22 @@ fn operate(resource: &mut Resource, operations: &Value, source: &str) -> Result<
 
 fn by_name(resources: &mut Resources, patch: Resource, options: Options, source: &str) -> Result<(), String> {
     let at = resources.one(&patch.id()).map_err(|reason| format!("{source}: {reason}"))?;
-    merge_into(resources, at, patch, options, source)
+    let forgets = drops_annotations(&patch.value);
+    let resource = merge_into(resources, at, patch, options, source)?;
+    if let Some(resource) = resource.filter(|_| forgets) {
+        resource.forget();
+    }
+    Ok(())
+}
+
+/// Whether a patch removes all annotations. kustomize keeps its notes there and loses them with the others.
+fn drops_annotations(patch: &Value) -> bool {
+    let drops = |field: Option<&Value>| {
+        let directive = field.and_then(|field| field.get("$patch")).and_then(yaml::text);
+        field.is_some_and(Value::is_null) || directive.is_some_and(|word| word != "merge")
+    };
+    let metadata = patch.get("metadata");
+    drops(metadata) || drops(metadata.and_then(|metadata| metadata.get("annotations")))
 }
 
 /// Merges into what was selected, as kustomize does it: the patch's labels and annotations are text then, `null` ones too.
@@ -230,15 +245,16 @@ fn selected(
     resources.check()
 }
 
-/// Merges the patch; what it says of name, namespace and kind counts only where the options allow it.
-fn merge_into(
-    resources: &mut Resources,
+/// Merges the patch; what it says of name, namespace and kind counts only where the options allow it. Returns the object, unless
+/// it is deleted.
+fn merge_into<'r>(
+    resources: &'r mut Resources,
     at: usize,
     patch: Resource,
     options: Options,
     source: &str,
-) -> Result<(), String> {
-    let Some(resource) = resources.0.get_mut(at) else { return Ok(()) };
+) -> Result<Option<&'r mut Resource>, String> {
+    let Some(resource) = resources.0.get_mut(at) else { return Ok(None) };
     let id = resource.id();
     if options.allow_name_change || options.allow_kind_change {
         resource.remember();
@@ -248,7 +264,7 @@ fn merge_into(
     let is_left = |value: &Value| value.as_object().is_some_and(|fields| !fields.is_empty());
     let Some((value, marks)) = merged.filter(|(value, _)| is_left(value)) else {
         resources.0.remove(at);
-        return Ok(());
+        return Ok(None);
     };
     (resource.value, resource.marks) = (value, marks);
     if !options.allow_kind_change
@@ -260,5 +276,5 @@ fn merge_into(
         resource.set_meta("name", &id.name);
     }
     resource.set_meta("namespace", &id.namespace);
-    Ok(())
+    Ok(resources.0.get_mut(at))
 }

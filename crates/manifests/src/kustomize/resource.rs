@@ -102,6 +102,15 @@ impl Resource {
         self.previous.push(Previous { namespace, name: id.name, kind: id.gvk.kind });
     }
 
+    /// Loses what is remembered of it.
+    pub(super) fn forget(&mut self) {
+        self.previous.clear();
+        self.prefixes.clear();
+        self.suffixes.clear();
+        self.hashed = false;
+        self.behavior = Behavior::Create;
+    }
+
     /// The texts of `metadata.labels` or `metadata.annotations`.
     pub(super) fn texts(&self, field: &str) -> BTreeMap<String, String> {
         self.texts_at(&["metadata", field])
