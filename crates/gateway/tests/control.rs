@@ -48,7 +48,7 @@ fn every_golden_case_compiles_to_its_table_and_statuses() {
     for case in fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
         let mut snapshot = snapshot(&format!("{prelude}---\n{}", fs::read_to_string(case.join("in.yaml")).unwrap()));
         let message = "Address already in use".to_owned();
-        snapshot.bind_errors = vec![BindError { address: "127.0.0.1:9099".parse().unwrap(), message }];
+        snapshot.bind_errors = vec![BindError { address: "127.0.0.1:9099".parse().unwrap(), message, denied: false }];
         let compiled =
             compile(&snapshot, &options(), &mut Clusters::default(), "2026-02-01T00:00:00Z".parse().unwrap());
         check(&case.join("table.txt"), &dump(&compiled.table));

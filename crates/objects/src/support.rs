@@ -39,6 +39,18 @@ const ROWS: &[Row] = &[
         value: Some("ClientIP"),
         because: "requests are spread over all pods",
     },
+    Row {
+        kind: "Service",
+        path: &["spec", "ports", "*", "protocol"],
+        value: Some("UDP"),
+        because: "the cluster IP serves TCP: ask cluster DNS for a headless service's pods instead",
+    },
+    Row {
+        kind: "Service",
+        path: &["spec", "ports", "*", "protocol"],
+        value: Some("SCTP"),
+        because: "the cluster IP serves TCP",
+    },
     row("HTTPRoute", &["spec", "rules", "*", "retry"], "retries are not configurable yet"),
     row("HTTPRoute", &["spec", "rules", "*", "sessionPersistence"], "requests are spread over all backends"),
     row("Gateway", &["spec", "listeners", "*", "tls"], "TLS listeners are not served yet"),

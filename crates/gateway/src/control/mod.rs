@@ -12,6 +12,7 @@ mod routes;
 mod run;
 mod services;
 mod status;
+mod unbound;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -60,6 +61,8 @@ pub struct BindError {
     pub address: SocketAddr,
     /// What the operating system said.
     pub message: String,
+    /// Whether privileges would help.
+    pub denied: bool,
 }
 
 /// Takes each new table; the proxy does.

@@ -23,7 +23,7 @@ use serde_json::json;
 use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{BindError, Clusters, Options, Sink, Snapshot, StatusKind, StatusUpdate, compile};
+use super::{BindError, Clusters, Options, Sink, Snapshot, StatusKind, StatusUpdate, compile, unbound::Unbound};
 
 /// Changes closer together than this are compiled once.
 const COALESCE: Duration = Duration::from_millis(10);
@@ -59,6 +59,7 @@ pub async fn run(client: Client, options: Options, sink: impl Sink, stop: Cancel
     }
     wake.objects();
     let (statuses, pending) = tokio::sync::watch::channel(Vec::new());
+    let unbound = Unbound::new(client.clone());
     tasks.spawn(write_statuses(client, pending, wake.clone()));
     let (mut clusters, mut bind_errors) = (Clusters::default(), Vec::new());
     loop {
@@ -73,6 +74,8 @@ pub async fn run(client: Client, options: Options, sink: impl Sink, stop: Cancel
             let errors = sink.apply(Arc::new(compiled.table));
             statuses.send_replace(compiled.statuses);
             if errors != bind_errors {
+                let new = errors.iter().filter(|error| !bind_errors.contains(error)).cloned().collect::<Vec<_>>();
+                unbound.say(&snapshot, &new).await;
                 bind_errors = errors;
                 wake.objects();
             }

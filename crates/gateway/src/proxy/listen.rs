@@ -65,6 +65,8 @@ fn new_socket(address: SocketAddr) -> io::Result<Socket> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
 
     const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
@@ -97,7 +99,7 @@ mod tests {
             };
             // Who closes first waits.
             drop(accepted);
-            assert_eq!(std::io::Read::read(&mut client, &mut [0]).unwrap(), 0);
+            assert_eq!(client.read(&mut [0]).unwrap(), 0);
         }
         drop(group);
         hold(address).unwrap();

@@ -193,7 +193,8 @@ impl Sink for Proxy {
                 Some(slot) => slot.listener.store(Arc::new(listener.clone())),
                 None => {
                     if let Err(error) = self.listen(&mut open, listener) {
-                        errors.push(BindError { address: listener.bind, message: error.to_string() });
+                        let denied = error.kind() == io::ErrorKind::PermissionDenied;
+                        errors.push(BindError { address: listener.bind, message: error.to_string(), denied });
                     }
                 }
             }
