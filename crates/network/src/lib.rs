@@ -27,7 +27,7 @@ pub enum NetworkError {
     #[error("address {0} is already held by pod {1}")]
     Taken(std::net::Ipv4Addr, String),
     /// Another process on this machine uses the range.
-    #[error("the address range {0} is in use by another Coracle on this machine; stop it, or choose other ranges")]
+    #[error("the address range {0} is in use by another Coracle on this machine")]
     Claimed(String),
     /// The kernel refused.
     #[error("{operation}: {reason}")]

@@ -2,7 +2,7 @@
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow, bail};
 use apiserver::ApiServer;
 use futures::future::join_all;
 use nix::unistd::Uid;
@@ -18,6 +18,9 @@ use crate::{cli::RuntimeKind, config::Config, data_dir::DataDir};
 
 /// The pods' files, in the data directory.
 const PODS: &str = "pods";
+/// What to do where the native runtime cannot work.
+const NATIVE: &str =
+    "pods cannot be isolated from each other and this machine (--runtime loopback runs them without that)";
 /// How long pods may take to end at Ctrl-C: Kubernetes' default grace period is 30 s, but somebody waits at a terminal.
 const GRACE: Duration = Duration::from_secs(10);
 const SIGTERM: i32 = 15;
@@ -29,18 +32,12 @@ const SIGTERM: i32 = 15;
 pub async fn open(kind: RuntimeKind, data: &DataDir) -> anyhow::Result<(Arc<Network>, Arc<dyn Runtime>)> {
     let native = match kind {
         RuntimeKind::Loopback => None,
-        RuntimeKind::Native => Some(
-            native(data).await.context("pods cannot be isolated here: run as root, or choose --runtime loopback")?,
-        ),
-        RuntimeKind::Auto if !Uid::effective().is_root() => {
-            tracing::warn!(
-                "pods are not isolated from each other and this machine: that needs root (--runtime loopback)"
-            );
-            None
-        }
+        RuntimeKind::Native => Some(native(data).await.context(NATIVE)?),
         RuntimeKind::Auto => {
             let unisolated = |e: &anyhow::Error| {
-                tracing::warn!("pods are not isolated from each other and this machine (--runtime loopback): {e:#}");
+                tracing::warn!(
+                    "pods are not isolated from each other and this machine (as with --runtime loopback): {e:#}"
+                );
             };
             native(data).await.inspect_err(unisolated).ok()
         }
@@ -57,7 +54,11 @@ async fn native(data: &DataDir) -> anyhow::Result<(Arc<Network>, Arc<dyn Runtime
     let state_dir = data.path().join(PODS);
     let hidden = data.path().to_owned();
     let mut options = native::Options { state_dir, hidden, host_ip: Ipv4Addr::LOCALHOST.into(), shim: shim()? };
-    options.check().await?;
+    if !Uid::effective().is_root() {
+        bail!("that needs root");
+    }
+    // Its text holds that of its source.
+    options.check().await.map_err(|error| anyhow!("{error}"))?;
     let network = Arc::new(Network::bridge().await?);
     options.host_ip = network.node_address();
     let runtime = Native::open(options, network.clone())?;
