@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::Context;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tempfile::TempDir;
 
 use crate::{
@@ -43,8 +44,8 @@ spec:
 
 /// Measures and prints.
 pub fn run(coracle: &Path, options: &Options) -> anyhow::Result<()> {
-    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, 100_000, 100_000)
-        .context("raise the limit of open files")?;
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).context("raise the limit of open files")?;
     let dir = TempDir::new()?;
     let manifests = dir.path().join("gateway.yaml");
     fs::write(&manifests, GATEWAY)?;
