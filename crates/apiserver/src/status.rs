@@ -116,9 +116,21 @@ impl Failure {
         Self { details: named(kind, name), ..Self::new(StatusCode::NOT_FOUND, "NotFound", message) }
     }
 
+    /// 404 for one object of a core resource that has no kind of its own here.
+    pub fn not_found_named(resource: &str, name: &str) -> Self {
+        let message = format!("{resource} {name:?} not found");
+        Self { details: Some(subject("", resource, name)), ..Self::new(StatusCode::NOT_FOUND, "NotFound", message) }
+    }
+
     /// 404 for a path that means nothing.
     pub fn no_such_path() -> Self {
         Self::new(StatusCode::NOT_FOUND, "NotFound", "the server could not find the requested resource")
+    }
+
+    /// 408: the client has not sent its request in time.
+    pub fn slow_body(limit: std::time::Duration) -> Self {
+        let message = format!("the request's body did not arrive within {} seconds", limit.as_secs());
+        Self::new(StatusCode::REQUEST_TIMEOUT, "Timeout", message)
     }
 
     /// 409: there is one already.

@@ -114,6 +114,8 @@ fn everything_is_listed_described_and_shown_in_every_format() {
         ] {
             assert!(kubectl.run(&format!("describe {kind} {name}")).unwrap().contains("Name:"), "{kind}");
         }
+        assert!(kubectl.run("get ep,endpointslices -n all").unwrap().contains("endpoints/it   <none> "));
+        assert!(kubectl.run("get endpoints nope -n all").unwrap_err().contains("endpoints \"nope\" not found"));
         let columns = "custom-columns=N:.metadata.name,K:.kind";
         assert_eq!(kubectl.run(&format!("get cm it -n all -o {columns}")).unwrap(), "N     K\nit    ConfigMap\n");
         assert_eq!(kubectl.run("get cm it -n all -o go-template={{.data.key}}").unwrap(), "value");

@@ -75,8 +75,15 @@ fn a_rollout_is_followed_restarted_paused_and_undone() {
 fn scale_sets_the_replicas_and_checks_what_it_is_told_to() {
     with_each_kubectl(|kubectl, _| {
         kubectl.send("apply", SLEEPER).unwrap();
+        kubectl.run("expose deploy/web --port=80 --target-port=80").unwrap();
         kubectl.run("scale deploy/web --replicas=3").unwrap();
         wait(kubectl, "deploy/web --for=jsonpath={.status.readyReplicas}=3");
+        let slices = "endpointslices -l kubernetes.io/service-name=web";
+        wait(kubectl, &format!("{slices} --for=jsonpath={{.endpoints[2].conditions.ready}}=true"));
+        let described = kubectl.run("describe service web").unwrap();
+        let endpoints = described.lines().find(|line| line.starts_with("Endpoints:")).unwrap();
+        assert_eq!(endpoints.matches(":80").count(), 3, "{described}");
+        assert!(kubectl.run("get endpoints web").unwrap().contains(":80,"));
         let refused = kubectl.run("scale deploy/web --current-replicas=9 --replicas=1").unwrap_err();
         assert!(refused.contains("Expected replicas to be 9, was 3"), "{refused}");
         kubectl.run("scale deploy/web --current-replicas=3 --replicas=0").unwrap();

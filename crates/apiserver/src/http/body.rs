@@ -1,5 +1,7 @@
 //! Reading request bodies, with a limit: JSON, YAML, or Kubernetes' protobuf.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::HeaderValue;
 use http_body::Body;
@@ -11,17 +13,23 @@ use crate::{protobuf, status::Failure};
 /// The largest body taken, as upstream's default.
 const LIMIT: usize = 3 * 1024 * 1024;
 
+/// How long a client may take to send its body.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// The whole body.
 ///
 /// # Errors
-/// 413 past the limit, 400 when the client breaks off.
+/// 413 past the limit, 408 when it takes too long, 400 when the client breaks off.
 pub async fn read<B>(incoming: B) -> Result<Bytes, Failure>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: std::fmt::Display,
 {
     let limited = Limited::new(incoming.map_err(|e| e.to_string()), LIMIT);
-    match limited.collect().await {
+    let Ok(collected) = tokio::time::timeout(PATIENCE, limited.collect()).await else {
+        return Err(Failure::slow_body(PATIENCE));
+    };
+    match collected {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Failure::too_large(LIMIT)),
         Err(error) => Err(Failure::bad_request(format!("the request's body could not be read: {error}"))),
@@ -70,6 +78,13 @@ fn yaml(bytes: &[u8]) -> Result<Strict, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_sends_nothing_is_not_waited_for_for_ever() {
+        let nothing = futures::stream::pending::<Result<http_body::Frame<Bytes>, std::convert::Infallible>>();
+        let failure = read(http_body_util::StreamBody::new(nothing)).await.unwrap_err();
+        assert_eq!((failure.code, failure.reason), (http::StatusCode::REQUEST_TIMEOUT, "Timeout"));
+    }
 
     #[test]
     fn a_body_is_read_as_its_content_type_says() {

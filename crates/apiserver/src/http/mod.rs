@@ -2,6 +2,7 @@
 
 mod body;
 mod discovery;
+mod endpoints;
 mod fields;
 mod list;
 mod logs;
@@ -85,6 +86,9 @@ impl Handler {
         }
         if path == "/metrics" {
             return Ok(metrics::answer(&self.registry));
+        }
+        if let Some(endpoints) = endpoints::answer(&self.registry, &parts)? {
+            return Ok(endpoints);
         }
         let target = Target::parse(path).ok_or_else(Failure::no_such_path)?;
         let query = Query::parse(parts.uri.query());

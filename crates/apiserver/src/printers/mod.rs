@@ -44,7 +44,31 @@ const AGE: Column = column("Age", |object, now| age(meta::text(object, "creation
 
 /// The table of some objects of one kind (`metav1.Table`). `include` is the query's `includeObject`.
 pub fn table(kind: &Kind, objects: &[&Value], include: Option<&str>, now: Timestamp) -> Value {
-    let columns = columns::of(kind);
+    let shown = |object: &Value| crate::convert::from_stored(kind, object.clone());
+    let mut table = of_columns(&columns::of(kind), objects, include, shown, now);
+    if kind.kind == "Pod" {
+        let rows = table.get_mut("rows").and_then(Value::as_array_mut).into_iter().flatten();
+        for (row, pod) in rows.zip(objects) {
+            if let (Some(row), Some(ended)) = (row.as_object_mut(), pod::ended(pod)) {
+                row.insert("conditions".to_owned(), json!([ended]));
+            }
+        }
+    }
+    table
+}
+
+/// The table of some Endpoints, which are a view and have no kind of their own.
+pub fn endpoints(objects: &[&Value], include: Option<&str>, now: Timestamp) -> Value {
+    of_columns(network::ENDPOINTS, objects, include, Value::clone, now)
+}
+
+fn of_columns(
+    columns: &[Column],
+    objects: &[&Value],
+    include: Option<&str>,
+    whole: impl Fn(&Value) -> Value,
+    now: Timestamp,
+) -> Value {
     let definitions: Vec<Value> = columns
         .iter()
         .map(|column| {
@@ -58,15 +82,11 @@ pub fn table(kind: &Kind, objects: &[&Value], include: Option<&str>, now: Timest
         .map(|object| {
             let cells: Vec<Value> = columns.iter().map(|column| (column.cell)(object, now)).collect();
             let shown = match include {
-                Some("Object") => crate::convert::from_stored(kind, (*object).clone()),
+                Some("Object") => whole(object),
                 Some("None") => Value::Null,
                 _ => json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object.get("metadata")}),
             };
-            let mut row = json!({"cells": cells, "object": shown});
-            if let (Some(row), Some(ended)) = (row.as_object_mut(), pod::ended(kind, object)) {
-                row.insert("conditions".to_owned(), json!([ended]));
-            }
-            row
+            json!({"cells": cells, "object": shown})
         })
         .collect();
     json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "columnDefinitions": definitions, "rows": rows})

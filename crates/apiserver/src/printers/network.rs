@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{AGE, Column, column, joined, list, number, text, text_or, wide};
+use super::{AGE, Column, NAME, column, joined, list, number, text, text_or, wide};
 
 pub(super) const SERVICE: &[Column] = &[
     column("Type", |s, _| text(s, "/spec/type").into()),
@@ -55,6 +55,23 @@ pub(super) const ENDPOINT_SLICE: &[Column] = &[
     }),
     AGE,
 ];
+
+pub(super) const ENDPOINTS: &[Column] = &[NAME, column("Endpoints", |e, _| addresses(e).into()), AGE];
+
+/// Each ready address with each port.
+fn addresses(endpoints: &Value) -> String {
+    let of_subset = |subset: &Value| -> Vec<String> {
+        let ports: Vec<String> = list(subset, "/ports").map(|port| format!(":{}", self::port(port))).collect();
+        let ports = if ports.is_empty() { vec![String::new()] } else { ports };
+        let address =
+            |address: &Value| ports.iter().map(|port| format!("{}{port}", text(address, "/ip"))).collect::<Vec<_>>();
+        list(subset, "/addresses").flat_map(address).collect()
+    };
+    match shortened(list(endpoints, "/subsets").flat_map(of_subset)).as_str() {
+        "<unset>" => "<none>".to_owned(),
+        all => all.to_owned(),
+    }
+}
 
 /// A port's number; its name, or `*` for every port, where it has none.
 fn port(port: &Value) -> String {

@@ -1,7 +1,6 @@
 //! The columns of Pods: one word for how a pod is (upstream's `printPod`).
 
 use jiff::Timestamp;
-use objects::kinds::Kind;
 use serde_json::{Value, json};
 
 use super::{AGE, Column, age, column, condition, list, number, text, text_or, wide};
@@ -22,9 +21,8 @@ pub(super) const COLUMNS: &[Column] = &[
 ];
 
 /// The condition that a table's row has when its pod has ended, by which clients tell such rows.
-pub(super) fn ended(kind: &Kind, pod: &Value) -> Option<Value> {
+pub(super) fn ended(pod: &Value) -> Option<Value> {
     let message = match text(pod, "/status/phase") {
-        _ if kind.kind != "Pod" => return None,
         "Succeeded" => "The pod has completed successfully.",
         "Failed" => "The pod failed.",
         _ => return None,

@@ -94,7 +94,8 @@ fn place(kind: &Kind, namespace: &str, object: &mut Value) -> Result<(), Failure
 
 /// What new objects of some kinds start with.
 fn start(kind: &Kind, object: &mut Value) {
-    if kind.status && kind.kind != "Namespace" && kind.kind != "Node" {
+    // Upstream counts no generations of these.
+    if kind.status && !matches!(kind.kind, "Namespace" | "Node" | "Service") {
         meta::set(object, "generation", Some(1.into()));
     }
     match kind.kind {
