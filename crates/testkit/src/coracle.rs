@@ -152,7 +152,7 @@ impl Drop for Coracle {
         {
             eprintln!("stop the Coracle under test: {error:#}");
         }
-        for pid in self.shims() {
+        for pid in self.shims().into_iter().flat_map(processes::tree) {
             eprintln!("process {pid} outlived the Coracle under test");
             // It may have ended by itself meanwhile.
             _ = Command::new("kill").args(["-s", "KILL", &pid.to_string()]).status();
