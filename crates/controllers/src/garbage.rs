@@ -1,7 +1,7 @@
 //! Garbage collection: what an object owns goes with it, in the way that its deletion asked for
 //! (kubernetes/pkg/controller/garbagecollector).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use futures::{StreamExt, stream::SelectAll};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -17,9 +17,13 @@ use kube::{
     },
 };
 use objects::kinds::{self, Kind};
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use crate::runner::{gone_is_fine, is_conflict};
+use crate::{
+    queue::Queue,
+    runner::{gone_is_fine, is_conflict},
+};
 
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
@@ -49,13 +53,67 @@ enum Verdict {
     Orphan,
 }
 
+/// Group and plural of a kind.
+type Plural = (&'static str, &'static str);
+
 /// All objects by uid.
 #[derive(Debug, Default)]
 struct Graph {
     nodes: HashMap<String, Node>,
+    /// The uids that a list which is being read has shown so far, by kind.
+    shown: HashMap<Plural, HashSet<String>>,
 }
 
 impl Graph {
+    /// Takes in an event; gives the uids of the objects about which there may be something to do now.
+    fn take(&mut self, kind: &'static Kind, event: Event<Metadata>) -> Vec<String> {
+        let plural = (kind.group, kind.plural);
+        match event {
+            Event::Init => {
+                self.shown.insert(plural, HashSet::new());
+                Vec::new()
+            }
+            Event::InitApply(object) => {
+                let uid = self.note(kind, &object);
+                self.shown.entry(plural).or_default().extend(uid.clone());
+                uid.into_iter().collect()
+            }
+            Event::Apply(object) => self.note(kind, &object).into_iter().collect(),
+            Event::Delete(object) => self.gone(&object.uid().unwrap_or_default()),
+            Event::InitDone => {
+                // What went while nobody watched is in no list.
+                let shown = self.shown.remove(&plural).unwrap_or_default();
+                let lost = |(uid, node): (&String, &Node)| {
+                    let there = (node.kind.group, node.kind.plural) != plural || shown.contains(uid);
+                    (!there).then(|| uid.clone())
+                };
+                let lost: Vec<String> = self.nodes.iter().filter_map(lost).collect();
+                lost.iter().flat_map(|uid| self.gone(uid)).collect()
+            }
+        }
+    }
+
+    fn note(&mut self, kind: &'static Kind, object: &Metadata) -> Option<String> {
+        let uid = object.uid()?;
+        let node = Node {
+            kind,
+            namespace: object.namespace(),
+            name: object.name_any(),
+            owners: object.owner_references().to_vec(),
+            finalizers: object.finalizers().to_vec(),
+            deleting: object.meta().deletion_timestamp.is_some(),
+        };
+        self.nodes.insert(uid.clone(), node);
+        Some(uid)
+    }
+
+    /// An object is gone: what it owned has lost an owner, and what owned it may have waited for that.
+    fn gone(&mut self, uid: &str) -> Vec<String> {
+        let owners = self.nodes.remove(uid).map(|node| node.owners).unwrap_or_default();
+        let dependents = self.dependents(uid).into_iter().map(|(uid, _)| uid);
+        dependents.chain(owners.into_iter().map(|owner| owner.uid)).collect()
+    }
+
     fn verdict(&self, uid: &str) -> Verdict {
         let Some(node) = self.nodes.get(uid) else { return Verdict::Keep };
         let has = |finalizer: &str| node.finalizers.iter().any(|f| f == finalizer);
@@ -80,81 +138,92 @@ impl Graph {
 pub(crate) async fn run(client: Client) {
     let mut graph = Graph::default();
     let mut changes: SelectAll<_> = kinds::stored().map(|kind| watch(&client, kind)).collect();
-    let (mut listed, all) = (0, kinds::stored().count());
-    let mut due: Vec<String> = Vec::new();
-    while let Some((kind, event)) = changes.next().await {
-        match event {
-            Ok(Event::Apply(object) | Event::InitApply(object)) => due.extend(note(&mut graph, kind, &object)),
-            Ok(Event::Delete(object)) => {
-                let uid = object.uid().unwrap_or_default();
-                due.extend(graph.dependents(&uid).into_iter().map(|(uid, _)| uid));
-                let owners = graph.nodes.remove(&uid).map(|node| node.owners).unwrap_or_default();
-                due.extend(owners.into_iter().map(|owner| owner.uid));
-            }
-            Ok(Event::InitDone) => listed += 1,
-            Ok(Event::Init) => {}
-            Err(error) => tracing::warn!("garbage collector: watch {}: {error}", kind.plural),
-        }
-        // Before every kind has been listed, an owner that is not known yet is no owner that is gone.
-        if listed < all {
-            continue;
-        }
-        for uid in std::mem::take(&mut due) {
-            if let Err(error) = act(&client, &graph, &uid).await
-                && !is_conflict(&error)
-            {
-                tracing::warn!("garbage collector: {error}");
+    let mut listed: HashSet<Plural> = HashSet::new();
+    let mut due: Queue<String, Instant> = Queue::new();
+    loop {
+        let next = due.next_time().filter(|_| listed.len() == kinds::stored().count());
+        tokio::select! {
+            event = changes.next() => match event {
+                Some((kind, Ok(event))) => {
+                    if matches!(event, Event::InitDone) {
+                        listed.insert((kind.group, kind.plural));
+                    }
+                    let now = Instant::now();
+                    graph.take(kind, event).into_iter().for_each(|uid| due.add(uid, now));
+                }
+                Some((kind, Err(error))) => tracing::warn!("garbage collector: watch {}: {error}", kind.plural),
+                None => return,
+            },
+            // Before every kind has been listed, an owner that is not known yet is no owner that is gone.
+            () = async { tokio::time::sleep_until(next.unwrap_or_else(Instant::now)).await }, if next.is_some() => {
+                let Some(uid) = due.next(Instant::now()) else { continue };
+                match act(&client, &graph, &uid).await {
+                    Ok(()) => due.succeeded(&uid),
+                    Err(error) => {
+                        if !is_conflict(&error) {
+                            tracing::warn!("garbage collector: {error}");
+                        }
+                        let wait = due.failed(&uid);
+                        due.add(uid, Instant::now() + wait);
+                    }
+                }
             }
         }
     }
 }
 
-fn note(graph: &mut Graph, kind: &'static Kind, object: &Metadata) -> Option<String> {
-    let uid = object.uid()?;
-    let node = Node {
-        kind,
-        namespace: object.namespace(),
-        name: object.name_any(),
-        owners: object.owner_references().to_vec(),
-        finalizers: object.finalizers().to_vec(),
-        deleting: object.meta().deletion_timestamp.is_some(),
-    };
-    graph.nodes.insert(uid.clone(), node);
-    Some(uid)
-}
-
 async fn act(client: &Client, graph: &Graph, uid: &str) -> Result<(), kube::Error> {
-    let Some(node) = graph.nodes.get(uid) else { return Ok(()) };
-    match graph.verdict(uid) {
+    let verdict = graph.verdict(uid);
+    // The graph may be a moment behind: whatever is done is decided from the object itself, and done to this state of it alone.
+    let Some(node) = graph.nodes.get(uid).filter(|_| verdict != Verdict::Keep) else { return Ok(()) };
+    let Some(object) = current(client, uid, node).await? else { return Ok(()) };
+    match verdict {
         Verdict::Keep => Ok(()),
         Verdict::Delete => {
-            for owner in &node.owners {
+            let owners = object.owner_references();
+            for owner in owners {
                 if exists(client, node, owner).await? {
                     return Ok(());
                 }
             }
-            delete(client, uid, node, DeleteParams::background()).await
+            if owners.is_empty() {
+                // It was cut loose meanwhile.
+                return Ok(());
+            }
+            delete(client, node, &object, DeleteParams::background()).await
         }
         Verdict::Foreground => {
             let dependents = graph.dependents(uid);
             let blocks = |node: &Node| node.owners.iter().any(|o| o.uid == uid && o.block_owner_deletion == Some(true));
             if !dependents.iter().any(|(_, dependent)| blocks(dependent)) {
-                return finalize(client, node, FOREGROUND).await;
+                return finalize(client, node, &object, FOREGROUND).await;
             }
-            for (uid, dependent) in dependents.iter().filter(|(_, dependent)| !dependent.deleting) {
-                delete(client, uid, dependent, DeleteParams::foreground()).await?;
+            for (dependent_uid, dependent) in dependents.iter().filter(|(_, dependent)| !dependent.deleting) {
+                let found = current(client, dependent_uid, dependent).await?;
+                let owned = |found: &Metadata| found.owner_references().iter().any(|owner| owner.uid == uid);
+                if let Some(found) = found.filter(owned) {
+                    delete(client, dependent, &found, DeleteParams::foreground()).await?;
+                }
             }
             Ok(())
         }
         Verdict::Orphan => {
-            for (_, dependent) in graph.dependents(uid) {
-                let owners: Vec<_> = dependent.owners.iter().filter(|owner| owner.uid != uid).collect();
-                let change = json!({"metadata": {"ownerReferences": owners}});
-                gone_is_fine(patch(client, &dependent, &change).await)?;
+            for (dependent_uid, dependent) in graph.dependents(uid) {
+                let Some(found) = current(client, &dependent_uid, &dependent).await? else { continue };
+                let owners: Vec<_> = found.owner_references().iter().filter(|owner| owner.uid != uid).collect();
+                if owners.len() < found.owner_references().len() {
+                    patch(client, &dependent, &found, json!({"ownerReferences": owners})).await?;
+                }
             }
-            finalize(client, node, ORPHAN).await
+            finalize(client, node, &object, ORPHAN).await
         }
     }
+}
+
+/// The object as the API has it now; `None` if it is gone.
+async fn current(client: &Client, uid: &str, node: &Node) -> Result<Option<Metadata>, kube::Error> {
+    let found = api(client, node.kind, node.namespace.as_deref()).get_metadata_opt(&node.name).await?;
+    Ok(found.filter(|found| found.uid().as_deref() == Some(uid)))
 }
 
 fn api(client: &Client, kind: &Kind, namespace: Option<&str>) -> Api<DynamicObject> {
@@ -176,19 +245,23 @@ async fn exists(client: &Client, dependent: &Node, owner: &OwnerReference) -> Re
     Ok(found.is_some_and(|found| found.uid().as_ref() == Some(&owner.uid)))
 }
 
-async fn delete(client: &Client, uid: &str, node: &Node, params: DeleteParams) -> Result<(), kube::Error> {
-    let params = params.preconditions(Preconditions { uid: Some(uid.to_owned()), resource_version: None });
+async fn delete(client: &Client, node: &Node, found: &Metadata, params: DeleteParams) -> Result<(), kube::Error> {
+    let params = params.preconditions(Preconditions { uid: found.uid(), resource_version: found.resource_version() });
     gone_is_fine(api(client, node.kind, node.namespace.as_deref()).delete(&node.name, &params).await)
 }
 
-async fn finalize(client: &Client, node: &Node, finalizer: &str) -> Result<(), kube::Error> {
-    let left: Vec<_> = node.finalizers.iter().filter(|f| *f != finalizer).collect();
-    gone_is_fine(patch(client, node, &json!({"metadata": {"finalizers": left}})).await)
+async fn finalize(client: &Client, node: &Node, found: &Metadata, finalizer: &str) -> Result<(), kube::Error> {
+    let left: Vec<_> = found.finalizers().iter().filter(|f| *f != finalizer).collect();
+    patch(client, node, found, json!({"finalizers": left})).await
 }
 
-async fn patch(client: &Client, node: &Node, change: &serde_json::Value) -> Result<DynamicObject, kube::Error> {
+/// Changes metadata of just this state of an object.
+async fn patch(client: &Client, node: &Node, found: &Metadata, mut change: Value) -> Result<(), kube::Error> {
+    change["uid"] = json!(found.uid());
+    change["resourceVersion"] = json!(found.resource_version());
+    let change = json!({"metadata": change});
     let api = api(client, node.kind, node.namespace.as_deref());
-    api.patch(&node.name, &PatchParams::default(), &Patch::Merge(change)).await
+    gone_is_fine(api.patch(&node.name, &PatchParams::default(), &Patch::Merge(&change)).await)
 }
 
 type Changes =
@@ -237,5 +310,24 @@ mod tests {
         assert_eq!(graph(true, &[FOREGROUND], true).verdict("owner"), Verdict::Foreground);
         assert_eq!(graph(true, &[ORPHAN], true).verdict("owner"), Verdict::Orphan);
         assert_eq!(graph(true, &[], true).verdict("owner"), Verdict::Keep, "somebody else's finalizer holds it");
+    }
+
+    #[test]
+    fn what_went_while_nobody_watched_is_gone_for_what_it_owned() {
+        let kind = kinds::by_kind("", "v1", "ConfigMap").unwrap();
+        let object = |uid: &str, owner: Option<&str>| -> Metadata {
+            let owners: Vec<_> =
+                owner.iter().map(|uid| json!({"apiVersion": "v1", "kind": "K", "name": "n", "uid": uid})).collect();
+            serde_json::from_value(json!({"metadata": {"name": uid, "uid": uid, "ownerReferences": owners}})).unwrap()
+        };
+        let mut graph = Graph::default();
+        graph.take(kind, Event::Init);
+        graph.take(kind, Event::InitApply(object("owner", None)));
+        graph.take(kind, Event::InitApply(object("it", Some("owner"))));
+        assert!(graph.take(kind, Event::InitDone).is_empty());
+        graph.take(kind, Event::Init);
+        graph.take(kind, Event::InitApply(object("it", Some("owner"))));
+        assert_eq!(graph.take(kind, Event::InitDone), ["it"]);
+        assert_eq!(graph.verdict("it"), Verdict::Delete);
     }
 }
