@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 use serde_json::{Map, Value};
 
-use super::{BLANK, Dialect, Document, QUOTED, Wrong, scalar};
+use super::{BLANK, Dialect, Document, QUOTED, Wrong, emit, scalar};
 
 /// Nesting of lists and mappings. Kubernetes objects stay well below; values are walked and dropped recursively.
 const DEEPEST: usize = 128;
@@ -194,8 +194,9 @@ impl<'a> Composer<'a> {
     }
 
     fn key(&mut self, event: Event<'a>, span: &Span) -> Result<String, Wrong> {
-        if let (Dialect::Kustomize, Event::Scalar(text, _, 0, _)) = (self.dialect, &event) {
-            return Ok(text.as_ref().to_owned());
+        if let (Dialect::Kustomize, Event::Scalar(text, style, 0, _)) = (self.dialect, &event) {
+            let is_blank = *style == ScalarStyle::Plain && span.is_empty();
+            return Ok(if is_blank { String::new() } else { text.as_ref().to_owned() });
         }
         let quoted = matches!(&event, Event::Scalar(_, style, _, _) if *style != ScalarStyle::Plain);
         if let Event::Scalar(text, ScalarStyle::Plain, _, None) = &event
@@ -229,7 +230,9 @@ impl<'a> Composer<'a> {
             return match style {
                 ScalarStyle::Plain if !is_annotation => scalar::plain(text, self.dialect),
                 ScalarStyle::Plain => Ok(text.into()),
-                _ if self.dialect == Dialect::Kustomize && !is_annotation => Ok(quoted(text)),
+                _ if self.dialect == Dialect::Kubectl => Ok(text.into()),
+                ScalarStyle::Folded if !is_annotation => Ok(quoted(&refolded(text))),
+                _ if !is_annotation => Ok(quoted(text)),
                 _ => Ok(text.into()),
             };
         };
@@ -252,6 +255,32 @@ impl<'a> Composer<'a> {
             _ => Err(format!("the tag {} has no meaning here", tag.original())),
         }
     }
+}
+
+/// Folded text (`>`) as kustomize understands it: it prints and reads what it has read once more, and folded text that has
+/// indented lines, or keeps several line breaks at its end, comes back with a line break more at these places.
+fn refolded(text: &str) -> String {
+    if !emit::can_be_block(text) {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut lines = text.split_inclusive('\n').peekable();
+    let mut after_text = false;
+    while let Some(line) = lines.next() {
+        out.push_str(line);
+        let starts_blank = |line: &str| line.starts_with([' ', '\t']);
+        after_text = if line == "\n" { after_text } else { !starts_blank(line) };
+        let ends_run = lines.peek().is_none_or(|next| *next != "\n");
+        let is_run_at_end = lines.peek().is_none() && line == "\n";
+        if after_text
+            && ends_run
+            && line.ends_with('\n')
+            && (is_run_at_end || lines.peek().is_some_and(|next| starts_blank(next)))
+        {
+            out.push('\n');
+        }
+    }
+    out
 }
 
 /// Text in quotes, marked where nothing else shows them.
@@ -316,6 +345,20 @@ mod tests {
         let annotations = json!({"a": "0644", "b": "true", "c": "", "d": "1.0", "e": "null"});
         assert_eq!(value["metadata"], json!({"annotations": annotations, "labels": {"a": 420}}));
         assert_eq!((&value["on"], &value["spec"]["metadata"]["annotations"]["a"]), (&json!(1), &json!(1)));
+    }
+
+    #[test]
+    fn kustomize_adds_line_breaks_to_folded_text_with_indented_lines() {
+        let rows = [
+            ("a\nb\n", "a\nb\n"),
+            ("a\n  b\nc\n", "a\n\n  b\nc\n"),
+            ("a\n\n  b\n  c\n", "a\n\n\n  b\n  c\n"),
+            ("a\n\n", "a\n\n\n"),
+            ("a \n  b\n", "a \n  b\n"),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(refolded(text), expected, "{text:?}");
+        }
     }
 
     #[test]

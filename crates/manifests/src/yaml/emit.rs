@@ -225,6 +225,11 @@ fn is_printable(c: char) -> bool {
         && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
 
+/// Whether a text can be printed as a block; otherwise it is quoted.
+pub(super) fn can_be_block(text: &str) -> bool {
+    Shape::of(text).block
+}
+
 /// Which styles can carry a text unchanged.
 struct Shape {
     plain: bool,
@@ -277,13 +282,14 @@ fn looks_old(text: &str) -> bool {
     is_time || scalar::timestamp(text).is_some()
 }
 
-/// As Go prints a float: the shortest digits, with an exponent outside of 1e-4 to 1e21.
+/// As Go prints a float: the shortest digits, with an exponent outside of 1e-4 to 1e6. What is whole is an integer by then, if
+/// it fits into one.
 fn number_text(number: &Number) -> String {
     let Some(float) = number.as_f64().filter(|_| number.is_f64()) else { return number.to_string() };
     let scientific = format!("{float:e}");
     let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific };
     let power: i32 = exponent.parse().unwrap_or(0);
-    if (-4..21).contains(&power) {
+    if (-4..6).contains(&power) {
         return float.to_string();
     }
     format!("{mantissa}e{}{:02}", if power < 0 { '-' } else { '+' }, power.abs())
@@ -428,6 +434,8 @@ mod tests {
             (json!(0.1), "0.1"),
             (json!(1.5e300), "1.5e+300"),
             (json!(1e-7), "1e-07"),
+            (json!(100000.5), "100000.5"),
+            (json!(1234567.5), "1.2345675e+06"),
             (json!(-3), "-3"),
         ];
         for (value, text) in rows {

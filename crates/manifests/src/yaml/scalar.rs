@@ -95,7 +95,7 @@ fn float(text: &str) -> Option<Value> {
     }
     let number: f64 = text.parse().ok()?;
     if number.is_finite() && number.fract() == 0.0 && number.abs() < LARGEST_PLAIN_FLOAT {
-        let whole = format!("{number:.0}");
+        let whole = number.to_string();
         if let Some(value) =
             whole.parse::<u64>().ok().map(Value::from).or_else(|| whole.parse::<i64>().ok().map(Value::from))
         {
