@@ -79,11 +79,7 @@ pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, Error> {
 /// # Errors
 /// As [`load`].
 pub fn parse(text: &str, source: &Path) -> Result<Vec<Object>, Error> {
-    objects(text, source, Dialect::Kubectl)
-}
-
-pub(crate) fn objects(text: &str, source: &Path, dialect: Dialect) -> Result<Vec<Object>, Error> {
-    let documents = yaml::documents(text, dialect).map_err(|e| Error::text(source, e.line, e.reason))?;
+    let documents = yaml::documents(text, Dialect::Kubectl).map_err(|e| Error::text(source, e.line, e.reason))?;
     let mut objects = Vec::new();
     for document in documents.into_iter().filter(|document| !document.value.is_null()) {
         let wrong = |reason: &str| Error::text(source, document.line, reason);
@@ -94,6 +90,10 @@ pub(crate) fn objects(text: &str, source: &Path, dialect: Dialect) -> Result<Vec
             }
             if !has("apiVersion") || !has("kind") {
                 return Err(wrong("an object needs both apiVersion and kind"));
+            }
+            let version = value.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+            if version.starts_with("kustomize.config.k8s.io/") {
+                return Err(wrong("a kustomization is not an object: give its folder with -k"));
             }
             objects.push(Object { value, source: source.to_owned() });
         }
@@ -140,6 +140,8 @@ mod tests {
         let twice = parsed("apiVersion: v1\nkind: A\nkind: B\n").unwrap_err().to_string();
         assert!(twice.starts_with("a.yaml:3:"), "{twice}");
         assert!(parsed("just text").is_err());
+        let kustomization = parsed("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n").unwrap_err();
+        assert!(kustomization.to_string().contains("-k"), "{kustomization}");
         let later = parsed("apiVersion: v1\nkind: A\n---\nkind: B\n").unwrap_err().to_string();
         assert!(later.starts_with("a.yaml:4:"), "{later}");
     }

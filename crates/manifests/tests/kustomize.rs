@@ -147,3 +147,43 @@ fn kubectl_refuses_what_we_refuse() {
         }
     });
 }
+
+/// Writes files into a folder.
+fn write(folder: &Path, files: &[(String, String)]) {
+    for (name, content) in files {
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+}
+
+#[test]
+fn kustomizations_that_multiply_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: String, content: String| (format!("{name}/kustomization.yaml"), content);
+    let mut files = vec![file("l0".into(), "configMapGenerator: [{name: a}]\n".into())];
+    for level in 1..16 {
+        for side in ["a", "b"] {
+            let content = format!("resources: [../l{}]\nnamePrefix: {side}-\n", level - 1);
+            files.push(file(format!("l{level}{side}"), content));
+        }
+        files.push(file(format!("l{level}"), format!("resources: [../l{level}a, ../l{level}b]\n")));
+    }
+    write(folder.path(), &files);
+    assert_eq!(manifests::build(&folder.path().join("l3")).unwrap().len(), 8);
+    let error = manifests::build(&folder.path().join("l15")).unwrap_err().to_string();
+    assert!(error.contains("too many kustomizations"), "{error}");
+}
+
+#[test]
+fn a_link_that_leaves_the_folder_is_not_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\n".to_owned();
+    write(
+        folder.path(),
+        &[("outside.yaml".into(), secret), ("app/kustomization.yaml".into(), "resources: [link.yaml]\n".into())],
+    );
+    std::os::unix::fs::symlink("../outside.yaml", folder.path().join("app/link.yaml")).unwrap();
+    let error = manifests::build(&folder.path().join("app")).unwrap_err().to_string();
+    assert!(error.contains("link.yaml") && error.contains("not in or below"), "{error}");
+}
