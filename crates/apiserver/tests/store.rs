@@ -79,6 +79,16 @@ async fn a_refused_write_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_decision_that_panics_is_its_own_failure_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let bug = store.write(key("a"), |_, _| -> Result<Next, Infallible> { panic!("a bug") }).await;
+    assert!(matches!(bug, Err(StoreError::Panicked(text)) if text == "a bug"));
+    put(&store, "a", "1").await;
+    assert_eq!(contents(&store).len(), 1);
+}
+
+#[tokio::test]
 async fn writes_that_arrive_together_see_each_other() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());

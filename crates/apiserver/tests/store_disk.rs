@@ -24,6 +24,7 @@ async fn put(store: &Store, name: &str, json: &str) -> Result<(), DiskError> {
         Ok(_) => Ok(()),
         Err(StoreError::Disk(error)) => Err(error),
         Err(StoreError::Refused(never)) => match never {},
+        Err(StoreError::Panicked(panic)) => panic!("{panic}"),
     }
 }
 

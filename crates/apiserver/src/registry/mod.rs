@@ -266,6 +266,9 @@ impl Registry {
             Ok(written) => written.stored.map(|stored| stored.json).ok_or_else(|| Failure::not_found(kind, name)),
             Err(StoreError::Refused(failure)) => Err(failure),
             Err(StoreError::Disk(error)) if error.full => Err(Failure::disk_full(&error)),
+            Err(StoreError::Panicked(panic)) => {
+                Err(Failure::internal(format!("a panic while the object was checked: {panic}")))
+            }
             Err(StoreError::Disk(error)) => {
                 Err(Failure::internal(format!("the write could not be made durable: {error}")))
             }

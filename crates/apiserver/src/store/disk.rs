@@ -46,10 +46,14 @@ impl DiskError {
 
     /// A bug of the database's, or what a damaged file makes of it.
     fn panicked(panic: &(dyn Any + Send)) -> Self {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
-        Self::damaged(&text)
+        Self::damaged(&panic_text(panic))
     }
+}
+
+/// What a panic says.
+pub(super) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given")
 }
 
 impl<E: Into<redb::Error>> From<E> for DiskError {

@@ -53,6 +53,9 @@ pub enum StoreError<E> {
     /// The disk: nothing of the write is visible, now or after a restart.
     #[error("the write could not be made durable: {0}")]
     Disk(DiskError),
+    /// The caller's decision panicked, which is a bug; nothing was written.
+    #[error("deciding about the write panicked: {0}")]
+    Panicked(String),
 }
 
 /// The store could not be opened.

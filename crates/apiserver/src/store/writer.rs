@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, PoisonError, RwLock},
     thread,
 };
@@ -11,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Change, Key, Next, State, StoreError, Stored, Written,
-    disk::{Disk, DiskError, Row},
+    disk::{Disk, DiskError, Row, panic_text},
 };
 
 /// Writes waiting for their turn; past it clients wait before they are queued.
@@ -37,15 +38,20 @@ pub(super) fn job<E: Send + 'static>(
     answer: oneshot::Sender<Result<Written, StoreError<E>>>,
 ) -> Job {
     // A caller that no longer waits (its client went away) is not told; its write counts all the same.
-    let run: Run = Box::new(move |current, revision| match decide(current, revision) {
-        Ok(next) => {
-            let reply = move |result: Result<Written, DiskError>| drop(answer.send(result.map_err(StoreError::Disk)));
-            (Some(next), Box::new(reply) as Answer)
-        }
-        Err(refused) => {
-            let reply = move |_| drop(answer.send(Err(StoreError::Refused(refused))));
-            (None, Box::new(reply) as Answer)
-        }
+    let run: Run = Box::new(move |current, revision| {
+        // Others write through the same thread: a decision that panics is its own failure alone.
+        let decided = catch_unwind(AssertUnwindSafe(|| decide(current, revision)));
+        let refused = match decided {
+            Ok(Ok(next)) => {
+                let reply =
+                    move |result: Result<Written, DiskError>| drop(answer.send(result.map_err(StoreError::Disk)));
+                return (Some(next), Box::new(reply) as Answer);
+            }
+            Ok(Err(refused)) => StoreError::Refused(refused),
+            Err(panic) => StoreError::Panicked(panic_text(panic.as_ref()).to_owned()),
+        };
+        let reply = move |_| drop(answer.send(Err(refused)));
+        (None, Box::new(reply) as Answer)
     });
     Job { key, run }
 }
