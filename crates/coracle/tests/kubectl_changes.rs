@@ -234,3 +234,48 @@ fn what_may_not_change_is_refused_in_upstreams_words() {
         kubectl.run("delete pod one --force").unwrap();
     });
 }
+
+const ROUTE: &str = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web}
+spec:
+  parentRefs: [{name: edge}]
+  rules:
+  - matches: [{path: {type: PathPrefix, value: /api}}]
+    backendRefs: [{name: web, port: 80}]
+";
+
+#[test]
+fn gateway_apis_objects_are_applied_patched_and_refused_as_custom_resources_are() {
+    with_each_kubectl(|kubectl, _| {
+        kubectl.send("apply", ROUTE).unwrap();
+        assert_eq!(value(kubectl, "httproute/web", ".spec.rules[0].backendRefs[0].weight"), "1", "it is defaulted");
+        kubectl.send("apply", &ROUTE.replace("/api", "/v2")).unwrap();
+        assert_eq!(value(kubectl, "httproute/web", ".spec.rules[0].matches[0].path.value"), "/v2");
+        edit(kubectl, "httproute/web", "s:/v2:/v3:").unwrap();
+        assert_eq!(value(kubectl, "httproute/web", ".spec.rules[0].matches[0].path.value"), "/v3");
+        kubectl.run("patch httproute web --type=merge -p {\"spec\":{\"hostnames\":[\"a.example\"]}}").unwrap();
+        let strategic = kubectl.run("patch httproute web -p {\"spec\":{\"hostnames\":[\"b.example\"]}}").unwrap_err();
+        assert!(strategic.contains("application/merge-patch+json"), "{strategic}");
+        for (from, to, said) in [
+            (
+                "/api}",
+                "api}",
+                "value must be an absolute path and start with '/' when type one of ['Exact', 'PathPrefix']",
+            ),
+            ("port: 80", "weight: 2", "Must have port for Service reference"),
+            ("PathPrefix", "Prefix", "spec.rules[0].matches[0].path.type: Unsupported value: \"Prefix\""),
+            ("name: edge", "kind: Gateway", "spec.parentRefs[0].name: Required value"),
+            ("{name: web}\nspec", "{name: web}\nspce", "unknown field \"spce\""),
+            ("rules:", "hostnames: [\"A b\"]\n  rules:", "spec.hostnames[0]: Invalid value: \"A b\""),
+        ] {
+            let refused = kubectl.send("apply", &ROUTE.replace(from, to)).unwrap_err();
+            assert!(refused.contains(said), "{to}: {refused}");
+        }
+        let class = kubectl
+            .run("patch gatewayclass coracle --type=merge -p {\"spec\":{\"controllerName\":\"a.b/c\"}}")
+            .unwrap_err();
+        assert!(class.contains("Value is immutable"), "{class}");
+    });
+}
