@@ -12,6 +12,7 @@ use std::{
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tempfile::TempDir;
+use testkit::systems::{GATEWAY, route};
 
 use crate::{
     http,
@@ -26,21 +27,9 @@ pub struct Options {
     connections: usize,
 }
 
-const GATEWAY: &str = "
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: edge}
-spec:
-  gatewayClassName: coracle
-  listeners: [{name: http, protocol: HTTP, port: 80}]
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: fixed}
-spec:
-  parentRefs: [{name: edge}]
-  rules: [{filters: [{type: RequestRedirect, requestRedirect: {path: {type: ReplaceFullPath, replaceFullPath: /}}}]}]
-";
+/// Answered by the gateway itself.
+const RULE: &str =
+    "{filters: [{type: RequestRedirect, requestRedirect: {path: {type: ReplaceFullPath, replaceFullPath: /}}}]}";
 
 /// Measures and prints.
 pub fn run(coracle: &Path, options: &Options) -> anyhow::Result<()> {
@@ -48,7 +37,7 @@ pub fn run(coracle: &Path, options: &Options) -> anyhow::Result<()> {
     setrlimit(Resource::RLIMIT_NOFILE, most, most).context("raise the limit of open files")?;
     let dir = TempDir::new()?;
     let manifests = dir.path().join("gateway.yaml");
-    fs::write(&manifests, GATEWAY)?;
+    fs::write(&manifests, [GATEWAY, &route(RULE)].concat())?;
     let address = SocketAddr::from(([127, 0, 0, 1], machine::free_port()?));
     let mut command = Command::new(coracle);
     command.args(["up", "--api-port", "0", "-f"]).arg(&manifests).arg("--data-dir").arg(dir.path().join("data"));

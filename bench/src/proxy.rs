@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, bail};
 use tempfile::TempDir;
 
-use testkit::processes;
+use testkit::{processes, systems::GATEWAY};
 
 use crate::{
     http,
@@ -159,13 +159,7 @@ fn peer(name: &'static str, process: Process, port: u16) -> anyhow::Result<Peer>
 /// A Service without a selector whose one endpoint is outside, and as many HTTPRoutes as asked for.
 fn manifest(routes: usize, upstream: u16) -> anyhow::Result<String> {
     let mut text = format!(
-        "apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {{name: edge}}
-spec:
-  gatewayClassName: coracle
-  listeners: [{{name: http, protocol: HTTP, port: 80}}]
----
+        "{GATEWAY}---
 apiVersion: v1
 kind: Service
 metadata: {{name: up}}

@@ -4,65 +4,22 @@
 
 use std::{fmt::Write as _, process::Command};
 
-use testkit::{Coracle, Kubectl, Load, Settings, processes};
-
-const SYSTEM: &str = "
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: edge}
-spec:
-  gatewayClassName: coracle
-  listeners: [{name: http, protocol: HTTP, port: 80}]
----
-apiVersion: v1
-kind: Service
-metadata: {name: hello}
-spec:
-  selector: {app: hello}
-  ports: [{name: http, port: 80, targetPort: http}]
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: hello}
-spec:
-  replicas: 3
-  selector: {matchLabels: {app: hello}}
-  template:
-    metadata: {labels: {app: hello}}
-    spec:
-      containers:
-        - name: hello
-          image: hello:0.1.0
-          env: [{name: HOST, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]
-          ports: [{name: http, containerPort: 8000}]
-          readinessProbe: {httpGet: {path: /, port: http}, periodSeconds: 1}
----
-";
+use testkit::{
+    Coracle, Kubectl, Load, processes,
+    systems::{GATEWAY, HELLO, route},
+};
 
 /// The route, with something in it that changes.
-fn route(version: u32) -> String {
-    format!(
-        "
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {{name: hello}}
-spec:
-  parentRefs: [{{name: edge}}]
-  rules:
-    - matches: [{{path: {{type: PathPrefix, value: /}}}}]
-      filters: [{{type: ResponseHeaderModifier, responseHeaderModifier: {{set: [{{name: x-version, value: '{version}'}}]}}}}]
-      backendRefs: [{{name: hello, port: 80}}]
-"
-    )
+fn changing_route(version: u32) -> String {
+    let set = format!("{{set: [{{name: x-version, value: '{version}'}}]}}");
+    let filter = format!("{{type: ResponseHeaderModifier, responseHeaderModifier: {set}}}");
+    route(&format!("{{filters: [{filter}], backendRefs: [{{name: hello, port: 80}}]}}"))
 }
 
 /// Does something under load; no request may fail, from before it began until long after it was done.
 fn under_load(disturb: impl Fn(&Kubectl, &Coracle)) {
-    let mut settings = Settings::new(env!("CARGO_BIN_EXE_coracle"));
-    let manifests = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
-    std::fs::write(manifests.path(), format!("{SYSTEM}{}", route(0))).unwrap();
-    settings.arguments = vec!["-f".into(), manifests.path().display().to_string()];
-    let coracle = Coracle::start(settings).unwrap();
+    let manifests = [GATEWAY, HELLO, &changing_route(0)].concat();
+    let coracle = Coracle::serving(env!("CARGO_BIN_EXE_coracle"), &manifests).unwrap();
     let Some(kubectl) = Kubectl::any(&coracle.kubeconfig()) else {
         return eprintln!("skipped: there is no kubectl on this machine");
     };
@@ -139,7 +96,7 @@ fn killing_the_process_of_a_pod() {
 fn changing_the_route_all_the_time() {
     under_load(|kubectl, _| {
         for version in 1..30 {
-            kubectl.send("apply", &route(version)).unwrap();
+            kubectl.send("apply", &changing_route(version)).unwrap();
         }
     });
 }

@@ -7,55 +7,14 @@ use std::{
     net::{SocketAddr, TcpStream},
 };
 
-use tempfile::NamedTempFile;
-use testkit::{Coracle, Settings};
+use testkit::{
+    Coracle,
+    systems::{GATEWAY, HELLO, route},
+};
 
-const HELLO: &str = "
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: edge}
-spec:
-  gatewayClassName: coracle
-  listeners: [{name: http, protocol: HTTP, port: 80}]
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: hello}
-spec:
-  parentRefs: [{name: edge}]
-  rules: [{backendRefs: [{name: hello, port: 80}]}]
----
-apiVersion: v1
-kind: Service
-metadata: {name: hello}
-spec:
-  selector: {app: hello}
-  ports: [{name: http, port: 80, targetPort: http}]
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: hello}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: hello}}
-  template:
-    metadata: {labels: {app: hello}}
-    spec:
-      containers:
-        - name: hello
-          image: hello:0.1.0
-          env: [{name: HOST, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]
-          ports: [{name: http, containerPort: 8000}]
-          readinessProbe: {httpGet: {path: /, port: http}}
-";
-
-/// Starts one that serves these manifests; the file is read again at each start.
-fn serving(manifests: &str) -> (Coracle, NamedTempFile) {
-    let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
-    file.write_all(manifests.as_bytes()).unwrap();
-    let mut settings = Settings::new(env!("CARGO_BIN_EXE_coracle"));
-    settings.arguments = vec!["-f".into(), file.path().display().to_string()];
-    (Coracle::start(settings).unwrap(), file)
+fn serving() -> Coracle {
+    let manifests = [GATEWAY, HELLO, &route("{backendRefs: [{name: hello, port: 80}]}")].concat();
+    Coracle::serving(env!("CARGO_BIN_EXE_coracle"), &manifests).unwrap()
 }
 
 /// One request on a connection of its own; the whole response.
@@ -69,7 +28,7 @@ fn get(address: SocketAddr, path: &str) -> String {
 
 #[test]
 fn a_request_reaches_a_pod_as_soon_as_coracle_says_that_it_is_up() {
-    let (coracle, _file) = serving(HELLO);
+    let coracle = serving();
     let response = get(coracle.gateway(80).unwrap(), "/");
     assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
     assert!(response.contains(r#"{"status":"ok","message":"Hello World","timestamp":""#), "{response}");
@@ -77,7 +36,7 @@ fn a_request_reaches_a_pod_as_soon_as_coracle_says_that_it_is_up() {
 
 #[test]
 fn after_a_crash_the_same_pods_serve_on() {
-    let (mut coracle, _file) = serving(HELLO);
+    let mut coracle = serving();
     coracle.kill().unwrap();
     coracle.start_again().unwrap();
     let response = get(coracle.gateway(80).unwrap(), "/");

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use serde_json::Value;
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::processes;
 
@@ -46,6 +46,8 @@ pub struct Coracle {
     child: Child,
     events: Receiver<Value>,
     seen: Vec<Value>,
+    // Kept for as long as it may be read.
+    manifests: Option<NamedTempFile>,
 }
 
 impl Coracle {
@@ -56,8 +58,22 @@ impl Coracle {
     pub fn start(settings: Settings) -> anyhow::Result<Self> {
         let data_dir = TempDir::with_prefix("coracle-test-").context("make a data directory")?;
         let (child, events) = spawn(&settings, data_dir.path())?;
-        let mut this = Self { settings, data_dir, child, events, seen: Vec::new() };
+        let mut this = Self { settings, data_dir, child, events, seen: Vec::new(), manifests: None };
         this.wait_for("up")?;
+        Ok(this)
+    }
+
+    /// Starts one that serves these manifests, which are read again at each start.
+    ///
+    /// # Errors
+    /// As [`Coracle::start`].
+    pub fn serving(program: impl Into<PathBuf>, manifests: &str) -> anyhow::Result<Self> {
+        let mut settings = Settings::new(program);
+        let file = tempfile::Builder::new().suffix(".yaml").tempfile().context("make a file of manifests")?;
+        std::fs::write(file.path(), manifests).context("write the manifests")?;
+        settings.arguments = vec!["-f".to_owned(), file.path().display().to_string()];
+        let mut this = Self::start(settings)?;
+        this.manifests = Some(file);
         Ok(this)
     }
 

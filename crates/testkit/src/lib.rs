@@ -6,6 +6,7 @@ mod flows;
 mod load;
 pub mod processes;
 mod programs;
+pub mod systems;
 
 pub use coracle::{Coracle, Settings};
 pub use flows::{KUBECTL_VERSIONS, with_each_kubectl};

@@ -9,7 +9,7 @@ use std::{
 use super::{
     Timeouts,
     clock::Watch,
-    http1::{Body, response},
+    http1::{Body, Storage, response},
     message::{self, Connection},
     pump::{Broken, Pump},
     route::{Facts, Request},
@@ -178,7 +178,7 @@ impl Exchange<'_> {
 
     /// Takes a whole head from the buffer, if there is one.
     fn take_head(&mut self) -> Result<bool, Failure> {
-        let mut storage = response::Storage::new();
+        let mut storage = Storage::new();
         let head = response::parse(self.server.filled(), self.facts.is_head, &mut storage);
         let Some(head) = head.map_err(Failure::BadResponse)? else { return Ok(false) };
         let (length, body, interim) = (head.length, head.body, matches!(head.status, 100 | 102..=199));

@@ -3,7 +3,7 @@
 use fastrand::Rng;
 
 use super::{
-    http1::{Body, body::Decoder, request, response},
+    http1::{Body, Storage, body::Decoder, request, response},
     message::{self, Changes, Origin},
 };
 use crate::table::HeaderChange;
@@ -16,7 +16,7 @@ use crate::table::HeaderChange;
 pub fn http1(data: &[u8]) {
     reads_the_same_when_sent_on(data);
     for to_head in [true, false] {
-        let mut storage = response::Storage::new();
+        let mut storage = Storage::new();
         if let Ok(Some(head)) = response::parse(data, to_head, &mut storage) {
             assert!(head.length <= data.len(), "a head is longer than what was sent");
         }
@@ -29,12 +29,12 @@ pub fn http1(data: &[u8]) {
 /// another's request.
 #[expect(clippy::panic, reason = "a fuzz target says by a panic what does not hold")]
 fn reads_the_same_when_sent_on(data: &[u8]) {
-    let mut storage = request::Storage::new();
+    let mut storage = Storage::new();
     let Ok(Some(head)) = request::parse(data, &mut storage) else { return };
     let (origin, change) = (Origin { client: "192.0.2.1".into(), edge: true }, HeaderChange::default());
     let mut out = Vec::new();
     message::request(&mut out, &head, None, Changes::new(&change, None), &origin, &mut Rng::with_seed(1));
-    let mut storage = request::Storage::new();
+    let mut storage = Storage::new();
     let again = match request::parse(&out, &mut storage) {
         Ok(Some(again)) => again,
         // What is added may make a head that just fits one that does not.

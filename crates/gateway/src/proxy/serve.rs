@@ -14,7 +14,7 @@ use super::{
     Timeouts,
     answer::Answer,
     clock::Watch,
-    http1::{MAX_HEAD, Refusal, request},
+    http1::{MAX_HEAD, Refusal, Storage, request},
     message::{Changes, Connection, Origin},
     route::{Decision, Facts, Request, decide},
     side::Side,
@@ -137,7 +137,7 @@ impl Served<'_> {
     /// Takes a whole head from the buffer, if there is one.
     fn take_head(&mut self) -> Option<Next> {
         let filled = self.client.filled();
-        let mut storage = request::Storage::new();
+        let mut storage = Storage::new();
         let head = match request::parse(filled, &mut storage) {
             Ok(Some(head)) => head,
             Ok(None) => {

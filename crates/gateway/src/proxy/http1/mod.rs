@@ -10,12 +10,27 @@ pub(super) mod path;
 pub(super) mod request;
 pub(super) mod response;
 
+use std::mem::MaybeUninit;
+
 use http::StatusCode;
+use httparse::Header;
 
 /// More fields than this in one head are refused.
 pub(super) const MAX_FIELDS: usize = 100;
 /// A head longer than this is refused.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
+
+/// Room for a head's fields, on the caller's stack.
+pub(super) struct Storage<'b> {
+    headers: [MaybeUninit<Header<'b>>; MAX_FIELDS],
+    known: [fields::Known; MAX_FIELDS],
+}
+
+impl Storage<'_> {
+    pub fn new() -> Self {
+        Self { headers: [MaybeUninit::uninit(); MAX_FIELDS], known: [fields::Known::Other; MAX_FIELDS] }
+    }
+}
 
 /// How a message's body is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

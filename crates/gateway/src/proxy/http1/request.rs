@@ -1,28 +1,16 @@
 //! A request's head.
 
-use std::{borrow::Cow, mem::MaybeUninit};
+use std::borrow::Cow;
 
 use http::{HeaderName, StatusCode};
 use httparse::{Header, ParserConfig, Status};
 
 use super::{
-    Body, MAX_FIELDS, MAX_HEAD, Refusal,
+    Body, MAX_HEAD, Refusal, Storage,
     fields::{self, ConnectionOptions, Known},
     has_bare_lf, path, refusal,
 };
 use crate::table::Asked;
-
-/// Room for a head's fields, on the caller's stack.
-pub(in crate::proxy) struct Storage<'b> {
-    headers: [MaybeUninit<Header<'b>>; MAX_FIELDS],
-    known: [Known; MAX_FIELDS],
-}
-
-impl Storage<'_> {
-    pub fn new() -> Self {
-        Self { headers: [MaybeUninit::uninit(); MAX_FIELDS], known: [Known::Other; MAX_FIELDS] }
-    }
-}
 
 /// A request's head, in the buffer it was read into.
 #[derive(Debug)]

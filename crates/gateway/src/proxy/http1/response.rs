@@ -1,25 +1,11 @@
 //! A response's head.
 
-use std::mem::MaybeUninit;
-
 use httparse::{Header, ParserConfig, Status};
 
 use super::{
-    Body, MAX_FIELDS, MAX_HEAD,
+    Body, MAX_HEAD, Storage,
     fields::{self, ConnectionOptions, Known},
 };
-
-/// Room for a head's fields, on the caller's stack.
-pub(in crate::proxy) struct Storage<'b> {
-    headers: [MaybeUninit<Header<'b>>; MAX_FIELDS],
-    known: [Known; MAX_FIELDS],
-}
-
-impl Storage<'_> {
-    pub fn new() -> Self {
-        Self { headers: [MaybeUninit::uninit(); MAX_FIELDS], known: [Known::Other; MAX_FIELDS] }
-    }
-}
 
 /// A response's head, in the buffer it was read into.
 #[derive(Debug)]
