@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
 
+use std::{fs, io::Read, process::Stdio};
+
 use testkit::{Coracle, Kubectl};
 
 fn with_each_kubectl(test: impl Fn(&Kubectl, &Coracle)) {
@@ -90,6 +92,7 @@ const KINDS: &[&str] = &[
 fn everything_is_listed_described_and_shown_in_every_format() {
     with_each_kubectl(|kubectl, _| {
         kubectl.send("apply", EVERYTHING).unwrap();
+        kubectl.run("create serviceaccount other").unwrap();
         let all = kubectl.run("get nodes,pods,svc,deploy,gateway,httproute -A").unwrap();
         for part in ["node/", "pod/it", "service/it", "deployment.apps/it", "gateway.gateway.networking.k8s.io/it"] {
             assert!(all.contains(part), "{part}: {all}");
@@ -227,5 +230,52 @@ fn events_are_listed_in_both_versions() {
         assert!(kubectl.run(&format!("{view} -o jsonpath={{.items[0].note}}")).unwrap().starts_with("Scaled up"));
         assert!(kubectl.run("events -n all --for deployment/it").unwrap().contains("ScalingReplicaSet"));
         assert!(kubectl.run("get cm --field-selector=data.a=b").unwrap_err().contains("field label not supported"));
+    });
+}
+
+#[test]
+fn nobody_gets_in_without_a_certificate() {
+    with_each_kubectl(|kubectl, coracle| {
+        kubectl.run("get ns").unwrap();
+        let own = fs::read_to_string(coracle.kubeconfig()).unwrap();
+        let stranger: String = own
+            .lines()
+            .filter(|line| !line.contains("client-key-data"))
+            .map(|line| match line.split_once("client-certificate-data") {
+                Some((indent, _)) => format!("{indent}token: nonsense\n"),
+                None => format!("{line}\n"),
+            })
+            .collect();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), stranger).unwrap();
+        for version in testkit::KUBECTL_VERSIONS {
+            let Some(stranger) = Kubectl::version(version, file.path()) else { continue };
+            for arguments in ["get ns", "get --raw /metrics", "api-resources"] {
+                let refused = stranger.run(arguments).unwrap_err();
+                assert!(
+                    refused.contains("Unauthorized") || refused.contains("must be logged in"),
+                    "{arguments}: {refused}"
+                );
+            }
+            assert_eq!(stranger.run("get --raw /readyz").unwrap(), "ok", "that is for everybody");
+        }
+    });
+}
+
+#[test]
+fn a_watch_prints_objects_in_every_format() {
+    with_each_kubectl(|kubectl, _| {
+        kubectl.run("create configmap one --from-literal=a=b").unwrap();
+        for (format, line) in
+            [("name", "configmap/one"), ("json", "{"), ("jsonpath={.data.a}", "b"), ("yaml", "apiVersion: v1")]
+        {
+            let watch = format!("get cm one -w -o {format}");
+            let mut child = kubectl.command(&watch).stdout(Stdio::piped()).spawn().unwrap();
+            let mut first = vec![0; line.len()];
+            child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+            assert_eq!(String::from_utf8_lossy(&first), line, "{format}");
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
     });
 }
