@@ -17,7 +17,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::{
     cache::{Cache, Changed},
-    events::{EventKind, record},
+    events::{EventKind, Recorder},
     runner::gone_is_fine,
 };
 
@@ -52,6 +52,7 @@ impl Seen {
 
 /// Runs until it is dropped.
 pub(crate) async fn run(client: Client, cache: Arc<Cache>) {
+    let events = Recorder::new(client.clone(), COMPONENT);
     let mut changes = cache.changes();
     let mut seen: HashMap<String, Seen> = HashMap::new();
     loop {
@@ -59,7 +60,7 @@ pub(crate) async fn run(client: Client, cache: Arc<Cache>) {
         seen.retain(|name, _| nodes.iter().any(|node| node.name_any() == *name));
         let mut pause = PERIOD;
         for node in &nodes {
-            match look(&client, node, &mut seen, Timestamp::now()).await {
+            match look(&client, &events, node, &mut seen, Timestamp::now()).await {
                 Ok(left) => pause = pause.min(left.unwrap_or(PERIOD)),
                 Err(error) => tracing::warn!("node {}: {error}", node.name_any()),
             }
@@ -82,6 +83,7 @@ pub(crate) async fn run(client: Client, cache: Arc<Cache>) {
 /// Looks at one node; gives how long its lease is good for.
 async fn look(
     client: &Client,
+    events: &Recorder,
     node: &Node,
     seen: &mut HashMap<String, Seen>,
     now: Timestamp,
@@ -98,7 +100,7 @@ async fn look(
         let api: Api<Node> = Api::all(client.clone());
         gone_is_fine(api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&status)).await)?;
         let message = format!("Node {name} status is now: NodeNotReady");
-        record(client, COMPONENT, node, EventKind::Normal, "NodeNotReady", &message).await;
+        events.record(node, EventKind::Normal, "NodeNotReady", &message).await;
     }
     Ok(left)
 }

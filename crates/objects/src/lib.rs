@@ -1,5 +1,6 @@
 //! The object vocabulary: Kubernetes and Gateway API types, quantities, selectors, patches, schemas, the support table. Does no I/O.
 
+pub mod events;
 pub mod gateway;
 pub mod intstr;
 pub mod kinds;

@@ -27,7 +27,7 @@ pub use plan::{Action, Plan, plan};
 use crate::{
     cache::{Cache, Changed, Key, get, in_namespace, is_controlled_by},
     claim::{Claim, claim, settle},
-    events::{EventKind, record},
+    events::{EventKind, Recorder},
     runner::{self, gone_is_fine},
 };
 
@@ -36,12 +36,13 @@ const COMPONENT: &str = "deployment-controller";
 /// The deployment controller.
 pub struct Controller {
     client: Client,
+    events: Recorder,
     cache: Arc<Cache>,
 }
 
 impl Controller {
     pub(crate) fn new(client: Client, cache: Arc<Cache>) -> Self {
-        Self { client, cache }
+        Self { events: Recorder::new(client.clone(), COMPONENT), client, cache }
     }
 
     async fn act(&self, deployment: &Deployment, action: Action) -> Result<(), kube::Error> {
@@ -105,7 +106,7 @@ impl Controller {
 
     async fn scaled(&self, deployment: &Deployment, really: bool, message: &str) {
         if really {
-            record(&self.client, COMPONENT, deployment, EventKind::Normal, "ScalingReplicaSet", message).await;
+            self.events.record(deployment, EventKind::Normal, "ScalingReplicaSet", message).await;
         }
     }
 }

@@ -18,7 +18,7 @@ pub use plan::{Plan, plan};
 use crate::{
     cache::{Cache, Changed, Key, get, in_namespace, is_controlled_by},
     claim::{Claim, claim, settle},
-    events::{EventKind, record},
+    events::{EventKind, Recorder},
     runner::{self, gone_is_fine},
 };
 use expectations::Expectations;
@@ -28,13 +28,14 @@ const COMPONENT: &str = "replicaset-controller";
 /// The replica set controller.
 pub struct Controller {
     client: Client,
+    events: Recorder,
     cache: Arc<Cache>,
     expectations: Expectations,
 }
 
 impl Controller {
     pub(crate) fn new(client: Client, cache: Arc<Cache>) -> Self {
-        Self { client, cache, expectations: Expectations::default() }
+        Self { events: Recorder::new(client.clone(), COMPONENT), client, cache, expectations: Expectations::default() }
     }
 
     async fn create(&self, set: &ReplicaSet, count: usize) -> Result<(), (&'static str, kube::Error)> {
@@ -45,11 +46,11 @@ impl Controller {
                 Ok(made) => {
                     self.expectations.created(&set.uid().unwrap_or_default(), &made.uid().unwrap_or_default());
                     let message = format!("Created pod: {}", made.name_any());
-                    record(&self.client, COMPONENT, set, EventKind::Normal, "SuccessfulCreate", &message).await;
+                    self.events.record(set, EventKind::Normal, "SuccessfulCreate", &message).await;
                 }
                 Err(error) => {
                     let message = format!("Error creating: {error}");
-                    record(&self.client, COMPONENT, set, EventKind::Warning, "FailedCreate", &message).await;
+                    self.events.record(set, EventKind::Warning, "FailedCreate", &message).await;
                     return Err(("FailedCreate", error));
                 }
             }
@@ -65,12 +66,12 @@ impl Controller {
             let result = api.delete(&name, &DeleteParams { preconditions, ..DeleteParams::default() }).await;
             if let Err(error) = gone_is_fine(result) {
                 let message = format!("Error deleting: {error}");
-                record(&self.client, COMPONENT, set, EventKind::Warning, "FailedDelete", &message).await;
+                self.events.record(set, EventKind::Warning, "FailedDelete", &message).await;
                 return Err(("FailedDelete", error));
             }
             self.expectations.deleted(&set.uid().unwrap_or_default(), &uid);
             let message = format!("Deleted pod: {name}");
-            record(&self.client, COMPONENT, set, EventKind::Normal, "SuccessfulDelete", &message).await;
+            self.events.record(set, EventKind::Normal, "SuccessfulDelete", &message).await;
         }
         Ok(())
     }

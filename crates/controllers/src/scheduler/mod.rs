@@ -16,7 +16,7 @@ pub use fit::{Reason, fits, unschedulable_message};
 
 use crate::{
     cache::{Cache, Changed, Key, get},
-    events::{EventKind, record},
+    events::{EventKind, Recorder},
     runner,
 };
 
@@ -25,12 +25,13 @@ const COMPONENT: &str = "default-scheduler";
 /// The scheduler.
 pub struct Controller {
     client: Client,
+    events: Recorder,
     cache: Arc<Cache>,
 }
 
 impl Controller {
     pub(crate) fn new(client: Client, cache: Arc<Cache>) -> Self {
-        Self { client, cache }
+        Self { events: Recorder::new(client.clone(), COMPONENT), client, cache }
     }
 
     async fn bind(&self, pod: &Pod, node: &str) -> Result<(), runner::Error> {
@@ -42,7 +43,7 @@ impl Controller {
             Request::post(path).header("content-type", "application/json").body(serde_json::to_vec(&binding)?)?;
         self.client.request::<Value>(request).await?;
         let message = format!("Successfully assigned {namespace}/{name} to {node}");
-        record(&self.client, COMPONENT, pod, EventKind::Normal, "Scheduled", &message).await;
+        self.events.record(pod, EventKind::Normal, "Scheduled", &message).await;
         Ok(())
     }
 
@@ -60,7 +61,7 @@ impl Controller {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
         let change = json!({"status": {"conditions": [condition]}});
         api.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(change)).await?;
-        record(&self.client, COMPONENT, pod, EventKind::Warning, "FailedScheduling", message).await;
+        self.events.record(pod, EventKind::Warning, "FailedScheduling", message).await;
         Ok(())
     }
 }
