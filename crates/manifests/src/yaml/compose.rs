@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 use serde_json::{Map, Value};
 
-use super::{BLANK, Dialect, Document, QUOTED, Wrong, emit, scalar};
+use super::{BLANK, Dialect, Document, MARKS, QUOTED, Wrong, emit, scalar};
 
 /// Nesting of lists and mappings. Kubernetes objects stay well below; values are walked and dropped recursively.
 const DEEPEST: usize = 128;
@@ -226,6 +226,9 @@ impl<'a> Composer<'a> {
 
     fn scalar(&self, text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, String> {
         let is_annotation = self.dialect == Dialect::Kustomize && self.is_annotation();
+        if self.dialect == Dialect::Kustomize && text.starts_with(MARKS) {
+            return Err("text may not begin with the noncharacters U+FDD0 and U+FDD1".to_owned());
+        }
         let Some(tag) = tag else {
             return match style {
                 ScalarStyle::Plain if !is_annotation => scalar::plain(text, self.dialect),
@@ -286,7 +289,7 @@ fn refolded(text: &str) -> String {
 /// Text in quotes, marked where nothing else shows them.
 fn quoted(text: &str) -> Value {
     let needed = scalar::plain(text, Dialect::Kustomize).is_ok_and(|value| !value.is_string());
-    if needed && !text.starts_with(QUOTED) { text.into() } else { format!("{QUOTED}{text}").into() }
+    if needed { text.into() } else { format!("{QUOTED}{text}").into() }
 }
 
 fn collection_tag(tag: Option<&Tag>, own: &str) -> Result<(), String> {
@@ -393,6 +396,7 @@ mod tests {
         assert!(refused("a: {<<: 1}\n").reason.contains("merge key"));
         assert!(refused("? [a]\n: 1\n").reason.contains("key"));
         assert_eq!(refused("a: .nan\n").line, 1);
+        assert!(documents("a: \"\\ufdd1x\"\n", Dialect::Kustomize).unwrap_err().reason.contains("U+FDD1"));
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub(crate) const BLANK: &str = "\u{fdd0}blank";
 /// the quotes, which makes it text.
 pub(crate) const QUOTED: char = '\u{fdd1}';
 
+/// What marks begin with. They are no text in any script, so nobody misses that a manifest may not begin text with them.
+pub(crate) const MARKS: [char; 2] = ['\u{fdd0}', QUOTED];
+
 /// One document of a text.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Document {
