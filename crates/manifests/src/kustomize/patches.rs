@@ -47,6 +47,9 @@ pub(super) struct Selector {
     pub(super) annotation_selector: String,
 }
 
+/// The source of a patch that stands in the kustomization.
+const INLINE: &str = "the inline patch";
+
 /// What a patch's text turned out to be.
 enum Content {
     Merges(Vec<Resource>),
@@ -102,7 +105,7 @@ impl Selector {
 /// When the patch cannot be read or applied, or what it names is not there.
 pub(super) fn apply(resources: &mut Resources, patch: &Patch, root: &Root) -> Result<(), String> {
     let (text, source) = text_of(patch, root)?;
-    match (content(text.trim(), &source)?, &patch.target) {
+    match (content(&text, &source)?, &patch.target) {
         (Content::Operations(_), None) => Err(format!("{source}: a JSON patch needs a target")),
         (Content::Operations(operations), Some(target)) => {
             for at in target.select(resources)? {
@@ -131,9 +134,10 @@ pub(super) fn apply(resources: &mut Resources, patch: &Patch, root: &Root) -> Re
 /// # Errors
 /// As [`apply`].
 pub(super) fn apply_strategic(resources: &mut Resources, entry: &str, root: &Root) -> Result<(), String> {
-    let inline = read::objects(entry, Path::new("patch"));
+    let inline = read::objects(entry, Path::new(INLINE));
     let (patches, source) = match inline {
-        Ok(patches) if !patches.is_empty() => (patches, "the inline patch".to_owned()),
+        Ok(patches) if !patches.is_empty() => (patches, INLINE.to_owned()),
+        Err(error) if entry.contains('\n') => return Err(error.to_string()),
         _ => {
             let text = root.text(entry).map_err(|error| error.to_string())?;
             let shown = root.show(entry);
@@ -154,7 +158,7 @@ pub(super) fn apply_operations(resources: &mut Resources, patch: &Patch, root: &
     let (text, source) = text_of(patch, root)?;
     let target = patch.target.as_ref().filter(|target| !target.name.is_empty());
     let target = target.ok_or_else(|| format!("{source}: a JSON patch needs a target with a name"))?;
-    let Content::Operations(operations) = content(text.trim(), &source)? else {
+    let Content::Operations(operations) = content(&text, &source)? else {
         return Err(format!("{source}: it is no JSON patch: a list of operations"));
     };
     for at in target.select(resources)? {
@@ -168,7 +172,7 @@ pub(super) fn apply_operations(resources: &mut Resources, patch: &Patch, root: &
 fn text_of(patch: &Patch, root: &Root) -> Result<(String, String), String> {
     match (patch.patch.trim(), patch.path.as_str()) {
         ("", "") => Err("an entry needs a path or a patch".to_owned()),
-        (text, "") => Ok((text.to_owned(), "the inline patch".to_owned())),
+        (text, "") => Ok((text.to_owned(), INLINE.to_owned())),
         ("", path) => {
             let text = root.text(path).map_err(|error| error.to_string())?;
             Ok((text, root.show(path).display().to_string()))
