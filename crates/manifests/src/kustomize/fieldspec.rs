@@ -67,7 +67,7 @@ pub(super) fn visit(
     visit_path(object, spec, create, change)
 }
 
-/// As [`visit`], for an object that is known to be of the kind.
+/// As `visit`, for an object that is known to be of the kind.
 pub(super) fn visit_path(
     object: &mut Value,
     spec: &FieldSpec,

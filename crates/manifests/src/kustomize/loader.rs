@@ -122,10 +122,10 @@ impl Root {
         })
     }
 
-    /// As [`Root::read`], for text.
+    /// As `Root::read`, for text.
     ///
     /// # Errors
-    /// As [`Root::read`], and when it is not UTF-8.
+    /// As `Root::read`, and when it is not UTF-8.
     pub(super) fn text(&self, path: &str) -> Result<String, Error> {
         String::from_utf8(self.read(path)?).map_err(|_| Error::read(&self.show(path), "it is not UTF-8 text"))
     }

@@ -1,6 +1,6 @@
 //! Kustomize builds: the objects that `kubectl kustomize` would print, in its order.
 //!
-//! A build reads a kustomization and those it leads to ([`Root`] says what may be read), gathers their resources bottom-up, and
+//! A build reads a kustomization and those it leads to (`Root` says what may be read), gathers their resources bottom-up, and
 //! at each level runs the transformations in kustomize's fixed order. What changes the whole (hashes, references, order) comes
 //! last, once.
 

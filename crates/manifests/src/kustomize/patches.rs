@@ -132,7 +132,7 @@ pub(super) fn apply(resources: &mut Resources, patch: &Patch, root: &Root) -> Re
 /// Does one entry of `patchesStrategicMerge`: a file, or the patches themselves.
 ///
 /// # Errors
-/// As [`apply`].
+/// As `apply`.
 pub(super) fn apply_strategic(resources: &mut Resources, entry: &str, root: &Root) -> Result<(), String> {
     let inline = read::objects(entry, Path::new(INLINE));
     let (patches, source) = match inline {
@@ -153,7 +153,7 @@ pub(super) fn apply_strategic(resources: &mut Resources, entry: &str, root: &Roo
 /// Does one entry of `patchesJson6902`.
 ///
 /// # Errors
-/// As [`apply`].
+/// As `apply`.
 pub(super) fn apply_operations(resources: &mut Resources, patch: &Patch, root: &Root) -> Result<(), String> {
     let (text, source) = text_of(patch, root)?;
     let target = patch.target.as_ref().filter(|target| !target.name.is_empty());

@@ -93,7 +93,7 @@ fn text(item: &Value, name: &str) -> Option<String> {
 /// Every place that a path leads to. With `create` (the value that is to be put there), what is missing is made.
 ///
 /// # Errors
-/// As [`lookup`]; and when an index is beyond the list, or an expression malformed.
+/// As `lookup`; and when an index is beyond the list, or an expression malformed.
 pub(super) fn find(value: &mut Value, parts: &[String], create: Option<&Value>) -> Result<Vec<Place>, String> {
     let mut search = Search { create, found: Vec::new() };
     search.go(value, parts, &mut Vec::new(), false)?;

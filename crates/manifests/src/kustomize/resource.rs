@@ -148,7 +148,7 @@ impl Resource {
     }
 
     /// Takes the place of an older object: name, labels, annotations and history are the older one's where this has none, and
-    /// with [`Behavior::Merge`] so is the data.
+    /// with `Behavior::Merge` so is the data.
     pub(super) fn supersede(&mut self, older: &Self) {
         for field in ["labels", "annotations"] {
             let mut merged = older.texts(field);
