@@ -6,7 +6,7 @@
 //! What differs from upstream, on purpose: `metadata.managedFields` is neither kept nor shown, because nothing here applies on
 //! the server's side (such a patch is refused by name); resources of pods that are streams (`exec`, `attach`, `portforward`)
 //! and tokens are refused as not implemented; whoever has a certificate of the authority may do everything. Protobuf is read
-//! and never written.
+//! and never written. Endpoints are made of EndpointSlices when they are asked for, and cannot be watched.
 
 mod bootstrap;
 mod client;
