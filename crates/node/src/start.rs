@@ -1,6 +1,11 @@
 //! Turning a container of a pod into what the runtime starts, and its exit into what the status says.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{
+    fs,
+    io::{self, Read},
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
@@ -81,7 +86,7 @@ pub fn prepare(
     let mut mounts = volumes::mounts(pod, container, &dir, &variables).map_err(config)?;
     mounts.extend(termination_log(container, &id, &dir).map_err(config)?);
     let log_dir = ctx.logs_dir(pod).join(&container.name);
-    std::fs::create_dir_all(&log_dir).map_err(|e| config(format!("make {}: {e}", log_dir.display())))?;
+    fs::create_dir_all(&log_dir).map_err(|e| config(format!("make {}: {e}", log_dir.display())))?;
     let mut all = image.env.clone();
     all.push(("PATH".to_owned(), PATH.to_owned()));
     all.push(("HOSTNAME".to_owned(), names(pod, ctx.dns.as_ref()).map_err(config)?.hostname));
@@ -106,17 +111,17 @@ pub fn prepare(
     })
 }
 
-fn termination_file(id: &ContainerId, dir: &std::path::Path) -> PathBuf {
+fn termination_file(id: &ContainerId, dir: &Path) -> PathBuf {
     dir.join(".termination").join(format!("{}-{}", id.name, id.attempt))
 }
 
-fn termination_log(container: &Container, id: &ContainerId, dir: &std::path::Path) -> Result<Option<Mount>, String> {
+fn termination_log(container: &Container, id: &ContainerId, dir: &Path) -> Result<Option<Mount>, String> {
     let source = termination_file(id, dir);
     let write = || {
-        std::fs::create_dir_all(source.parent().unwrap_or(dir))?;
-        std::fs::write(&source, "")?;
+        fs::create_dir_all(source.parent().unwrap_or(dir))?;
+        fs::write(&source, "")?;
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-        std::fs::set_permissions(&source, mode)
+        fs::set_permissions(&source, mode)
     };
     write().map_err(|e| format!("make {}: {e}", source.display()))?;
     let target = container.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
@@ -281,6 +286,13 @@ pub fn from_exit(id: &ContainerId, started_at: Timestamp, exit: &Exit, message: 
     }
 }
 
+/// The first bytes of a file.
+fn beginning(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(u64::try_from(most).unwrap_or(u64::MAX)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// A run's end with its termination message.
 pub fn ended(
     ctx: &Context,
@@ -292,11 +304,8 @@ pub fn ended(
 ) -> Ended {
     let count = pod.spec.as_ref().map_or(1, |s| crate::state::init(s).len() + s.containers.len());
     let most = MESSAGE.min(MESSAGES / count.max(1));
-    let mut written = Vec::new();
-    if let Ok(file) = std::fs::File::open(termination_file(id, &ctx.volumes_dir(pod))) {
-        // What cannot be read counts as no message.
-        let _ = std::io::Read::read_to_end(&mut std::io::Read::take(file, most as u64), &mut written);
-    }
+    // What cannot be read counts as no message.
+    let written = beginning(&termination_file(id, &ctx.volumes_dir(pod)), most).unwrap_or_default();
     let mut message = String::from_utf8_lossy(&written).into_owned();
     let policy = container.and_then(|c| c.termination_message_policy.as_deref());
     if message.is_empty() && exit.code != 0 && policy == Some("FallbackToLogsOnError") {

@@ -200,3 +200,36 @@ async fn a_changed_image_restarts_its_container() {
     assert_eq!(bench.events("Killing"), ["0 Killing: Container a definition changed, will be restarted"]);
     assert_eq!(bench.status()["containerStatuses"][0]["image"], "hello:2");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_label_shows_in_the_volumes_of_the_downward_api() {
+    let items = json!([{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]);
+    let spec = json!({"containers": [{"name": "a", "image": "hello"}], "volumes": [{"name": "v", "downwardAPI": {"items": items}}]});
+    let bench = Bench::new(spec, &[]).await;
+    let file = bench.context.data_dir.join("volumes/u/v/labels");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "");
+    bench.api.change(|pod| pod["metadata"]["labels"] = json!({"tier": "web"}));
+    bench.pass(0).await;
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "tier=\"web\"");
+    assert_eq!(bench.happened(), ["0 a started"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sandbox_that_is_gone_is_made_again_and_everything_begins_anew() {
+    let spec =
+        json!({"initContainers": [{"name": "i", "image": "hello"}], "containers": [{"name": "a", "image": "hello"}]});
+    let mut bench = Bench::new(spec, &[("i", Program::ends(1, 0))]).await;
+    bench.pass(5).await;
+    // As after a restart of the machine.
+    bench.stop.cancel();
+    bench.pass(0).await;
+    bench.context.runtime.remove_sandbox("u").await.unwrap();
+    bench.restart().await;
+    bench.pass(2).await;
+    let happened = bench.happened();
+    assert_eq!(happened[happened.len() - 3..], ["5 i started", "6 i ended 0", "6 a started"]);
+    assert_eq!(bench.events("SandboxChanged").len(), 1);
+    let container = bench.status()["containerStatuses"][0].clone();
+    assert_eq!((container["restartCount"].as_u64(), container["ready"].as_bool()), (Some(1), Some(true)));
+    assert_eq!(container["lastState"]["terminated"]["reason"], "ContainerStatusUnknown");
+}
