@@ -10,7 +10,7 @@ use super::{BLANK, Dialect, Document, MARKS, QUOTED, Wrong, emit, scalar};
 
 /// Nesting of lists and mappings. Kubernetes objects stay well below; values are walked and dropped recursively.
 const DEEPEST: usize = 128;
-/// What all aliases of a text may add together, in bytes of content plus [`NODE`] for each node.
+/// What all aliases of a text may add together, in bytes of content plus `NODE` for each node.
 const ALIASED: usize = 16 << 20;
 const NODE: usize = 32;
 /// The prefix of YAML's own tags, such as `!!str`.

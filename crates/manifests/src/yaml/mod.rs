@@ -21,11 +21,11 @@ pub(crate) enum Dialect {
     Kustomize,
 }
 
-/// Stands, in [`Dialect::Kustomize`] only, for a value that is not written at all (`key:`). kustomize tells it from a `null` that
+/// Stands, in `Dialect::Kustomize` only, for a value that is not written at all (`key:`). kustomize tells it from a `null` that
 /// is written: a merge drops the one and keeps the other.
 pub(crate) const BLANK: &str = "\u{fdd0}blank";
 
-/// Goes, in [`Dialect::Kustomize`] only, before text that is quoted without need: a merge that puts a number in its place keeps
+/// Goes, in `Dialect::Kustomize` only, before text that is quoted without need: a merge that puts a number in its place keeps
 /// the quotes, which makes it text.
 pub(crate) const QUOTED: char = '\u{fdd1}';
 
