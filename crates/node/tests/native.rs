@@ -47,6 +47,16 @@ impl Machine {
     }
 }
 
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // A failed test leaves its pod: at least the directory can be removed.
+        for name in ["ipc", "net", "uts", "shm"] {
+            let kept = self.dir.path().join("pods/pod").join(name);
+            let _ = nix::mount::umount2(&kept, nix::mount::MntFlags::MNT_DETACH);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_container_has_a_host_name_processes_and_network_of_its_own() {
     let Some(machine) = Machine::new().await else { return };
