@@ -53,7 +53,7 @@ impl Bridge {
     pub async fn open(options: Options) -> Result<Self, NetworkError> {
         let claims = [Claim::take(options.pods)?, Claim::take(options.services)?];
         let handle = netlink::connect()?;
-        let index = netlink::bridge(&handle, &options.name).await?;
+        let index = netlink::bridge(&handle, &options.name, guard::hardware(gateway(options.pods))).await?;
         netlink::address(&handle, index, gateway(options.pods), options.pods.prefix()).await?;
         netlink::local_range(&handle, options.services).await?;
         if let Err(e) = firewall::open(&options.name, options.pods, options.services) {
@@ -95,7 +95,7 @@ impl Bridge {
 
     async fn wire(&self, pod_uid: &str, netns: &Path, address: Ipv4Addr) -> Result<(), NetworkError> {
         let port = Port { link: link_name(pod_uid), address };
-        netlink::veth(&self.handle, &port.link, self.index, netns, port.hardware()).await?;
+        netlink::veth(&self.handle, &port.link, self.index, netns, guard::hardware(address)).await?;
         self.admit(&port).await?;
         netlink::configure_inside(netns, address, self.options.pods.prefix(), self.gateway()).await
     }

@@ -17,15 +17,15 @@ pub struct Port {
     pub address: Ipv4Addr,
 }
 
-impl Port {
-    /// The hardware address of the pod's side, made from the address as container networks do.
-    pub fn hardware(&self) -> [u8; 6] {
-        let [a, b, c, d] = self.address.octets();
-        [0x0a, 0x58, a, b, c, d]
-    }
+/// The hardware address that goes with an address on the bridge, as container networks make it.
+pub fn hardware(address: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d] = address.octets();
+    [0x0a, 0x58, a, b, c, d]
+}
 
+impl Port {
     fn element(&self, bridge: &str, action: &str) -> String {
-        let [a, b, c, d, e, f] = self.hardware();
+        let [a, b, c, d, e, f] = hardware(self.address);
         let hardware = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
         format!("{action} element bridge {bridge} pods {{ \"{}\" . {hardware} . {} }}\n", self.link, self.address)
     }

@@ -58,10 +58,16 @@ async fn required_index(handle: &Handle, name: &str) -> Result<u32, NetworkError
 }
 
 /// Makes a bridge that is up, unless it is there; returns its index.
-pub async fn bridge(handle: &Handle, name: &str) -> Result<u32, NetworkError> {
+///
+/// A bridge that is not told its hardware address takes the lowest of its links', and so changes it whenever that link goes: the
+/// others would send to the old one until they ask again, most of a minute later.
+pub async fn bridge(handle: &Handle, name: &str, hardware: [u8; 6]) -> Result<u32, NetworkError> {
     let what = || format!("make the bridge {name}");
     made(handle.link().add(LinkBridge::new(name).up().build()).execute().await, what)?;
-    required_index(handle, name).await
+    let index = required_index(handle, name).await?;
+    let fixed = LinkUnspec::new_with_index(index).address(hardware.into()).build();
+    made(handle.link().set(fixed).execute().await, || format!("set the hardware address of the bridge {name}"))?;
+    Ok(index)
 }
 
 /// Adds an address to a link, unless it has it.

@@ -100,6 +100,13 @@ fn hears(listener: &UdpSocket, messages: [&str; 2]) {
     }
 }
 
+/// What `ip` says of the bridge's hardware address; nothing where there is no `ip`.
+fn hardware_address() -> Option<String> {
+    let shown = Command::new("ip").args(["-o", "link", "show", "coracle0"]).output().ok()?;
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    shown.split_once("link/ether ").map(|(_, address)| address.to_owned())
+}
+
 /// Answers one connection with the address that it came from.
 fn serve_once(address: &str) -> String {
     let listener = TcpListener::bind(address).unwrap();
@@ -124,6 +131,7 @@ fn pods_reach_services_from_their_own_address_and_give_it_back() {
         runtime.block_on(async {
             let bridge = Bridge::open(Options::default()).await.unwrap();
             assert!(Bridge::open(Options::default()).await.is_err(), "a second Coracle must be refused");
+            let address = hardware_address();
             let (one, two) = (Pod::start(), Pod::start());
             let first = bridge.attach("one", &one.netns).await.unwrap();
             let second = bridge.attach("two", &two.netns).await.unwrap();
@@ -151,6 +159,7 @@ fn pods_reach_services_from_their_own_address_and_give_it_back() {
 
             bridge.detach("one").await.unwrap();
             bridge.detach("one").await.unwrap();
+            assert_eq!(hardware_address(), address, "the other pods know the bridge by it");
             bridge.remove().await.unwrap();
         });
     });
