@@ -36,8 +36,8 @@ pub struct Up {
     /// Where all state is kept [default: $XDG_STATE_HOME/coracle, as root /var/lib/coracle].
     #[arg(long, env = "CORACLE_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Serve a Gateway's listener port at a port of this machine, as [ADDRESS:]PORT:LISTENER; port 0 takes a free one
-    /// (repeatable) [default: 8080:80 and 8443:443].
+    /// Serve a Gateway's listener port at a port of this machine, as PORT:LISTENER or ADDRESS:PORT:LISTENER; port 0
+    /// takes a free one (repeatable) [default: 8080:80 and 8443:443].
     #[arg(long, env = "CORACLE_PUBLISH", value_name = "PORT:LISTENER", value_delimiter = ',')]
     pub publish: Vec<String>,
     /// The address that the API server and published ports listen on [default: 127.0.0.1].

@@ -8,11 +8,13 @@ use std::{
 
 use anyhow::Context;
 use gateway::{
-    control::{self, Publish},
+    control::{self, BindError, Publish, Sink},
     proxy::{Options, Proxy},
+    table::Table,
 };
 use kube::Client;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::sync::watch;
 
 use super::{Tasks, reachable};
 use crate::config::Config;
@@ -20,9 +22,13 @@ use crate::config::Config;
 /// How long requests that have begun may take at the end.
 const DRAIN: Duration = Duration::from_secs(20);
 
+/// For how long routes whose backends have no pods are waited for: they may be meant to have none.
+const SETTLE: Duration = Duration::from_secs(1);
+
 /// The proxy and the ports it holds.
 pub struct Gateway {
     proxy: Arc<Proxy>,
+    served: watch::Sender<Arc<Table>>,
     published: Vec<Publish>,
     bind: IpAddr,
 }
@@ -51,15 +57,15 @@ impl Gateway {
                 ),
             }
         }
-        Ok(Self { proxy: Arc::new(proxy), published, bind: config.bind })
+        Ok(Self { proxy: Arc::new(proxy), served: watch::Sender::default(), published, bind: config.bind })
     }
 
     /// Serves what the objects say.
     pub fn start(&self, client: Client, tasks: &mut Tasks) {
         let options = control::Options { publish: self.published.clone(), bind: self.bind };
-        let proxy = self.proxy.clone();
+        let served = Served { proxy: self.proxy.clone(), table: self.served.clone() };
         tasks.spawn("gateway control", |stop| async move {
-            control::run(client, options, proxy, stop).await;
+            control::run(client, options, served, stop).await;
             Ok::<_, anyhow::Error>(())
         });
     }
@@ -71,9 +77,36 @@ impl Gateway {
         here.map(|publish| (reachable(publish.address), publish.listener_port)).collect()
     }
 
+    /// Waits until every backend of the routes has an endpoint, for a moment: pods that are ready are told to the gateway as
+    /// everybody else is told of them, and a request may be quicker.
+    pub async fn settled(&self) {
+        let mut table = self.served.subscribe();
+        let has_endpoints = |table: &Arc<Table>| table.clusters().all(|cluster| !cluster.endpoints.load().is_empty());
+        // Backends without pods are no reason to wait for longer.
+        _ = tokio::time::timeout(SETTLE, table.wait_for(has_endpoints)).await;
+    }
+
     /// Lets requests that have begun finish.
     pub async fn end(&self) {
         self.proxy.shutdown(DRAIN).await;
+    }
+}
+
+/// The proxy, and the table it serves.
+struct Served {
+    proxy: Arc<Proxy>,
+    table: watch::Sender<Arc<Table>>,
+}
+
+impl Sink for Served {
+    fn apply(&self, table: Arc<Table>) -> Vec<BindError> {
+        let errors = self.proxy.apply(table.clone());
+        self.table.send_replace(table);
+        errors
+    }
+
+    fn endpoints_changed(&self) {
+        self.table.send_modify(|_| {});
     }
 }
 

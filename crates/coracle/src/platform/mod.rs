@@ -95,6 +95,11 @@ impl Platform {
         format!("https://{}", reachable(self.address))
     }
 
+    /// Waits until the gateway sends requests to the pods that are ready.
+    pub async fn settled(&self) {
+        self.gateway.settled().await;
+    }
+
     /// Where Gateways answer now: addresses, and the listener ports that are served there.
     pub fn gateways(&self) -> Vec<(SocketAddr, u16)> {
         self.gateway.serving()

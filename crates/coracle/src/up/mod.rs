@@ -55,6 +55,7 @@ async fn serve(config: Config, objects: Vec<Value>, report: Report) -> anyhow::R
         report.started(&platform);
         let targets = apply_all(&platform, &objects, &report).await?;
         progress::until_ready(platform.client("coracle:up"), &targets, &report).await?;
+        platform.settled().await;
         report.ready(&platform);
         events::follow(platform.client("coracle:up"), &report).await
     };

@@ -69,11 +69,18 @@ pub struct BindError {
 pub trait Sink: Send + Sync + 'static {
     /// Serves the table from now on; returns the addresses that could not be bound.
     fn apply(&self, table: Arc<Table>) -> Vec<BindError>;
+
+    /// The endpoints of the table's clusters may have changed.
+    fn endpoints_changed(&self) {}
 }
 
 impl<S: Sink> Sink for Arc<S> {
     fn apply(&self, table: Arc<Table>) -> Vec<BindError> {
         S::apply(self, table)
+    }
+
+    fn endpoints_changed(&self) {
+        S::endpoints_changed(self);
     }
 }
 

@@ -27,8 +27,9 @@ use super::{BindError, Clusters, Options, Sink, Snapshot, StatusKind, StatusUpda
 
 /// Changes closer together than this are compiled once.
 const COALESCE: Duration = Duration::from_millis(10);
-/// After an address could not be bound: whoever has it may go.
-const BIND_AGAIN: Duration = Duration::from_secs(5);
+/// After an address could not be bound, at first and at most: it may be one that is just being closed here, or somebody may
+/// have it for long.
+const BIND_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// After a status could not be written.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -61,12 +62,15 @@ pub async fn run(client: Client, options: Options, sink: impl Sink, stop: Cancel
     let (statuses, pending) = tokio::sync::watch::channel(Vec::new());
     let unbound = Unbound::new(client.clone());
     tasks.spawn(write_statuses(client, pending, wake.clone()));
-    let (mut clusters, mut bind_errors) = (Clusters::default(), Vec::new());
+    let (mut clusters, mut bind_errors, mut again) = (Clusters::default(), Vec::new(), BIND_AGAIN.0);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = wake.notify.notified() => {}
-            () = tokio::time::sleep(BIND_AGAIN), if !bind_errors.is_empty() => wake.objects(),
+            () = tokio::time::sleep(again), if !bind_errors.is_empty() => {
+                again = BIND_AGAIN.1.min(again * 2);
+                wake.objects();
+            }
         }
         let snapshot = watched.snapshot(&bind_errors);
         if wake.objects.swap(false, Ordering::AcqRel) {
@@ -76,11 +80,12 @@ pub async fn run(client: Client, options: Options, sink: impl Sink, stop: Cancel
             if errors != bind_errors {
                 let new = errors.iter().filter(|error| !bind_errors.contains(error)).cloned().collect::<Vec<_>>();
                 unbound.say(&snapshot, &new).await;
-                bind_errors = errors;
+                (bind_errors, again) = (errors, BIND_AGAIN.0);
                 wake.objects();
             }
         } else {
             clusters.refresh(&snapshot);
+            sink.endpoints_changed();
         }
         tokio::time::sleep(COALESCE).await;
     }

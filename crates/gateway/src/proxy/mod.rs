@@ -25,7 +25,7 @@ use std::{
     collections::HashMap,
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -180,14 +180,14 @@ impl Sink for Proxy {
             return errors;
         }
         let wanted: HashMap<_, _> = table.listeners.iter().map(|listener| (listener.bind, listener)).collect();
-        open.slots.retain(|address, slot| {
-            let keep = wanted.contains_key(address);
-            if !keep {
-                slot.closed.store(true, std::sync::atomic::Ordering::Relaxed);
-                slot.stop.cancel();
-            }
-            keep
-        });
+        let gone: Vec<_> = open.slots.extract_if(|address, _| !wanted.contains_key(address)).collect();
+        for (_, slot) in &gone {
+            slot.closed.store(true, Ordering::Relaxed);
+            slot.stop.cancel();
+        }
+        if !gone.is_empty() {
+            self.workers.iter().for_each(|worker| _ = worker.send(Command::Look));
+        }
         for listener in &table.listeners {
             match open.slots.get(&listener.bind) {
                 Some(slot) => slot.listener.store(Arc::new(listener.clone())),
@@ -199,7 +199,6 @@ impl Sink for Proxy {
                 }
             }
         }
-        self.workers.iter().for_each(|worker| _ = worker.send(Command::Look));
         errors
     }
 }

@@ -27,6 +27,23 @@ pub struct Table {
     pub listeners: Vec<Listener>,
 }
 
+impl Table {
+    /// Every cluster that a Gateway's routes lead to, some perhaps more than once.
+    pub fn clusters(&self) -> impl Iterator<Item = &Arc<Cluster>> {
+        let edges = self.listeners.iter().filter(|listener| listener.edge);
+        let hosts = edges.filter_map(|listener| match &listener.service {
+            ListenerService::Http(hosts) => Some(hosts),
+            ListenerService::Tcp(_) => None,
+        });
+        let routes = hosts.flat_map(|h| h.exact.values().chain(h.wildcard.values()).chain(&h.any));
+        let backends = routes.flat_map(|routes| routes.entries()).flat_map(|entry| match &entry.rule.action {
+            Action::Forward(backends) => backends.as_slice(),
+            Action::Redirect(_) | Action::Respond(_) => &[],
+        });
+        backends.filter_map(|backend| backend.target.as_ref().ok())
+    }
+}
+
 /// One address and what is served there.
 #[derive(Debug, Clone)]
 pub struct Listener {
