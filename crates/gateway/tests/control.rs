@@ -2,32 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step of a test is its failure")]
 
-use std::{fs, path::Path, sync::Arc};
+#[path = "common/snapshot.rs"]
+mod snapshot;
 
-use gateway::control::{BindError, Clusters, Options, Publish, Snapshot, compile, dump};
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use std::{fs, path::Path};
 
-fn typed<T: DeserializeOwned>(value: &Value) -> Arc<T> {
-    Arc::new(serde_json::from_value(value.clone()).unwrap())
-}
-
-fn snapshot(yaml: &str) -> Snapshot {
-    let mut snapshot = Snapshot::default();
-    for object in serde_saphyr::from_multiple::<Value>(yaml).unwrap() {
-        match object["kind"].as_str().unwrap() {
-            "GatewayClass" => snapshot.classes.push(typed(&object)),
-            "Gateway" => snapshot.gateways.push(typed(&object)),
-            "HTTPRoute" => snapshot.routes.push(typed(&object)),
-            "ReferenceGrant" => snapshot.grants.push(typed(&object)),
-            "Service" => snapshot.services.push(typed(&object)),
-            "EndpointSlice" => snapshot.slices.push(typed(&object)),
-            "Namespace" => snapshot.namespaces.push(typed(&object)),
-            other => panic!("unexpected kind {other}"),
-        }
-    }
-    snapshot
-}
+use gateway::control::{BindError, Memory, Options, Publish, compile, dump};
+use serde_json::json;
+use snapshot::snapshot;
 
 fn options() -> Options {
     let publish = vec![Publish { address: "127.0.0.1:8080".parse().unwrap(), listener_port: 80 }];
@@ -49,8 +31,7 @@ fn every_golden_case_compiles_to_its_table_and_statuses() {
         let mut snapshot = snapshot(&format!("{prelude}---\n{}", fs::read_to_string(case.join("in.yaml")).unwrap()));
         let message = "Address already in use".to_owned();
         snapshot.bind_errors = vec![BindError { address: "127.0.0.1:9099".parse().unwrap(), message, denied: false }];
-        let compiled =
-            compile(&snapshot, &options(), &mut Clusters::default(), "2026-02-01T00:00:00Z".parse().unwrap());
+        let compiled = compile(&snapshot, &options(), &mut Memory::default(), "2026-02-01T00:00:00Z".parse().unwrap());
         check(&case.join("table.txt"), &dump(&compiled.table));
         let statuses = compiled
             .statuses

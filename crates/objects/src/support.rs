@@ -53,7 +53,7 @@ const ROWS: &[Row] = &[
     },
     row("HTTPRoute", &["spec", "rules", "*", "retry"], "retries are not configurable yet"),
     row("HTTPRoute", &["spec", "rules", "*", "sessionPersistence"], "requests are spread over all backends"),
-    row("Gateway", &["spec", "listeners", "*", "tls"], "TLS listeners are not served yet"),
+    row("Gateway", &["spec", "listeners", "*", "tls", "options"], "no option of TLS is known"),
 ];
 
 /// What an object says that has no effect here, as warnings for the person who applies it.

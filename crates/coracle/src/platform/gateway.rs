@@ -10,7 +10,7 @@ use anyhow::Context;
 use gateway::{
     control::{self, BindError, Publish, Sink},
     proxy::{Options, Proxy},
-    table::Table,
+    table::{ListenerService, Table},
 };
 use kube::Client;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -24,6 +24,16 @@ const DRAIN: Duration = Duration::from_secs(20);
 
 /// For how long routes whose backends have no pods are waited for: they may be meant to have none.
 const SETTLE: Duration = Duration::from_secs(1);
+
+/// An address where Gateways answer.
+pub struct Serving {
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// On this machine.
+    pub address: SocketAddr,
+    /// The port that is served there.
+    pub listener_port: u16,
+}
 
 /// The proxy and the ports it holds.
 pub struct Gateway {
@@ -70,11 +80,18 @@ impl Gateway {
         });
     }
 
-    /// Where Gateways answer now: the address and the listener port that is served there.
-    pub fn serving(&self) -> Vec<(SocketAddr, u16)> {
-        let bound = self.proxy.bound();
+    /// Where Gateways answer now.
+    pub fn serving(&self) -> Vec<Serving> {
+        let (bound, table) = (self.proxy.bound(), self.served.borrow().clone());
         let here = self.published.iter().filter(|publish| bound.contains(&publish.address));
-        here.map(|publish| (reachable(publish.address), publish.listener_port)).collect()
+        let listener = |address| table.listeners.iter().find(|listener| listener.bind == address);
+        let served = here.filter_map(|publish| Some((publish, listener(publish.address)?)));
+        let serving = served.map(|(publish, listener)| Serving {
+            scheme: if matches!(listener.service, ListenerService::Https(_)) { "https" } else { "http" },
+            address: reachable(publish.address),
+            listener_port: publish.listener_port,
+        });
+        serving.collect()
     }
 
     /// Waits until every backend of the routes has an endpoint, for a moment: pods that are ready are told to the gateway as

@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 
 use crate::{config::Config, data_dir::DataDir};
 use gateway::Gateway;
+pub use gateway::Serving;
 pub use lifecycle::Tasks;
 
 /// The first argument that makes this binary a container's shim.
@@ -100,8 +101,8 @@ impl Platform {
         self.gateway.settled().await;
     }
 
-    /// Where Gateways answer now: addresses, and the listener ports that are served there.
-    pub fn gateways(&self) -> Vec<(SocketAddr, u16)> {
+    /// Where Gateways answer now.
+    pub fn gateways(&self) -> Vec<Serving> {
         self.gateway.serving()
     }
 

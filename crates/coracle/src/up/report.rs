@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     apply::{Applied, Target},
     cli::Output,
-    platform::Platform,
+    platform::{Platform, Serving},
 };
 
 /// Prints to standard output.
@@ -60,9 +60,9 @@ impl Report {
         let took = self.start.elapsed();
         let mut text = format!("Ready after {}.", seconds(took));
         let mut gateways = Vec::new();
-        for (address, port) in platform.gateways() {
-            text.push_str(&format!("\nGateway     http://{address} (listener port {port})"));
-            gateways.push(json!({"address": address, "listenerPort": port}));
+        for Serving { scheme, address, listener_port } in platform.gateways() {
+            text.push_str(&format!("\nGateway     {scheme}://{address} (listener port {listener_port})"));
+            gateways.push(json!({"scheme": scheme, "address": address, "listenerPort": listener_port}));
         }
         let event = json!({"event": "up", "seconds": took.as_secs_f64(), "api": platform.api_url(), "gateways": gateways,
             "kubeconfig": platform.kubeconfig()});

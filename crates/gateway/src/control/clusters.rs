@@ -16,7 +16,7 @@ use crate::table::Cluster;
 
 /// The clusters in use.
 #[derive(Debug, Default)]
-pub struct Clusters {
+pub(super) struct Clusters {
     known: BTreeMap<Arc<str>, Known>,
 }
 
@@ -91,16 +91,11 @@ impl Clusters {
     }
 
     /// Takes in changed EndpointSlices without compiling anything.
-    pub fn refresh(&mut self, snapshot: &Snapshot) {
+    pub(super) fn refresh(&mut self, snapshot: &Snapshot) {
         let slices = Slices::of(snapshot);
         for known in self.known.values() {
             known.set(slices.ready(&known.service.0, &known.service.1, &known.port));
         }
-    }
-
-    /// Every cluster, by name.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Cluster>> {
-        self.known.values().map(|known| &known.cluster)
     }
 }
 

@@ -13,13 +13,14 @@ use objects::gateway::{Gateway, GatewayAddress, GatewayClassStatus, GatewayStatu
 use super::{
     CONTROLLER, Options, Snapshot,
     attach::attach,
+    certificates::Keys,
     clusters::{Clusters, Slices},
     hosts::{Age, PortHosts},
-    listeners::{self, State},
+    listeners::{self, HTTPS, State},
     routes, services,
     status::{Said, StatusKind, StatusUpdate, conditions, say, update},
 };
-use crate::table::{Listener, ListenerService, Table};
+use crate::table::{Certificates, Listener, ListenerService, Secured, Table};
 
 /// What a snapshot comes to.
 #[derive(Debug)]
@@ -38,8 +39,23 @@ pub(super) struct Context<'a> {
     pub clusters: &'a mut Clusters,
 }
 
-/// Compiles a snapshot. Clusters known from an earlier call are used again, with their endpoints brought up to date.
-pub fn compile(snapshot: &Snapshot, options: &Options, clusters: &mut Clusters, now: Timestamp) -> Compiled {
+/// What is kept from one compilation to the next.
+#[derive(Debug, Default)]
+pub struct Memory {
+    clusters: Clusters,
+    keys: Keys,
+}
+
+impl Memory {
+    /// Takes in changed EndpointSlices without compiling anything.
+    pub fn refresh(&mut self, snapshot: &Snapshot) {
+        self.clusters.refresh(snapshot);
+    }
+}
+
+/// Compiles a snapshot. Clusters and certificates known from an earlier call are used again, brought up to date.
+pub fn compile(snapshot: &Snapshot, options: &Options, memory: &mut Memory, now: Timestamp) -> Compiled {
+    let Memory { clusters, keys } = memory;
     clusters.begin();
     let key = |s: &'_ Arc<Service>| (s.metadata.namespace.clone(), s.metadata.name.clone());
     let mut ordered: Vec<_> = snapshot.services.iter().collect();
@@ -49,7 +65,9 @@ pub fn compile(snapshot: &Snapshot, options: &Options, clusters: &mut Clusters, 
     let mut context = Context { snapshot, services: named.collect(), slices: Slices::of(snapshot), clusters };
     let mut statuses = classes(snapshot, now);
     let gateways = ours(snapshot);
-    let mut states: Vec<_> = gateways.iter().flat_map(|g| listeners::of(g, options, snapshot)).collect();
+    let mut states: Vec<_> = gateways.iter().flat_map(|g| listeners::of(g, options, snapshot, keys)).collect();
+    keys.retain(snapshot);
+    listeners::separate_protocols(&mut states);
     let mut ports: BTreeMap<u16, PortHosts> = BTreeMap::new();
     for state in states.iter().filter(|s| s.served()) {
         ports.entry(state.port).or_default().listener(&state.hostname);
@@ -72,7 +90,7 @@ pub fn compile(snapshot: &Snapshot, options: &Options, clusters: &mut Clusters, 
         let status = gateway_status(gateway, &states, options, now);
         statuses.extend(update(StatusKind::Gateway, &gateway.metadata, gateway.status.as_ref(), &status));
     }
-    let mut table = Table { listeners: gateway_listeners(ports, &states) };
+    let mut table = Table { listeners: gateway_listeners(ports, &states, keys) };
     for service in ordered {
         table.listeners.extend(services::listeners(service, &context.slices, context.clusters));
     }
@@ -167,11 +185,11 @@ fn programmed(gateway: &Gateway, own: &[&State<'_>], options: &Options) -> Said 
 }
 
 /// One table listener per bound address; Gateways that share a port share its listener.
-fn gateway_listeners(ports: BTreeMap<u16, PortHosts>, states: &[State<'_>]) -> Vec<Listener> {
+fn gateway_listeners(ports: BTreeMap<u16, PortHosts>, states: &[State<'_>], keys: &mut Keys) -> Vec<Listener> {
     let mut built: BTreeMap<SocketAddr, Listener> = BTreeMap::new();
     for (port, hosts) in ports {
-        let service = ListenerService::Http(Arc::new(hosts.build()));
         let sharing: Vec<_> = states.iter().filter(|s| s.port == port && s.served()).collect();
+        let Some(service) = service(hosts, &sharing, keys) else { continue };
         let mut names: Vec<_> = sharing.iter().map(|s| format_name(s.gateway)).collect();
         names.dedup();
         let name: Arc<str> = names.join(",").into();
@@ -181,6 +199,26 @@ fn gateway_listeners(ports: BTreeMap<u16, PortHosts>, states: &[State<'_>]) -> V
         }
     }
     built.into_values().collect()
+}
+
+/// What the listeners that share a port speak there.
+fn service(hosts: PortHosts, sharing: &[&State<'_>], keys: &mut Keys) -> Option<ListenerService> {
+    let hosts = hosts.build();
+    if sharing.iter().all(|state| state.listener.protocol != HTTPS) {
+        return Some(ListenerService::Http(Arc::new(hosts)));
+    }
+    let certificates = sharing.iter().map(|state| (state.hostname.clone(), state.certificates.keys.clone()));
+    let certificates = Arc::new(Certificates::new(certificates));
+    match keys.config(certificates.clone()) {
+        Ok(config) => {
+            let secured = Secured { hosts, certificates, config: Arc::new(config) };
+            Some(ListenerService::Https(Arc::new(secured)))
+        }
+        Err(error) => {
+            tracing::error!(error = %error, "TLS cannot be set up");
+            None
+        }
+    }
 }
 
 fn format_name(gateway: &Gateway) -> String {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::table::{Action, Entry, ListenerService, Routes, Table};
+use crate::table::{Action, Entry, Hosts, ListenerService, Routes, Table};
 
 /// One line per listener, host and entry, in the order they are tried.
 pub fn dump(table: &Table) -> String {
@@ -21,15 +21,24 @@ pub fn dump(table: &Table) -> String {
             }
             ListenerService::Http(hosts) => {
                 _ = writeln!(out, "{} {} http", listener.bind, listener.name);
-                let mut named: Vec<_> = hosts.exact.iter().map(|(host, r)| (host.to_string(), r)).collect();
-                named.extend(hosts.wildcard.iter().map(|(host, r)| (format!("*.{host}"), r)));
-                named.sort_by(|a, b| a.0.cmp(&b.0));
-                named.extend(hosts.any.iter().map(|r| ("*".to_owned(), r)));
-                named.iter().for_each(|(host, routes)| dump_routes(&mut out, host, routes));
+                dump_hosts(&mut out, hosts);
+            }
+            ListenerService::Https(secured) => {
+                let names = secured.certificates.names();
+                _ = writeln!(out, "{} {} https {names:?}", listener.bind, listener.name);
+                dump_hosts(&mut out, &secured.hosts);
             }
         }
     }
     out
+}
+
+fn dump_hosts(out: &mut String, hosts: &Hosts) {
+    let mut named: Vec<_> = hosts.exact.iter().map(|(host, r)| (host.to_string(), r)).collect();
+    named.extend(hosts.wildcard.iter().map(|(host, r)| (format!("*.{host}"), r)));
+    named.sort_by(|a, b| a.0.cmp(&b.0));
+    named.extend(hosts.any.iter().map(|r| ("*".to_owned(), r)));
+    named.iter().for_each(|(host, routes)| dump_routes(out, host, routes));
 }
 
 fn dump_routes(out: &mut String, host: &str, routes: &Routes) {

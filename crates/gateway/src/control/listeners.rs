@@ -1,6 +1,6 @@
 //! Gateway listeners: which are valid, where they are bound, and what their status says.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use objects::{
     gateway::{GROUP, Gateway, Listener, RouteGroupKind},
@@ -9,8 +9,12 @@ use objects::{
 
 use super::{
     Options, Snapshot,
+    certificates::{Keys, Resolved},
     status::{Said, say},
 };
+
+/// The protocol of a listener that ends TLS.
+pub(super) const HTTPS: &str = "HTTPS";
 
 /// One listener and what was found of it.
 pub(super) struct State<'a> {
@@ -27,6 +31,8 @@ pub(super) struct State<'a> {
     pub conflict: Option<&'static str>,
     pub bad_kinds: bool,
     pub kinds: Vec<RouteGroupKind>,
+    /// What it presents, if it speaks TLS.
+    pub certificates: Resolved,
     /// Where it is bound.
     pub binds: Vec<SocketAddr>,
     /// Why it is bound nowhere.
@@ -42,7 +48,11 @@ impl<'a> State<'a> {
 
     /// Whether it is in the table.
     pub fn served(&self) -> bool {
-        self.usable() && !self.binds.is_empty()
+        self.usable() && !self.binds.is_empty() && !self.lacks_certificate()
+    }
+
+    fn lacks_certificate(&self) -> bool {
+        self.listener.protocol == HTTPS && self.certificates.keys.is_empty()
     }
 
     /// Whether requests arrive.
@@ -71,17 +81,18 @@ impl<'a> State<'a> {
     pub fn conditions(&self) -> Vec<Said> {
         let accepted = match (&self.refused, self.conflict) {
             (Some((reason, message)), _) => say("Accepted", false, reason, message),
-            (None, Some(reason)) => {
-                say("Accepted", false, reason, "the listener conflicts with another of this Gateway")
-            }
+            (None, Some(reason)) => say("Accepted", false, reason, "the listener conflicts with another"),
             _ => say("Accepted", true, "Accepted", "the listener is valid"),
         };
         let programmed = match &self.unbound {
             _ if self.programmed() => say("Programmed", true, "Programmed", format!("bound at {}", list(&self.binds))),
+            _ if self.lacks_certificate() => say("Programmed", false, "Invalid", "there is no certificate to present"),
             Some(message) if self.usable() => say("Programmed", false, "Pending", message),
             _ => say("Programmed", false, "Invalid", "the listener is not valid"),
         };
-        let resolved = if self.bad_kinds {
+        let resolved = if let Some((reason, message)) = &self.certificates.failed {
+            say("ResolvedRefs", false, reason, message)
+        } else if self.bad_kinds {
             say(
                 "ResolvedRefs",
                 false,
@@ -92,7 +103,7 @@ impl<'a> State<'a> {
             say("ResolvedRefs", true, "ResolvedRefs", "all references are resolved")
         };
         let conflicted = match self.conflict {
-            Some(reason) => say("Conflicted", true, reason, "another listener of this Gateway wants the same port"),
+            Some(reason) => say("Conflicted", true, reason, "another listener wants the same port"),
             None => say("Conflicted", false, "NoConflicts", "no conflict with another listener"),
         };
         vec![accepted, programmed, resolved, conflicted]
@@ -104,11 +115,28 @@ fn list(addresses: &[SocketAddr]) -> String {
 }
 
 /// Judges every listener of one Gateway.
-pub(super) fn of<'a>(gateway: &'a Gateway, options: &Options, snapshot: &Snapshot) -> Vec<State<'a>> {
-    gateway.spec.listeners.iter().map(|listener| judge(gateway, listener, options, snapshot)).collect()
+pub(super) fn of<'a>(gateway: &'a Gateway, options: &Options, snapshot: &Snapshot, keys: &mut Keys) -> Vec<State<'a>> {
+    gateway.spec.listeners.iter().map(|listener| judge(gateway, listener, options, snapshot, keys)).collect()
 }
 
-fn judge<'a>(gateway: &'a Gateway, listener: &'a Listener, options: &Options, snapshot: &Snapshot) -> State<'a> {
+/// Of Gateways that share a port the oldest says whether TLS is spoken there; `states` are in the order of age.
+pub(super) fn separate_protocols(states: &mut [State<'_>]) {
+    let mut spoken: BTreeMap<u16, &str> = BTreeMap::new();
+    for state in states.iter_mut().filter(|state| state.refused.is_none() && state.conflict.is_none()) {
+        let protocol = state.listener.protocol.as_str();
+        if *spoken.entry(state.port).or_insert(protocol) != protocol {
+            state.conflict = Some("ProtocolConflict");
+        }
+    }
+}
+
+fn judge<'a>(
+    gateway: &'a Gateway,
+    listener: &'a Listener,
+    options: &Options,
+    snapshot: &Snapshot,
+    keys: &mut Keys,
+) -> State<'a> {
     let port = u16::try_from(listener.port).unwrap_or(0);
     let mut refused = None;
     let http = RouteGroupKind { group: Some(GROUP.to_owned()), kind: "HTTPRoute".to_owned() };
@@ -116,7 +144,9 @@ fn judge<'a>(gateway: &'a Gateway, listener: &'a Listener, options: &Options, sn
     let is_http = |k: &RouteGroupKind| k.kind == "HTTPRoute" && k.group.as_deref().unwrap_or(GROUP) == GROUP;
     let bad_kinds = wanted.is_some_and(|kinds| !kinds.iter().all(is_http));
     let mut kinds = if wanted.is_none_or(|kinds| kinds.iter().any(is_http)) { vec![http] } else { Vec::new() };
-    if listener.protocol != "HTTP" {
+    let certificates =
+        if listener.protocol == HTTPS { keys.resolve(gateway, listener, snapshot) } else { Resolved::default() };
+    if !matches!(listener.protocol.as_str(), "HTTP" | HTTPS) {
         refused = Some(("UnsupportedProtocol", format!("protocol {} is not supported yet", listener.protocol)));
         kinds.clear();
     } else if port == 0 {
@@ -139,6 +169,7 @@ fn judge<'a>(gateway: &'a Gateway, listener: &'a Listener, options: &Options, sn
         conflict: conflict(&gateway.spec.listeners, listener),
         bad_kinds,
         kinds,
+        certificates,
         binds,
         unbound,
         attached: 0,

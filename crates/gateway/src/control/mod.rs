@@ -2,10 +2,12 @@
 //! their statuses. [`compile`] does no I/O; [`run`] is the loop around it.
 
 mod attach;
+mod certificates;
 mod clusters;
 mod compile;
 mod dump;
 mod filters;
+mod grants;
 mod hosts;
 mod listeners;
 mod routes;
@@ -20,13 +22,12 @@ use std::{
 };
 
 use k8s_openapi::api::{
-    core::v1::{Namespace, Service},
+    core::v1::{Namespace, Secret, Service},
     discovery::v1::EndpointSlice,
 };
 use objects::gateway::{Gateway, GatewayClass, HTTPRoute, ReferenceGrant};
 
-pub use clusters::Clusters;
-pub use compile::{Compiled, compile};
+pub use compile::{Compiled, Memory, compile};
 pub use dump::dump;
 pub use run::run;
 pub use status::{StatusKind, StatusUpdate};
@@ -97,6 +98,8 @@ pub struct Snapshot {
     pub grants: Vec<Arc<ReferenceGrant>>,
     /// Services.
     pub services: Vec<Arc<Service>>,
+    /// Of type `kubernetes.io/tls`.
+    pub secrets: Vec<Arc<Secret>>,
     /// EndpointSlices.
     pub slices: Vec<Arc<EndpointSlice>>,
     /// Namespaces, for `allowedRoutes` selectors.

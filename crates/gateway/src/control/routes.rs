@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use http::{HeaderName, Method, StatusCode};
 use objects::gateway::{
-    GROUP, HTTPBackendRef, HTTPPathMatch, HTTPRoute, HTTPRouteMatch, HTTPRouteRule, HTTPValueMatch, parse_duration,
+    HTTPBackendRef, HTTPPathMatch, HTTPRoute, HTTPRouteMatch, HTTPRouteRule, HTTPValueMatch, parse_duration,
 };
 use regex::Regex;
 
 use super::{
     compile::Context,
     filters::{Filters, Invalid, filters, unsupported},
+    grants,
 };
 use crate::table::{Action, Backend, Entry, HeaderChange, Match, PathMatch, Rule, ValueMatch};
 
@@ -134,7 +135,8 @@ fn resolve(
         return Err(("InvalidKind", format!("backend {} is a {kind} of group {group:?}, not a Service", object.name)));
     }
     let namespace = object.namespace.as_deref().unwrap_or(from);
-    if namespace != from && !granted(context, from, namespace, &object.name) {
+    let to = ("", "Service", namespace, object.name.as_str());
+    if namespace != from && !grants::permitted(context.snapshot, ("HTTPRoute", from), to) {
         let message =
             format!("no ReferenceGrant in {namespace} lets HTTPRoutes of {from} refer to Service {}", object.name);
         return Err(("RefNotPermitted", message));
@@ -154,15 +156,6 @@ fn resolve(
         )),
         _ => Ok(context.clusters.get(&context.slices, service, port)),
     }
-}
-
-fn granted(context: &Context<'_>, from: &str, to: &str, name: &str) -> bool {
-    context.snapshot.grants.iter().filter(|g| g.metadata.namespace.as_deref() == Some(to)).any(|grant| {
-        grant.spec.from.iter().any(|f| f.group == GROUP && f.kind == "HTTPRoute" && f.namespace == from)
-            && grant.spec.to.iter().any(|t| {
-                t.group.is_empty() && t.kind == "Service" && t.name.as_deref().is_none_or(|wanted| wanted == name)
-            })
-    })
 }
 
 fn matches(rule: &HTTPRouteRule) -> Result<Vec<Match>, Invalid> {

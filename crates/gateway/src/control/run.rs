@@ -12,6 +12,7 @@ use std::{
 
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client, Resource,
     api::{Patch, PatchParams},
@@ -23,7 +24,7 @@ use serde_json::json;
 use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{BindError, Clusters, Options, Sink, Snapshot, StatusKind, StatusUpdate, compile, unbound::Unbound};
+use super::{BindError, Memory, Options, Sink, Snapshot, StatusKind, StatusUpdate, compile, unbound::Unbound};
 
 /// Changes closer together than this are compiled once.
 const COALESCE: Duration = Duration::from_millis(10);
@@ -62,7 +63,7 @@ pub async fn run(client: Client, options: Options, sink: impl Sink, stop: Cancel
     let (statuses, pending) = tokio::sync::watch::channel(Vec::new());
     let unbound = Unbound::new(client.clone());
     tasks.spawn(write_statuses(client, pending, wake.clone()));
-    let (mut clusters, mut bind_errors, mut again) = (Clusters::default(), Vec::new(), BIND_AGAIN.0);
+    let (mut memory, mut bind_errors, mut again) = (Memory::default(), Vec::new(), BIND_AGAIN.0);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -74,7 +75,7 @@ pub async fn run(client: Client, options: Options, sink: impl Sink, stop: Cancel
         }
         let snapshot = watched.snapshot(&bind_errors);
         if wake.objects.swap(false, Ordering::AcqRel) {
-            let compiled = compile(&snapshot, &options, &mut clusters, Timestamp::now());
+            let compiled = compile(&snapshot, &options, &mut memory, Timestamp::now());
             let errors = sink.apply(Arc::new(compiled.table));
             statuses.send_replace(compiled.statuses);
             if errors != bind_errors {
@@ -84,7 +85,7 @@ pub async fn run(client: Client, options: Options, sink: impl Sink, stop: Cancel
                 wake.objects();
             }
         } else {
-            clusters.refresh(&snapshot);
+            memory.refresh(&snapshot);
             sink.endpoints_changed();
         }
         tokio::time::sleep(COALESCE).await;
@@ -97,6 +98,7 @@ struct Watched {
     routes: Store<HTTPRoute>,
     grants: Store<objects::gateway::ReferenceGrant>,
     services: Store<k8s_openapi::api::core::v1::Service>,
+    secrets: Store<Secret>,
     slices: Store<k8s_openapi::api::discovery::v1::EndpointSlice>,
     namespaces: Store<k8s_openapi::api::core::v1::Namespace>,
 }
@@ -109,6 +111,7 @@ impl Watched {
             routes: watch(client, wake, tasks, true),
             grants: watch(client, wake, tasks, true),
             services: watch(client, wake, tasks, true),
+            secrets: watch_some(client, wake, tasks, true, "type=kubernetes.io/tls"),
             slices: watch(client, wake, tasks, false),
             namespaces: watch(client, wake, tasks, true),
         }
@@ -122,6 +125,7 @@ impl Watched {
         _ = self.routes.wait_until_ready().await;
         _ = self.grants.wait_until_ready().await;
         _ = self.services.wait_until_ready().await;
+        _ = self.secrets.wait_until_ready().await;
         _ = self.slices.wait_until_ready().await;
         _ = self.namespaces.wait_until_ready().await;
     }
@@ -133,6 +137,7 @@ impl Watched {
             routes: self.routes.state(),
             grants: self.grants.state(),
             services: self.services.state(),
+            secrets: self.secrets.state(),
             slices: self.slices.state(),
             namespaces: self.namespaces.state(),
             bind_errors: bind_errors.to_vec(),
@@ -145,8 +150,21 @@ where
     K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Default + Eq + Hash + Clone + Send + Sync + Unpin,
 {
+    watch_some(client, wake, tasks, objects, "")
+}
+
+/// Watches what a field selector chooses.
+fn watch_some<K>(client: &Client, wake: &Arc<Wake>, tasks: &mut JoinSet<()>, objects: bool, fields: &str) -> Store<K>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K::DynamicType: Default + Eq + Hash + Clone + Send + Sync + Unpin,
+{
     let (store, writer) = reflector::store();
-    let stream = watcher(Api::<K>::all(client.clone()), watcher::Config::default()).default_backoff().reflect(writer);
+    let config = watcher::Config {
+        field_selector: Some(fields.to_owned()).filter(|fields| !fields.is_empty()),
+        ..watcher::Config::default()
+    };
+    let stream = watcher(Api::<K>::all(client.clone()), config).default_backoff().reflect(writer);
     tasks.spawn(follow(stream, K::kind(&K::DynamicType::default()).into_owned(), wake.clone(), objects));
     store
 }

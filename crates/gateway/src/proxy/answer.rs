@@ -24,10 +24,10 @@ impl Answer {
         Self { status, text: text.into(), location: None }
     }
 
-    /// `RequestRedirect` (Gateway API, `HTTPRequestRedirectFilter`).
-    pub fn redirect(redirect: &Redirect, head: &request::Head<'_, '_>) -> Self {
+    /// `RequestRedirect` (Gateway API, `HTTPRequestRedirectFilter`) of a request that came by `scheme`.
+    pub fn redirect(redirect: &Redirect, head: &request::Head<'_, '_>, scheme: &str) -> Self {
         let mut location = String::new();
-        let scheme = redirect.scheme.as_deref().unwrap_or("http");
+        let scheme = redirect.scheme.as_deref().unwrap_or(scheme);
         let (host, asked_port) = split_authority(head.authority);
         // The client reached this listener at the port it names, which a published listener's own port need not be; with
         // another scheme that port is of no use and the scheme's own is meant.

@@ -16,6 +16,8 @@ use crate::table::{HeaderChange, PathChange, Rewrite};
 /// Where a request comes from.
 #[derive(Debug)]
 pub(super) struct Origin {
+    /// `http` or `https`.
+    pub scheme: &'static str,
     /// The client's address, as text.
     pub client: Box<str>,
     /// See [`crate::table::Listener::edge`].
@@ -167,7 +169,7 @@ impl Found {
             out.extend_from_slice(b"\r\n");
         }
         if origin.edge && changes.keep("x-forwarded-proto") {
-            field(out, "x-forwarded-proto", b"http");
+            field(out, "x-forwarded-proto", origin.scheme.as_bytes());
         }
         if !self.request_id && changes.keep("x-request-id") {
             let id = uuid::Builder::from_random_bytes(random.u128(..).to_ne_bytes()).into_uuid();

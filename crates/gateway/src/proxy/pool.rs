@@ -74,5 +74,5 @@ impl Pool {
 
 /// Nothing has arrived, neither bytes nor the end: between exchanges both mean that the connection is of no use.
 fn is_quiet(side: &Side) -> bool {
-    side.stream().poll_read_ready(&mut Context::from_waker(Waker::noop())).is_pending()
+    side.tcp().poll_read_ready(&mut Context::from_waker(Waker::noop())).is_pending()
 }

@@ -160,6 +160,9 @@ impl Pump {
                 sent => self.sent += sent,
             }
         }
+        if total > 0 {
+            ready!(sink.poll_flush(cx))?;
+        }
         source.consume(self.consumed);
         self.head_sent = true;
         (self.payload, self.consumed, self.sent) = (0, 0, 0);

@@ -89,7 +89,9 @@ pub(super) fn decide(head: &Head<'_, '_>, hosts: &Hosts, origin: &Origin, worker
     let fixed = |status| Decision::Answer(Answer::new(status, "the route's backend is not valid"), Some(rule.clone()));
     let backends = match &rule.action {
         Action::Forward(backends) => backends,
-        Action::Redirect(redirect) => return Decision::Answer(Answer::redirect(redirect, head), Some(rule.clone())),
+        Action::Redirect(redirect) => {
+            return Decision::Answer(Answer::redirect(redirect, head, origin.scheme), Some(rule.clone()));
+        }
         Action::Respond(status) => return fixed(*status),
     };
     let Some((index, backend)) = choose(backends, |total| worker.random.borrow_mut().u64(..total)) else {

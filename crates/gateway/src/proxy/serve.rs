@@ -8,7 +8,6 @@ use std::{
 };
 
 use http::StatusCode;
-use tokio::net::TcpStream;
 
 use super::{
     Timeouts,
@@ -17,12 +16,12 @@ use super::{
     http1::{MAX_HEAD, Refusal, Storage, request},
     message::{Changes, Connection, Origin},
     route::{Decision, Facts, Request, decide},
-    side::Side,
+    side::{Side, Stream},
     tunnel,
     upstream::{Sender, Sent},
     worker::{Slot, Worker},
 };
-use crate::table::{ListenerService, Rule};
+use crate::table::{ListenerService, Rule, Secured};
 
 /// For a client to take an answer of the proxy's own.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -30,10 +29,13 @@ const ANSWER: Duration = Duration::from_secs(30);
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Serves a connection until it ends.
-pub(super) async fn connection(worker: &Worker, slot: &Slot, stream: TcpStream, peer: SocketAddr) {
-    let origin = Origin { client: peer.ip().to_canonical().to_string().into(), edge: slot.listener.load().edge };
+pub(super) async fn connection(worker: &Worker, slot: &Slot, stream: Stream, peer: SocketAddr) {
+    let server_name = stream.server_name();
+    let scheme = if server_name.is_some() { "https" } else { "http" };
+    let origin =
+        Origin { scheme, client: peer.ip().to_canonical().to_string().into(), edge: slot.listener.load().edge };
     let client = Side::new(stream);
-    let mut connection = Served { worker, slot, client, origin, watch: worker.clock.watch(), seen: 0 };
+    let mut connection = Served { worker, slot, client, origin, server_name, watch: worker.clock.watch(), seen: 0 };
     connection.run().await;
     connection.client.close(&mut worker.buffers.borrow_mut());
 }
@@ -43,6 +45,8 @@ struct Served<'a> {
     slot: &'a Slot,
     client: Side,
     origin: Origin,
+    /// What the client called the server in its TLS handshake, if there was one.
+    server_name: Option<Box<str>>,
     watch: Watch,
     /// Bytes of a head that is known not to be whole.
     seen: usize,
@@ -147,10 +151,15 @@ impl Served<'_> {
             Err(refusal) => return Some(Next::Refused(refusal)),
         };
         let listener = self.slot.listener.load();
-        let decision = match &listener.service {
-            ListenerService::Http(hosts) => decide(&head, hosts, &self.origin, self.worker),
-            // The address has become one that does not speak HTTP since this connection was opened.
-            ListenerService::Tcp(_) => return Some(Next::End),
+        let decision = match (&listener.service, &self.server_name) {
+            (ListenerService::Http(hosts), None) => decide(&head, hosts, &self.origin, self.worker),
+            (ListenerService::Https(secured), Some(name)) if is_misdirected(secured, name, &head) => {
+                let text = "this connection is to another host: open a new one";
+                Decision::Answer(Answer::new(StatusCode::MISDIRECTED_REQUEST, text), None)
+            }
+            (ListenerService::Https(secured), Some(_)) => decide(&head, &secured.hosts, &self.origin, self.worker),
+            // Something else has come to be served at the address since this connection was opened.
+            _ => return Some(Next::End),
         };
         let (length, facts) = (head.length, Facts::new(&head));
         self.client.consume(length);
@@ -233,4 +242,9 @@ impl Served<'_> {
         })
         .await;
     }
+}
+
+/// Whether a request is for another listener than the one whose certificate the client was shown (RFC 9110, 7.4).
+fn is_misdirected(secured: &Secured, server_name: &str, head: &request::Head<'_, '_>) -> bool {
+    secured.certificates.listener(&head.host_name()) != secured.certificates.listener(server_name)
 }

@@ -10,16 +10,36 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
+use tokio_rustls::server::TlsStream;
 
 use super::{
     buffer::{Buffer, Buffers},
     worker::Worker,
 };
 
+/// What bytes travel over.
+#[derive(Debug)]
+pub(super) enum Stream {
+    /// As they are.
+    Plain(TcpStream),
+    /// Encrypted; boxed, because it is large and plain connections are many.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// What the client called the server when it asked for encryption: lower case, empty if it did not say.
+    pub fn server_name(&self) -> Option<Box<str>> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(tls) => Some(tls.get_ref().1.server_name().unwrap_or_default().to_ascii_lowercase().into()),
+        }
+    }
+}
+
 /// A connection to a client or an endpoint.
 #[derive(Debug)]
 pub(super) struct Side {
-    stream: TcpStream,
+    stream: Stream,
     buffer: Option<Buffer>,
     /// Large reads are worth it.
     pub large: bool,
@@ -28,12 +48,16 @@ pub(super) struct Side {
 }
 
 impl Side {
-    pub fn new(stream: TcpStream) -> Self {
+    pub fn new(stream: Stream) -> Self {
         Self { stream, buffer: None, large: false, moved: 0 }
     }
 
-    pub fn stream(&self) -> &TcpStream {
-        &self.stream
+    /// The connection underneath.
+    pub fn tcp(&self) -> &TcpStream {
+        match &self.stream {
+            Stream::Plain(tcp) => tcp,
+            Stream::Tls(tls) => tls.get_ref().0,
+        }
     }
 
     /// What has arrived and is not done with.
@@ -69,12 +93,18 @@ impl Side {
     pub fn poll_fill(&mut self, cx: &mut Context<'_>, worker: &Worker) -> Poll<io::Result<usize>> {
         if self.buffer.as_ref().is_none_or(Buffer::is_empty) {
             self.release(&mut worker.buffers.borrow_mut());
-            ready!(self.stream.poll_read_ready(cx))?;
+            // Of an encrypted stream only reading tells whether there is anything.
+            if let Stream::Plain(tcp) = &self.stream {
+                ready!(tcp.poll_read_ready(cx))?;
+            }
         }
         let large = self.large;
         let buffer = self.buffer.get_or_insert_with(|| worker.buffers.borrow_mut().take(large));
         let mut room = ReadBuf::new(buffer.room());
-        let polled = Pin::new(&mut self.stream).poll_read(cx, &mut room);
+        let polled = match &mut self.stream {
+            Stream::Plain(tcp) => Pin::new(tcp).poll_read(cx, &mut room),
+            Stream::Tls(tls) => Pin::new(tls).poll_read(cx, &mut room),
+        };
         let read = room.filled().len();
         if polled.is_pending() {
             self.release(&mut worker.buffers.borrow_mut());
@@ -110,20 +140,31 @@ impl Side {
                 count += 1;
             }
         }
-        let stream = Pin::new(&mut self.stream);
-        let written = match slices.get(..count) {
-            Some([one]) => stream.poll_write(cx, one),
-            Some(several) => stream.poll_write_vectored(cx, several),
-            None => Poll::Ready(Ok(0)),
+        let written = match (&mut self.stream, slices.get(..count)) {
+            (Stream::Plain(tcp), Some([one])) => Pin::new(tcp).poll_write(cx, one),
+            (Stream::Plain(tcp), Some(several)) => Pin::new(tcp).poll_write_vectored(cx, several),
+            (Stream::Tls(tls), Some(parts)) => Pin::new(tls).poll_write_vectored(cx, parts),
+            (_, None) => Poll::Ready(Ok(0)),
         };
         let written = ready!(written)?;
         self.moved += 1;
         Poll::Ready(Ok(written))
     }
 
+    /// Sends what has been written and encrypted, but not taken by the kernel.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Plain(_) => Poll::Ready(Ok(())),
+            Stream::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
     /// Says that nothing more will be sent.
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        match &mut self.stream {
+            Stream::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Stream::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
     }
 
     /// Whether the other party has closed; costs nothing while nothing arrives. Bytes that arrived do not count.
@@ -132,7 +173,7 @@ impl Side {
             return Poll::Pending;
         }
         let mut byte = [0];
-        match self.stream.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+        match self.tcp().poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
             Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
             Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
         }

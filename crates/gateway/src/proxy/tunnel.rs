@@ -9,7 +9,12 @@ use std::{
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
-use super::{pump::Pump, side::Side, upstream, worker::Worker};
+use super::{
+    pump::Pump,
+    side::{Side, Stream},
+    upstream,
+    worker::Worker,
+};
 use crate::table::Cluster;
 
 /// Endpoints that are tried for a connection.
@@ -31,7 +36,7 @@ pub(super) async fn to_cluster(worker: &Worker, stream: TcpStream, cluster: &Clu
             Err(_) => tried.push(endpoint),
         }
     };
-    let (mut client, mut server) = (Side::new(stream), Side::new(server));
+    let (mut client, mut server) = (Side::new(Stream::Plain(stream)), Side::new(Stream::Plain(server)));
     join(worker, &mut client, &mut server).await;
     let mut buffers = worker.buffers.borrow_mut();
     client.close(&mut buffers);
@@ -42,7 +47,7 @@ pub(super) async fn to_cluster(worker: &Worker, stream: TcpStream, cluster: &Clu
 pub(super) async fn join(worker: &Worker, client: &mut Side, server: &mut Side) {
     for side in [&*client, &*server] {
         // Not every socket can; then the parties' own time-outs must do.
-        _ = SockRef::from(side.stream()).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+        _ = SockRef::from(side.tcp()).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
     }
     let (mut up, mut down) = (Direction::Moving(Pump::raw()), Direction::Moving(Pump::raw()));
     poll_fn(|cx| {

@@ -10,7 +10,7 @@ use super::{
     clock::Watch,
     exchange::{Done, Exchange, Failure, Progress},
     route::{Facts, Request},
-    side::Side,
+    side::{Side, Stream},
     worker::Worker,
 };
 
@@ -159,7 +159,7 @@ impl<'a> Sender<'a> {
                 return Ok(Link { endpoint, side, reused: true });
             }
             match connect(self.worker, endpoint).await {
-                Ok(stream) => return Ok(Link { endpoint, side: Side::new(stream), reused: false }),
+                Ok(stream) => return Ok(Link { endpoint, side: Side::new(Stream::Plain(stream)), reused: false }),
                 Err(error) => {
                     tracing::debug!(%endpoint, error = %error, "no connection");
                     self.tried.push(endpoint);
@@ -205,6 +205,6 @@ pub(super) async fn connect(worker: &Worker, endpoint: SocketAddr) -> io::Result
 /// whose end has merely not been noticed yet.
 fn is_open(side: &Side) -> bool {
     let mut byte = [std::mem::MaybeUninit::uninit()];
-    let peeked = socket2::SockRef::from(side.stream()).peek(&mut byte);
+    let peeked = socket2::SockRef::from(side.tcp()).peek(&mut byte);
     peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }

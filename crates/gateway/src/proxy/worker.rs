@@ -19,9 +19,10 @@ use tokio::{
     runtime::{Builder, LocalOptions},
     sync::{Notify, mpsc, oneshot},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::{Timeouts, buffer::Buffers, clock::Clock, pool::Pool, serve, tunnel};
+use super::{Timeouts, buffer::Buffers, clock::Clock, pool::Pool, serve, side::Stream, tunnel};
 use crate::table::{Listener, ListenerService};
 
 /// Between attempts to accept when the machine has no file descriptor left.
@@ -194,16 +195,23 @@ fn spawn(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, slot: &Arc<Sl
     // Without it a small response may wait for the acknowledgement of the one before.
     _ = stream.set_nodelay(true);
     let (counted, worker, slot) = (Counted::new(worker.clone()), worker.clone(), slot.clone());
-    let tcp = match &slot.listener.load().service {
-        ListenerService::Http(_) => None,
-        ListenerService::Tcp(cluster) => Some(cluster.clone()),
-    };
+    let service = slot.listener.load().service.clone();
     // A panic ends this task alone; the hook has logged it.
     tokio::task::spawn_local(async move {
         let _counted = counted;
-        match tcp {
-            None => serve::connection(&worker, &slot, stream, peer).await,
-            Some(cluster) => tunnel::to_cluster(&worker, stream, &cluster).await,
+        match service {
+            ListenerService::Http(_) => serve::connection(&worker, &slot, Stream::Plain(stream), peer).await,
+            ListenerService::Https(secured) => {
+                // Boxed: a handshake is large, and over when the connection begins to idle.
+                let accepting = TlsAcceptor::from(secured.config.clone()).accept(stream);
+                drop(secured);
+                match Box::pin(tokio::time::timeout(worker.timeouts.head, accepting)).await {
+                    Ok(Ok(stream)) => serve::connection(&worker, &slot, Stream::Tls(Box::new(stream)), peer).await,
+                    Ok(Err(error)) => tracing::debug!(%peer, error = %error, "no TLS connection came about"),
+                    Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
+                }
+            }
+            ListenerService::Tcp(cluster) => tunnel::to_cluster(&worker, stream, &cluster).await,
         }
     });
 }

@@ -3,6 +3,7 @@
 //! Only plain data is public here; the indices that make a look-up cheap are private to `lookup` and built by
 //! [`Routes::new`]. Endpoints change far more often than routes, so each [`Cluster`] holds them behind its own swap.
 
+mod certificates;
 mod lookup;
 
 use std::{
@@ -18,6 +19,7 @@ use std::{
 use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
+pub use certificates::Certificates;
 pub(crate) use lookup::Asked;
 
 /// Everything the proxy serves.
@@ -32,7 +34,8 @@ impl Table {
     pub fn clusters(&self) -> impl Iterator<Item = &Arc<Cluster>> {
         let edges = self.listeners.iter().filter(|listener| listener.edge);
         let hosts = edges.filter_map(|listener| match &listener.service {
-            ListenerService::Http(hosts) => Some(hosts),
+            ListenerService::Http(hosts) => Some(&**hosts),
+            ListenerService::Https(secured) => Some(&secured.hosts),
             ListenerService::Tcp(_) => None,
         });
         let routes = hosts.flat_map(|h| h.exact.values().chain(h.wildcard.values()).chain(&h.any));
@@ -63,8 +66,21 @@ pub struct Listener {
 pub enum ListenerService {
     /// HTTP/1.1, routed by host and request.
     Http(Arc<Hosts>),
+    /// The same inside TLS, which ends here.
+    Https(Arc<Secured>),
     /// Bytes, sent to one cluster (a Service port that does not say it is HTTP).
     Tcp(Arc<Cluster>),
+}
+
+/// What is served behind TLS.
+#[derive(Debug)]
+pub struct Secured {
+    /// The routes of all of the port's listeners.
+    pub hosts: Hosts,
+    /// Which listener a name belongs to.
+    pub certificates: Arc<Certificates>,
+    /// How TLS is spoken; presents `certificates`.
+    pub config: Arc<rustls::ServerConfig>,
 }
 
 /// Routes by host name: exact names first, then the longest wildcard, then any host (Gateway API, `Listener.hostname`).

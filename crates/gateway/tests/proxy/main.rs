@@ -6,5 +6,8 @@ mod changes;
 mod failures;
 mod heads;
 mod messages;
+#[path = "../common/snapshot.rs"]
+mod snapshot;
 mod strictness;
 mod support;
+mod tls;

@@ -23,8 +23,16 @@ use gateway::{
 /// Far more than anything takes: a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What a connection's bytes travel over.
+pub trait Transport: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Transport for T {}
+
 /// One end of a connection.
-pub struct Peer(BufReader<TcpStream>);
+pub struct Peer {
+    stream: BufReader<Box<dyn Transport>>,
+    tcp: TcpStream,
+}
 
 impl Peer {
     pub fn connect(address: SocketAddr) -> Self {
@@ -32,25 +40,32 @@ impl Peer {
     }
 
     pub fn new(stream: TcpStream) -> Self {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self(BufReader::new(stream))
+        let tcp = stream.try_clone().unwrap();
+        Self::over(tcp, stream)
+    }
+
+    /// Over something that itself travels over `tcp`.
+    pub fn over(tcp: TcpStream, stream: impl Transport + 'static) -> Self {
+        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        tcp.set_nodelay(true).unwrap();
+        Self { stream: BufReader::new(Box::new(stream)), tcp }
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.0.get_mut().write_all(bytes.as_ref()).unwrap();
+        self.stream.get_mut().write_all(bytes.as_ref()).unwrap();
+        self.stream.get_mut().flush().unwrap();
     }
 
     /// Sends as much as is taken before the other end refuses more.
     pub fn send_some(&mut self, bytes: impl AsRef<[u8]>) {
-        _ = self.0.get_mut().write_all(bytes.as_ref());
+        _ = self.stream.get_mut().write_all(bytes.as_ref());
     }
 
     /// A head with its empty line; empty if the other end closed instead.
     pub fn head(&mut self) -> String {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
-            if self.0.read_line(&mut head).unwrap_or(0) == 0 {
+            if self.stream.read_line(&mut head).unwrap_or(0) == 0 {
                 assert!(head.is_empty(), "the connection ended within a head: {head:?}");
                 return head;
             }
@@ -60,7 +75,7 @@ impl Peer {
 
     pub fn exactly(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
-        self.0.read_exact(&mut bytes).unwrap();
+        self.stream.read_exact(&mut bytes).unwrap();
         bytes
     }
 
@@ -71,7 +86,7 @@ impl Peer {
     /// Everything until the other end closes or resets.
     pub fn rest(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        _ = self.0.read_to_end(&mut bytes);
+        _ = self.stream.read_to_end(&mut bytes);
         bytes
     }
 
@@ -89,7 +104,7 @@ impl Peer {
     }
 
     pub fn end_writing(&mut self) {
-        self.0.get_ref().shutdown(Shutdown::Write).unwrap();
+        self.tcp.shutdown(Shutdown::Write).unwrap();
     }
 
     pub fn get(&mut self, path: &str) -> (String, String) {

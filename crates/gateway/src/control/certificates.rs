@@ -1,0 +1,145 @@
+//! Listeners' certificates: which Secrets a listener refers to, whether it may, and what is in them.
+
+use std::{collections::HashMap, sync::Arc};
+
+use k8s_openapi::api::core::v1::Secret;
+use objects::gateway::{Gateway, Listener, SecretObjectReference};
+use rustls::{
+    ServerConfig,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::{NoServerSessionStorage, ProducesTickets},
+    sign::CertifiedKey,
+};
+
+use super::{Snapshot, grants};
+use crate::table::Certificates;
+
+/// Parsed certificates, kept from one compilation to the next: parsing a key takes longer than compiling a route, and clients
+/// resume their sessions only where the tickets' keys stay.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    /// By namespace and name: the version that was read, and what came of it.
+    known: HashMap<(String, String), Known>,
+    tickets: Option<Arc<dyn ProducesTickets>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    version: Option<String>,
+    key: Result<Arc<CertifiedKey>, String>,
+}
+
+/// What a listener's references came to.
+#[derive(Debug, Default)]
+pub(super) struct Resolved {
+    pub keys: Vec<Arc<CertifiedKey>>,
+    /// The reason and message of `ResolvedRefs=False`; what could be resolved is served all the same.
+    pub failed: Option<(&'static str, String)>,
+}
+
+impl Keys {
+    /// The certificates that a listener refers to.
+    pub fn resolve(&mut self, gateway: &Gateway, listener: &Listener, snapshot: &Snapshot) -> Resolved {
+        let mut resolved = Resolved::default();
+        let namespace = gateway.metadata.namespace.as_deref().unwrap_or_default();
+        let references = listener.tls.iter().flat_map(|tls| tls.certificate_refs.iter().flatten());
+        for reference in references {
+            match self.one(namespace, reference, snapshot) {
+                Ok(key) => resolved.keys.push(key),
+                Err(failed) => resolved.failed = resolved.failed.or(Some(failed)),
+            }
+        }
+        if resolved.keys.is_empty() && resolved.failed.is_none() {
+            let message = "tls.certificateRefs names no certificate".to_owned();
+            resolved.failed = Some(("InvalidCertificateRef", message));
+        }
+        resolved
+    }
+
+    fn one(
+        &mut self,
+        from: &str,
+        reference: &SecretObjectReference,
+        snapshot: &Snapshot,
+    ) -> Result<Arc<CertifiedKey>, (&'static str, String)> {
+        let invalid = |message: String| ("InvalidCertificateRef", message);
+        let (group, kind) = (reference.group.as_deref().unwrap_or(""), reference.kind.as_deref().unwrap_or("Secret"));
+        if (group, kind) != ("", "Secret") {
+            return Err(invalid(format!(
+                "a certificate in a {kind} of group {group:?} is not supported: use a Secret"
+            )));
+        }
+        let (namespace, name) = (reference.namespace.as_deref().unwrap_or(from), reference.name.as_str());
+        if namespace != from && !grants::permitted(snapshot, ("Gateway", from), ("", "Secret", namespace, name)) {
+            let message = format!("no ReferenceGrant in {namespace} lets Gateways of {from} refer to Secret {name}");
+            return Err(("RefNotPermitted", message));
+        }
+        let is_it = |secret: &&Arc<Secret>| {
+            let meta = &secret.metadata;
+            meta.namespace.as_deref() == Some(namespace) && meta.name.as_deref() == Some(name)
+        };
+        let Some(secret) = snapshot.secrets.iter().find(is_it) else {
+            return Err(invalid(format!("there is no Secret {namespace}/{name} of type kubernetes.io/tls")));
+        };
+        self.parsed(namespace, name, secret).map_err(|why| invalid(format!("Secret {namespace}/{name}: {why}")))
+    }
+
+    fn parsed(&mut self, namespace: &str, name: &str, secret: &Secret) -> Result<Arc<CertifiedKey>, String> {
+        let version = secret.metadata.resource_version.clone();
+        let place = (namespace.to_owned(), name.to_owned());
+        if let Some(known) = self.known.get(&place).filter(|known| known.version == version) {
+            return known.key.clone();
+        }
+        let key = parse(secret).map(Arc::new);
+        self.known.insert(place, Known { version, key: key.clone() });
+        key
+    }
+
+    /// Forgets Secrets that are gone.
+    pub fn retain(&mut self, snapshot: &Snapshot) {
+        let there: std::collections::HashSet<_> = snapshot
+            .secrets
+            .iter()
+            .map(|s| {
+                (s.metadata.namespace.as_deref().unwrap_or_default(), s.metadata.name.as_deref().unwrap_or_default())
+            })
+            .collect();
+        self.known.retain(|(namespace, name), _| there.contains(&(namespace.as_str(), name.as_str())));
+    }
+
+    /// How a port that presents these certificates speaks TLS: versions 1.2 and 1.3, HTTP/1.1 inside.
+    pub fn config(&mut self, certificates: Arc<Certificates>) -> Result<ServerConfig, rustls::Error> {
+        let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
+        let mut config = builder.with_cert_resolver(certificates);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let tickets = match &self.tickets {
+            Some(tickets) => tickets.clone(),
+            None => self.tickets.insert(aws_lc_rs::Ticketer::new()?).clone(),
+        };
+        config.ticketer = tickets;
+        // Tickets carry the sessions: nothing is locked between workers.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        Ok(config)
+    }
+}
+
+/// A Secret's chain and key (`kubernetes.io/tls`).
+fn parse(secret: &Secret) -> Result<CertifiedKey, String> {
+    let entry = |name: &str| {
+        let found = secret.data.as_ref().and_then(|data| data.get(name)).filter(|bytes| !bytes.0.is_empty());
+        found.ok_or_else(|| format!("it has no {name}"))
+    };
+    let (chain, key) = (entry("tls.crt")?, entry("tls.key")?);
+    let chain = CertificateDer::pem_slice_iter(&chain.0).collect::<Result<Vec<_>, _>>();
+    let chain = chain.map_err(|error| format!("tls.crt is not a chain of PEM certificates: {error}"))?;
+    if chain.is_empty() {
+        return Err("tls.crt has no PEM certificate".to_owned());
+    }
+    let key = PrivateKeyDer::from_pem_slice(&key.0);
+    let key = key.map_err(|error| format!("tls.key is not a PEM private key: {error}"))?;
+    // This also compares the key with the certificate.
+    CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())
+        .map_err(|error| format!("its certificate and key cannot be used together: {error}"))
+}
