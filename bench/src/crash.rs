@@ -76,7 +76,7 @@ pub fn run(coracle: &Path, options: &Options) -> anyhow::Result<()> {
 }
 
 fn until_served(gateway: SocketAddr, start: Instant) -> anyhow::Result<f64> {
-    Ok(http::wait_for_200(gateway, "localhost", "/", start)?.as_secs_f64() * 1e3)
+    Ok(http::wait_for_200(gateway, "/", start)?.as_secs_f64() * 1e3)
 }
 
 fn longest(outages: &[f64]) -> f64 {

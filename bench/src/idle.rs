@@ -43,12 +43,12 @@ pub fn run(coracle: &Path, options: &Options) -> anyhow::Result<()> {
     command.args(["up", "--api-port", "0", "-f"]).arg(&manifests).arg("--data-dir").arg(dir.path().join("data"));
     let process = Process::spawn(command.args(["--publish", &format!("{}:80", address.port())]).stdout(Stdio::null()))?;
     let deadline = Instant::now() + Duration::from_secs(30);
-    while Instant::now() < deadline && http::status(address, "localhost", "/").unwrap_or(0) != 302 {
+    while Instant::now() < deadline && http::status(address, "/").unwrap_or(0) != 302 {
         thread::sleep(Duration::from_millis(10));
     }
     let before = machine::pss(process.pid())?;
     let held = (0..options.connections).map(|_| TcpStream::connect(address)).collect::<Result<Vec<_>, _>>()?;
-    let answered = http::status(address, "localhost", "/")?;
+    let answered = http::status(address, "/")?;
     let after = machine::pss(process.pid())?;
     println!(
         "{} idle connections: {} KiB more, {:.2} KiB each",

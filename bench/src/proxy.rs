@@ -152,7 +152,7 @@ fn start_coracle(dir: &Path, coracle: &Path, routes: usize, upstream: u16) -> an
 
 fn peer(name: &'static str, process: Process, port: u16) -> anyhow::Result<Peer> {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
-    http::wait_for_200(address, "localhost", "/r0/", Instant::now()).context(name)?;
+    http::wait_for_200(address, "/r0/", Instant::now()).context(name)?;
     Ok(Peer { name, process, address })
 }
 

@@ -2,10 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
 
-use std::{
-    io::{Read, Write},
-    net::TcpStream,
-};
+use std::net::TcpStream;
 
 use testkit::{Coracle, Kubectl, Settings};
 
@@ -136,11 +133,7 @@ fn a_pod_serves_outlives_a_crash_and_ends_with_coracle() {
 
 /// The answer of the hello service at an address.
 fn get(address: &str) -> String {
-    let mut stream = TcpStream::connect((address, 8000)).unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+    testkit::get((address, 8000), "/").unwrap()
 }
 
 #[test]

@@ -2,12 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
 
-use std::{
-    fs,
-    io::{Read, Write},
-    net::TcpStream,
-    process::Command,
-};
+use std::{fs, io::Write, net::TcpStream, process::Command};
 
 use nix::{
     mount::{MsFlags, mount},
@@ -143,9 +138,5 @@ fn run_of(kubectl: &Kubectl) -> String {
 
 /// The answer of the hello service at an address.
 fn get(address: &str) -> String {
-    let mut stream = TcpStream::connect((address, 8000)).unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+    testkit::get((address, 8000), "/").unwrap()
 }

@@ -2,13 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
 
-use std::{
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
-};
-
 use testkit::{
-    Coracle,
+    Coracle, get,
     systems::{GATEWAY, HELLO, route},
 };
 
@@ -17,19 +12,10 @@ fn serving() -> Coracle {
     Coracle::serving(env!("CARGO_BIN_EXE_coracle"), &manifests).unwrap()
 }
 
-/// One request on a connection of its own; the whole response.
-fn get(address: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n").unwrap();
-    let mut response = String::new();
-    stream.read_to_string(&mut response).unwrap();
-    response
-}
-
 #[test]
 fn a_request_reaches_a_pod_as_soon_as_coracle_says_that_it_is_up() {
     let coracle = serving();
-    let response = get(coracle.gateway(80).unwrap(), "/");
+    let response = get(coracle.gateway(80).unwrap(), "/").unwrap();
     assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
     assert!(response.contains(r#"{"status":"ok","message":"Hello World","timestamp":""#), "{response}");
 }
@@ -39,6 +25,6 @@ fn after_a_crash_the_same_pods_serve_on() {
     let mut coracle = serving();
     coracle.kill().unwrap();
     coracle.start_again().unwrap();
-    let response = get(coracle.gateway(80).unwrap(), "/");
+    let response = get(coracle.gateway(80).unwrap(), "/").unwrap();
     assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
 }

@@ -3,6 +3,7 @@
 
 mod coracle;
 mod flows;
+mod http;
 mod load;
 pub mod processes;
 mod programs;
@@ -10,5 +11,6 @@ pub mod systems;
 
 pub use coracle::{Coracle, Settings};
 pub use flows::{KUBECTL_VERSIONS, with_each_kubectl};
+pub use http::get;
 pub use load::Load;
 pub use programs::{Kubectl, find};

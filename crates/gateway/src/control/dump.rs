@@ -34,11 +34,7 @@ pub fn dump(table: &Table) -> String {
 }
 
 fn dump_hosts(out: &mut String, hosts: &Hosts) {
-    let mut named: Vec<_> = hosts.exact.iter().map(|(host, r)| (host.to_string(), r)).collect();
-    named.extend(hosts.wildcard.iter().map(|(host, r)| (format!("*.{host}"), r)));
-    named.sort_by(|a, b| a.0.cmp(&b.0));
-    named.extend(hosts.any.iter().map(|r| ("*".to_owned(), r)));
-    named.iter().for_each(|(host, routes)| dump_routes(out, host, routes));
+    hosts.sorted().iter().for_each(|(host, routes)| dump_routes(out, host, routes));
 }
 
 fn dump_routes(out: &mut String, host: &str, routes: &Routes) {

@@ -67,13 +67,7 @@ impl PortHosts {
             entries.sort_by_cached_key(|(age, index, entry)| (rank(entry), age.clone(), *index));
             entries.dedup_by(|a, b| (&a.0, a.1) == (&b.0, b.1));
             let routes = Arc::new(Routes::new(entries.into_iter().map(|(_, _, entry)| entry).collect()));
-            if host.is_empty() {
-                built.any = Some(routes);
-            } else if let Some(suffix) = host.strip_prefix("*.") {
-                built.wildcard.insert(suffix.into(), routes);
-            } else {
-                built.exact.insert(host.into(), routes);
-            }
+            built.insert(&host, routes);
         }
         built
     }

@@ -61,5 +61,7 @@ fn everything_to(name: Arc<str>, cluster: Arc<Cluster>) -> Hosts {
     };
     let matches =
         Match { path: PathMatch::Prefix(String::new()), method: None, headers: Vec::new(), queries: Vec::new() };
-    Hosts { any: Some(Arc::new(Routes::new(vec![Entry { matches, rule: Arc::new(rule) }]))), ..Hosts::default() }
+    let mut hosts = Hosts::default();
+    hosts.insert("", Arc::new(Routes::new(vec![Entry { matches, rule: Arc::new(rule) }])));
+    hosts
 }

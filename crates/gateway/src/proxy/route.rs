@@ -80,7 +80,7 @@ impl Request {
 
 /// Finds the rule for a request, and writes the head that its endpoint gets.
 pub(super) fn decide(head: &Head<'_, '_>, hosts: &Hosts, origin: &Origin, worker: &Worker) -> Decision {
-    let Some(routes) = hosts.routes(&head.host_name()) else {
+    let Some(routes) = hosts.find(&head.host_name()) else {
         return Decision::Answer(Answer::new(StatusCode::NOT_FOUND, "no route has this host"), None);
     };
     let Some(rule) = routes.find(head) else {

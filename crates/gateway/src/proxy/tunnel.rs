@@ -17,8 +17,6 @@ use super::{
 };
 use crate::table::Cluster;
 
-/// Endpoints that are tried for a connection.
-const MAX_CONNECTS: usize = 3;
 /// A tunnel may be silent for as long as it likes; the kernel finds out when a party has vanished.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
@@ -26,8 +24,7 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 pub(super) async fn to_cluster(worker: &Worker, stream: TcpStream, cluster: &Cluster) {
     let mut tried = Vec::new();
     let server = loop {
-        let next = (tried.len() < MAX_CONNECTS).then(|| cluster.pick(&tried)).flatten();
-        let Some(endpoint) = next else {
+        let Some(endpoint) = upstream::next_endpoint(cluster, &tried) else {
             tracing::debug!(cluster = %cluster.name, "no endpoint takes connections");
             return;
         };

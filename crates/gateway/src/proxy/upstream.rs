@@ -13,6 +13,7 @@ use super::{
     side::{Side, Stream},
     worker::Worker,
 };
+use crate::table::Cluster;
 
 /// Endpoints that are tried for a connection.
 const MAX_CONNECTS: usize = 3;
@@ -146,7 +147,7 @@ impl<'a> Sender<'a> {
     /// A connection to the endpoint whose turn it is, or to another if that cannot be had.
     async fn link(&mut self) -> Result<Link, Answer> {
         loop {
-            let Some(endpoint) = self.next_endpoint() else {
+            let Some(endpoint) = self.request.cluster().and_then(|cluster| next_endpoint(cluster, &self.tried)) else {
                 let none = self.tried.is_empty();
                 let text = if none { "no endpoint is ready" } else { "no endpoint takes connections" };
                 return Err(Answer::new(StatusCode::SERVICE_UNAVAILABLE, text));
@@ -168,11 +169,6 @@ impl<'a> Sender<'a> {
         }
     }
 
-    fn next_endpoint(&self) -> Option<SocketAddr> {
-        let cluster = self.request.cluster()?;
-        (self.tried.len() < MAX_CONNECTS).then(|| cluster.pick(&self.tried))?
-    }
-
     fn failed(&self, failure: &Failure, endpoint: SocketAddr) -> Sent {
         let (status, text) = match failure {
             Failure::Over => return Sent::Over,
@@ -188,6 +184,11 @@ impl<'a> Sender<'a> {
         tracing::debug!(%rule, %endpoint, ?failure, status = status.as_u16(), "a request failed");
         if self.began { Sent::Over } else { Sent::Unanswered(Answer::new(status, text)) }
     }
+}
+
+/// The endpoint whose turn it is, if enough have not been tried already.
+pub(super) fn next_endpoint(cluster: &Cluster, tried: &[SocketAddr]) -> Option<SocketAddr> {
+    (tried.len() < MAX_CONNECTS).then(|| cluster.pick(tried))?
 }
 
 /// Opens a connection.

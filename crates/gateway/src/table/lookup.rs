@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc};
 use foldhash::fast::FixedState;
 use http::HeaderName;
 
-use super::{Entry, Hosts, Match, PathMatch, Routes, Rule, ValueMatch};
+use super::{Entry, Match, PathMatch, Routes, Rule, ValueMatch};
 
 type Map<V> = HashMap<Box<str>, V, FixedState>;
 
@@ -47,23 +47,6 @@ impl Index {
             }
         }
         index
-    }
-}
-
-impl Hosts {
-    /// The routes of a host name (lower case, no port): the exact name, else the longest wildcard, else any.
-    pub(crate) fn routes(&self, host: &str) -> Option<&Arc<Routes>> {
-        if let Some(routes) = self.exact.get(host) {
-            return Some(routes);
-        }
-        if !self.wildcard.is_empty() {
-            let suffixes = host.match_indices('.').filter_map(|(dot, _)| host.get(dot + 1..));
-            let found = suffixes.into_iter().find_map(|suffix| self.wildcard.get(suffix));
-            if found.is_some() {
-                return found;
-            }
-        }
-        self.any.as_ref()
     }
 }
 

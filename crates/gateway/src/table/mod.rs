@@ -5,9 +5,9 @@
 
 mod certificates;
 mod lookup;
+mod names;
 
 use std::{
-    collections::HashMap,
     net::SocketAddr,
     sync::{
         Arc,
@@ -21,6 +21,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 pub use certificates::Certificates;
 pub(crate) use lookup::Asked;
+pub use names::Names;
 
 /// Everything the proxy serves.
 #[derive(Debug, Default)]
@@ -38,7 +39,7 @@ impl Table {
             ListenerService::Https(secured) => Some(&secured.hosts),
             ListenerService::Tcp(_) => None,
         });
-        let routes = hosts.flat_map(|h| h.exact.values().chain(h.wildcard.values()).chain(&h.any));
+        let routes = hosts.flat_map(Names::values);
         let backends = routes.flat_map(|routes| routes.entries()).flat_map(|entry| match &entry.rule.action {
             Action::Forward(backends) => backends.as_slice(),
             Action::Redirect(_) | Action::Respond(_) => &[],
@@ -83,16 +84,8 @@ pub struct Secured {
     pub config: Arc<rustls::ServerConfig>,
 }
 
-/// Routes by host name: exact names first, then the longest wildcard, then any host (Gateway API, `Listener.hostname`).
-#[derive(Debug, Default)]
-pub struct Hosts {
-    /// `www.example.com` → routes. Lower case, no port, no trailing dot.
-    pub exact: HashMap<Box<str>, Arc<Routes>>,
-    /// `example.com` for `*.example.com` → routes. A wildcard matches one or more labels.
-    pub wildcard: HashMap<Box<str>, Arc<Routes>>,
-    /// Routes for hosts that nothing else names.
-    pub any: Option<Arc<Routes>>,
-}
+/// Routes by host name.
+pub type Hosts = Names<Arc<Routes>>;
 
 /// The rules of one host name, in order of precedence.
 #[derive(Debug)]

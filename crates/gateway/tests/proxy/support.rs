@@ -210,7 +210,9 @@ pub fn everything(rule: Rule) -> ListenerService {
     let matches =
         Match { path: PathMatch::Prefix(String::new()), method: None, headers: Vec::new(), queries: Vec::new() };
     let routes = Routes::new(vec![Entry { matches, rule: Arc::new(rule) }]);
-    ListenerService::Http(Arc::new(Hosts { any: Some(Arc::new(routes)), ..Hosts::default() }))
+    let mut hosts = Hosts::default();
+    hosts.insert("", Arc::new(routes));
+    ListenerService::Http(Arc::new(hosts))
 }
 
 /// A running proxy with one listener.
