@@ -35,24 +35,19 @@ fn with_each_kubectl(test: impl Fn(&Kubectl, &Coracle)) {
     testkit::with_each_kubectl(env!("CARGO_BIN_EXE_coracle"), test).unwrap();
 }
 
-/// Waits until kubectl's own `wait` sees it.
-fn wait(kubectl: &Kubectl, what: &str) {
-    kubectl.run(&format!("wait --timeout=60s {what}")).unwrap();
-}
-
 #[test]
 fn a_deployment_is_applied_changed_scaled_and_deleted_with_all_that_it_owns() {
     with_each_kubectl(|kubectl, _| {
         assert!(kubectl.send("apply", WEB).unwrap().contains("deployment.apps/web created"));
-        wait(kubectl, "deployment/web --for=jsonpath={.status.replicas}=2");
+        kubectl.wait("deployment/web --for=jsonpath={.status.replicas}=2").unwrap();
         let pods = kubectl.run("get pods -l app=web -o name").unwrap();
         assert_eq!(pods.lines().count(), 2, "{pods}");
 
         assert!(kubectl.send("apply", WEB).unwrap().contains("deployment.apps/web unchanged"));
         kubectl.run("scale deployment/web --replicas=3").unwrap();
-        wait(kubectl, "deployment/web --for=jsonpath={.status.replicas}=3");
+        kubectl.wait("deployment/web --for=jsonpath={.status.replicas}=3").unwrap();
         kubectl.run("set env deployment/web A=b").unwrap();
-        wait(kubectl, "deployment/web --for=jsonpath={.status.updatedReplicas}=1");
+        kubectl.wait("deployment/web --for=jsonpath={.status.updatedReplicas}=1").unwrap();
         let history = kubectl.run("rollout history deployment/web").unwrap();
         assert!(history.contains("\n1 ") && history.contains("\n2 "), "{history}");
         kubectl.run("rollout undo deployment/web").unwrap();
@@ -62,8 +57,8 @@ fn a_deployment_is_applied_changed_scaled_and_deleted_with_all_that_it_owns() {
         assert!(kubectl.run("describe deployment web").unwrap().contains("ScalingReplicaSet"));
 
         kubectl.run("delete deployment web").unwrap();
-        wait(kubectl, "pods -l app=web --for=delete");
-        wait(kubectl, "replicasets -l app=web --for=delete");
+        kubectl.wait("pods -l app=web --for=delete").unwrap();
+        kubectl.wait("replicasets -l app=web --for=delete").unwrap();
     });
 }
 
@@ -78,7 +73,9 @@ fn typed_commands_work_whatever_the_encoding_of_their_bodies() {
         assert_eq!(kubectl.run("-n team get cm settings -o jsonpath={.data.a}").unwrap(), "b");
         assert_eq!(kubectl.run("-n team get secret key -o jsonpath={.data.a}").unwrap(), "Yg==");
         assert_eq!(kubectl.run("-n team get service web -o jsonpath={.spec.ports[0].targetPort}").unwrap(), "8000");
-        wait(kubectl, "-n team endpointslices -l kubernetes.io/service-name=web --for=jsonpath={.addressType}=IPv4");
+        kubectl
+            .wait("-n team endpointslices -l kubernetes.io/service-name=web --for=jsonpath={.addressType}=IPv4")
+            .unwrap();
         kubectl.run("delete namespace team").unwrap();
         let gone = kubectl.run("get namespace team").unwrap_err();
         assert!(gone.contains("namespaces \"team\" not found"), "{gone}");
@@ -101,7 +98,7 @@ fn a_pod_that_no_node_can_take_says_why_it_waits() {
     with_each_kubectl(|kubectl, _| {
         let manifest = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {nodeSelector: {disk: ssd}, containers: [{name: c, image: i}]}\n";
         kubectl.send("apply", manifest).unwrap();
-        wait(kubectl, "pod/p --for=condition=PodScheduled=false");
+        kubectl.wait("pod/p --for=condition=PodScheduled=false").unwrap();
         assert!(kubectl.run("describe pod p").unwrap().contains("didn't match Pod's node affinity/selector"));
         kubectl.run("delete pod p").unwrap();
     });
@@ -115,14 +112,14 @@ fn a_pod_serves_outlives_a_crash_and_ends_with_coracle() {
     };
     let system = concat!(env!("CARGO_MANIFEST_DIR"), "/../../systems/hello/overlays/dev");
     kubectl.run(&format!("apply -k {system}")).unwrap();
-    wait(&kubectl, "-n dev deployment/hello --for=condition=Available");
+    kubectl.wait("-n dev deployment/hello --for=condition=Available").unwrap();
     let address = kubectl.run("-n dev get pod -l app=hello -o jsonpath={.items[0].status.podIP}").unwrap();
     assert!(get(&address).contains("Hello World"));
 
     coracle.kill().unwrap();
     assert!(get(&address).contains("Hello World"), "the pod serves on without Coracle");
     coracle.start_again().unwrap();
-    wait(&kubectl, "-n dev deployment/hello --for=condition=Available");
+    kubectl.wait("-n dev deployment/hello --for=condition=Available").unwrap();
     let restarts = "-n dev get pod -l app=hello -o jsonpath={.items[*].status.containerStatuses[0].restartCount}";
     assert_eq!(kubectl.run(restarts).unwrap(), "0", "the pod was taken back as it was");
     assert!(get(&address).contains("Hello World"));

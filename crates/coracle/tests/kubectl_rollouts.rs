@@ -27,10 +27,6 @@ spec:
       containers: [{name: web, image: hello, command: [sleep, "1000"]}]
 "#;
 
-fn wait(kubectl: &Kubectl, what: &str) {
-    kubectl.run(&format!("wait --timeout=60s {what}")).unwrap();
-}
-
 fn rolled_out(kubectl: &Kubectl) {
     let said = kubectl.run("rollout status deploy/web --timeout=60s").unwrap();
     assert!(said.contains("deployment \"web\" successfully rolled out"), "{said}");
@@ -48,7 +44,7 @@ fn a_rollout_is_followed_restarted_paused_and_undone() {
         let first = kubectl.run("get pods -o name").unwrap();
         kubectl.run("rollout restart deploy/web").unwrap();
         rolled_out(kubectl);
-        wait(kubectl, &format!("--for=delete {}", first.replace('\n', " ")));
+        kubectl.wait(&format!("--for=delete {}", first.replace('\n', " "))).unwrap();
         assert!(kubectl.run("get deploy web").unwrap().contains("2/2     2            2 "));
 
         kubectl.run("rollout pause deploy/web").unwrap();
@@ -77,9 +73,9 @@ fn scale_sets_the_replicas_and_checks_what_it_is_told_to() {
         kubectl.send("apply", SLEEPER).unwrap();
         kubectl.run("expose deploy/web --port=80 --target-port=80").unwrap();
         kubectl.run("scale deploy/web --replicas=3").unwrap();
-        wait(kubectl, "deploy/web --for=jsonpath={.status.readyReplicas}=3");
+        kubectl.wait("deploy/web --for=jsonpath={.status.readyReplicas}=3").unwrap();
         let slices = "endpointslices -l kubernetes.io/service-name=web";
-        wait(kubectl, &format!("{slices} --for=jsonpath={{.endpoints[2].conditions.ready}}=true"));
+        kubectl.wait(&format!("{slices} --for=jsonpath={{.endpoints[2].conditions.ready}}=true")).unwrap();
         let described = kubectl.run("describe service web").unwrap();
         let endpoints = described.lines().find(|line| line.starts_with("Endpoints:")).unwrap();
         assert_eq!(endpoints.matches(":80").count(), 3, "{described}");
@@ -87,7 +83,7 @@ fn scale_sets_the_replicas_and_checks_what_it_is_told_to() {
         let refused = kubectl.run("scale deploy/web --current-replicas=9 --replicas=1").unwrap_err();
         assert!(refused.contains("Expected replicas to be 9, was 3"), "{refused}");
         kubectl.run("scale deploy/web --current-replicas=3 --replicas=0").unwrap();
-        wait(kubectl, "pods -l app=web --for=delete");
+        kubectl.wait("pods -l app=web --for=delete").unwrap();
         assert_eq!(
             kubectl.run("get deploy web --subresource=scale -o jsonpath={.status.selector}").unwrap(),
             "app=web"
@@ -178,9 +174,9 @@ fn a_watch_with_a_selector_sees_objects_enter_and_leave_it() {
 fn a_pod_is_run_described_drained_and_not_placed_on_a_cordoned_node() {
     with_each_kubectl(|kubectl, _| {
         kubectl.run("run one --image=hello --restart=Never --command -- false").unwrap();
-        wait(kubectl, "pod/one --for=jsonpath={.status.phase}=Failed");
+        kubectl.wait("pod/one --for=jsonpath={.status.phase}=Failed").unwrap();
         kubectl.run("run two --image=hello --command -- sleep 1000").unwrap();
-        wait(kubectl, "pod/two --for=condition=Ready");
+        kubectl.wait("pod/two --for=condition=Ready").unwrap();
         let rows = kubectl.run("get pods --no-headers").unwrap();
         let row = |name: &str| rows.lines().find(|row| row.starts_with(name)).unwrap().to_owned();
         assert!(row("one").contains("0/1   Error ") && row("two").contains("1/1   Running "), "{rows}");
@@ -192,11 +188,11 @@ fn a_pod_is_run_described_drained_and_not_placed_on_a_cordoned_node() {
         kubectl.run(&format!("cordon {node}")).unwrap();
         assert!(kubectl.run("get nodes").unwrap().contains("Ready,SchedulingDisabled"));
         kubectl.run("run three --image=hello --command -- sleep 1000").unwrap();
-        wait(kubectl, "pod/three --for=condition=PodScheduled=false");
+        kubectl.wait("pod/three --for=condition=PodScheduled=false").unwrap();
         let said = kubectl.run(&format!("drain {node} --force --ignore-daemonsets --timeout=60s -v=6")).unwrap();
         assert!(said.contains("pod/two evicted"), "{said}");
         kubectl.run(&format!("uncordon {node}")).unwrap();
-        wait(kubectl, "pod/three --for=condition=Ready");
+        kubectl.wait("pod/three --for=condition=Ready").unwrap();
         kubectl.run("delete pods --all --force").unwrap();
     });
 }

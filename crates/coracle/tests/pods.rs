@@ -9,10 +9,6 @@ fn with_each_kubectl(test: impl Fn(&Kubectl, &Coracle)) {
     testkit::with_each_kubectl(env!("CARGO_BIN_EXE_coracle"), test).unwrap();
 }
 
-fn wait(kubectl: &Kubectl, what: &str) {
-    kubectl.run(&format!("wait --timeout=60s {what}")).unwrap();
-}
-
 fn value(kubectl: &Kubectl, object: &str, path: &str) -> String {
     kubectl.run(&format!("get {object} -o jsonpath={{{path}}}")).unwrap()
 }
@@ -51,7 +47,7 @@ spec:
 fn a_pod_goes_through_init_containers_sidecars_hooks_and_probes() {
     with_each_kubectl(|kubectl, _| {
         kubectl.send("apply", FULL).unwrap();
-        wait(kubectl, "pod/full --for=condition=Ready");
+        kubectl.wait("pod/full --for=condition=Ready").unwrap();
         let row = kubectl.run("get pod full --no-headers").unwrap();
         assert!(row.contains(" 2/2 ") && row.contains(" Running "), "{row}");
         assert_eq!(kubectl.run("logs full -c first").unwrap(), "first is done\n");
@@ -94,7 +90,7 @@ fn what_is_wrong_with_a_pod_is_said_where_people_look() {
         kubectl.send("apply", BROKEN).unwrap();
         let waiting = |pod: &str, reason: &str| {
             let path = "{.status.containerStatuses[0].state.waiting.reason}";
-            wait(kubectl, &format!("pod/{pod} --for=jsonpath={path}={reason}"));
+            kubectl.wait(&format!("pod/{pod} --for=jsonpath={path}={reason}")).unwrap();
         };
         waiting("crashes", "CrashLoopBackOff");
         let last = ".status.containerStatuses[0].lastState.terminated";
@@ -107,7 +103,7 @@ fn what_is_wrong_with_a_pod_is_said_where_people_look() {
         waiting("waits", "CreateContainerConfigError");
         assert!(events(kubectl, "waits", "Failed").contains("configmap \"late\" not found"));
         kubectl.run("create configmap late --from-literal=A=b").unwrap();
-        wait(kubectl, "pod/waits --for=condition=Ready");
+        kubectl.wait("pod/waits --for=condition=Ready").unwrap();
         let mount = events(kubectl, "claims", "FailedMount");
         assert!(mount.contains("volumes of the type persistentVolumeClaim are not supported here"), "{mount}");
         kubectl.run("delete pods --all --grace-period=1").unwrap();
@@ -149,11 +145,11 @@ fn what_is_orphaned_is_adopted_and_what_no_longer_matches_is_let_go() {
         // A pod that leaves the selector is replaced; when it comes back there is one too many.
         let pod = pods.lines().next().unwrap();
         kubectl.run(&format!("label {pod} app=free --overwrite")).unwrap();
-        wait(kubectl, &format!("{set} --for=jsonpath={{.status.readyReplicas}}=2"));
+        kubectl.wait(&format!("{set} --for=jsonpath={{.status.readyReplicas}}=2")).unwrap();
         assert_eq!(kubectl.run("get pods -o name").unwrap().lines().count(), 3);
         assert_eq!(owner(pod), "");
         kubectl.run(&format!("label {pod} app=web --overwrite")).unwrap();
-        wait(kubectl, &format!("{pod} --for=jsonpath={{.metadata.ownerReferences[0].kind}}=ReplicaSet"));
+        kubectl.wait(&format!("{pod} --for=jsonpath={{.metadata.ownerReferences[0].kind}}=ReplicaSet")).unwrap();
 
         // A Deployment that recreates makes nothing new before everything old is gone.
         kubectl.run("rollout restart deploy/web").unwrap();

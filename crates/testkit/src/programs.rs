@@ -54,6 +54,14 @@ impl Kubectl {
         self.judge(arguments, self.command(arguments).output())
     }
 
+    /// `kubectl wait` for at most a minute, with these arguments.
+    ///
+    /// # Errors
+    /// As [`Kubectl::run`]; also when it does not come about.
+    pub fn wait(&self, arguments: &str) -> Result<String, String> {
+        self.run(&format!("wait --timeout=60s {arguments}"))
+    }
+
     /// Runs it on a manifest, which takes the place of `-f FILE`: `kubectl.send("apply", MANIFEST)`.
     ///
     /// # Errors
