@@ -12,12 +12,13 @@ use k8s_openapi::api::{
 };
 
 use super::Snapshot;
-use crate::table::Cluster;
+use crate::table::{Cluster, Upstream};
 
 /// The clusters in use.
 #[derive(Debug, Default)]
 pub(super) struct Clusters {
-    known: BTreeMap<Arc<str>, Known>,
+    /// By name, and by what is spoken: an HTTPRoute and a GRPCRoute may lead to the same port.
+    known: BTreeMap<(Arc<str>, Upstream), Known>,
 }
 
 #[derive(Debug)]
@@ -61,18 +62,34 @@ impl<'a> Slices<'a> {
     }
 }
 
+/// What a Service port's `appProtocol` says its endpoints speak; HTTP/1.1 where it says nothing. The error is one that is not
+/// spoken with backends.
+pub(super) fn spoken(port: &ServicePort) -> Result<Upstream, &str> {
+    match port.app_protocol.as_deref() {
+        None | Some("http" | "kubernetes.io/ws") => Ok(Upstream::Http1),
+        Some("grpc" | "kubernetes.io/h2c") => Ok(Upstream::Http2),
+        Some(other) => Err(other),
+    }
+}
+
 impl Clusters {
     /// The cluster of a Service port, with its ready endpoints of now.
-    pub(super) fn get(&mut self, slices: &Slices<'_>, service: &Service, port: &ServicePort) -> Arc<Cluster> {
+    pub(super) fn get(
+        &mut self,
+        slices: &Slices<'_>,
+        service: &Service,
+        port: &ServicePort,
+        protocol: Upstream,
+    ) -> Arc<Cluster> {
         let namespace = service.metadata.namespace.clone().unwrap_or_default();
         let name = service.metadata.name.clone().unwrap_or_default();
         let full: Arc<str> = format!("{namespace}/{name}:{}", port.port).into();
         let port = port.name.clone().unwrap_or_default();
         let endpoints = slices.ready(&namespace, &name, &port);
-        let known = self.known.entry(full.clone()).or_insert_with(|| Known {
+        let known = self.known.entry((full.clone(), protocol)).or_insert_with(|| Known {
             service: (namespace, name),
             port: port.clone(),
-            cluster: Arc::new(Cluster::new(full)),
+            cluster: Arc::new(Cluster::new(full).speaking(protocol)),
             used: true,
         });
         (known.used, known.port) = (true, port);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::table::{Action, Entry, Hosts, ListenerService, Routes, Table};
+use crate::table::{Action, Cluster, Entry, Hosts, ListenerService, Routes, Rule, Table, Upstream};
 
 /// One line per listener, host and entry, in the order they are tried.
 pub fn dump(table: &Table) -> String {
@@ -10,14 +10,7 @@ pub fn dump(table: &Table) -> String {
     for listener in &table.listeners {
         match &listener.service {
             ListenerService::Tcp(cluster) => {
-                _ = writeln!(
-                    out,
-                    "{} {} tcp {} {:?}",
-                    listener.bind,
-                    listener.name,
-                    cluster.name,
-                    cluster.endpoints.load()
-                );
+                _ = writeln!(out, "{} {} tcp {}", listener.bind, listener.name, shown(cluster));
             }
             ListenerService::Http(hosts) => {
                 _ = writeln!(out, "{} {} http", listener.bind, listener.name);
@@ -33,6 +26,29 @@ pub fn dump(table: &Table) -> String {
     out
 }
 
+/// What a rule changes or limits, each thing only where it does.
+fn changes(rule: &Rule) -> Vec<String> {
+    let mut said = Vec::new();
+    for (what, change) in [("request", &rule.request_headers), ("response", &rule.response_headers)] {
+        if !change.set.is_empty() || !change.add.is_empty() || !change.remove.is_empty() {
+            said.push(format!("{what}={change:?}"));
+        }
+    }
+    said.extend(rule.rewrite.as_ref().map(|rewrite| format!("{rewrite:?}")));
+    if rule.request_timeout.is_some() || rule.backend_timeout.is_some() {
+        said.push(format!("timeouts={:?}/{:?}", rule.request_timeout, rule.backend_timeout));
+    }
+    said
+}
+
+fn shown(cluster: &Cluster) -> String {
+    let protocol = match cluster.protocol {
+        Upstream::Http1 => "",
+        Upstream::Http2 => " h2",
+    };
+    format!("{}{protocol} {:?}", cluster.name, cluster.endpoints.load())
+}
+
 fn dump_hosts(out: &mut String, hosts: &Hosts) {
     hosts.sorted().iter().for_each(|(host, routes)| dump_routes(out, host, routes));
 }
@@ -46,20 +62,16 @@ fn dump_routes(out: &mut String, host: &str, routes: &Routes) {
             "    {method}{:?} headers={:?} query={:?} -> {}",
             matches.path, matches.headers, matches.queries, rule.name
         );
-        let changes = (&rule.request_headers, &rule.response_headers, &rule.rewrite);
-        _ = writeln!(out, "      {changes:?} timeouts={:?}/{:?}", rule.request_timeout, rule.backend_timeout);
+        let changes = changes(rule);
+        if !changes.is_empty() {
+            _ = writeln!(out, "      {}", changes.join(" "));
+        }
         match &rule.action {
             Action::Forward(backends) => {
                 for backend in backends {
                     match &backend.target {
                         Ok(cluster) => {
-                            _ = writeln!(
-                                out,
-                                "      {} x {} {:?}",
-                                backend.weight,
-                                cluster.name,
-                                cluster.endpoints.load()
-                            );
+                            _ = writeln!(out, "      {} x {}", backend.weight, shown(cluster));
                         }
                         Err(status) => _ = writeln!(out, "      {} x {status}", backend.weight),
                     }

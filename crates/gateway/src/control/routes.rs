@@ -9,6 +9,7 @@ use objects::gateway::{
 use regex::Regex;
 
 use super::{
+    clusters,
     compile::Context,
     filters::{Filters, Invalid, filters, unsupported},
     grants,
@@ -149,13 +150,12 @@ fn resolve(
         let wanted = object.port.map_or_else(|| "(none given)".to_owned(), |p| p.to_string());
         return Err(("BackendNotFound", format!("Service {namespace}/{} has no port {wanted}", object.name)));
     };
-    match port.app_protocol.as_deref() {
-        Some(other @ ("kubernetes.io/h2c" | "kubernetes.io/wss" | "https")) => Err((
-            "UnsupportedProtocol",
-            format!("appProtocol {other} of Service {namespace}/{} is not supported yet", object.name),
-        )),
-        _ => Ok(context.clusters.get(&context.slices, service, port)),
-    }
+    let unsupported = |other| {
+        let message = format!("appProtocol {other} of Service {namespace}/{} is not spoken with backends", object.name);
+        ("UnsupportedProtocol", message)
+    };
+    let protocol = clusters::spoken(port).map_err(unsupported)?;
+    Ok(context.clusters.get(&context.slices, service, port, protocol))
 }
 
 fn matches(rule: &HTTPRouteRule) -> Result<Vec<Match>, Invalid> {

@@ -7,9 +7,10 @@ use std::{
 
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 
-use super::clusters::{Clusters, Slices};
+use super::clusters::{self, Clusters, Slices};
 use crate::table::{
     Action, Backend, Cluster, Entry, HeaderChange, Hosts, Listener, ListenerService, Match, PathMatch, Routes, Rule,
+    Upstream,
 };
 
 /// The listeners of one Service; UDP and SCTP ports are logged and left out.
@@ -25,25 +26,29 @@ pub(super) fn listeners(service: &Service, slices: &Slices<'_>, clusters: &mut C
             tracing::debug!(service = %label, port = number, "a port that is not TCP is not served");
             continue;
         }
-        let cluster = clusters.get(slices, service, port);
-        let service = if speaks_http(port) {
-            ListenerService::Http(Arc::new(everything_to(label.clone(), cluster)))
-        } else {
-            ListenerService::Tcp(cluster)
+        let protocol = http(port);
+        let cluster = clusters.get(slices, service, port, protocol.unwrap_or_default());
+        let service = match protocol {
+            Some(_) => ListenerService::Http(Arc::new(everything_to(label.clone(), cluster))),
+            None => ListenerService::Tcp(cluster),
         };
         found.push(Listener { bind: SocketAddr::new(address, number), name: label.clone(), service, edge: false });
     }
     found
 }
 
-/// Whether a port says that it is HTTP/1.1: by `appProtocol`, else by the beginning of its name.
-fn speaks_http(port: &ServicePort) -> bool {
-    match port.app_protocol.as_deref() {
-        Some(protocol) => matches!(protocol, "http" | "kubernetes.io/ws"),
-        None => {
-            let name = port.name.as_deref().unwrap_or_default();
-            (name.starts_with("http") && !name.starts_with("https")) || name.starts_with("web")
-        }
+/// Which HTTP a port says that it speaks, if any: by `appProtocol`, else by the beginning of its name.
+fn http(port: &ServicePort) -> Option<Upstream> {
+    if port.app_protocol.is_some() {
+        return clusters::spoken(port).ok();
+    }
+    let name = port.name.as_deref().unwrap_or_default();
+    match name {
+        // gRPC-Web is made for HTTP/1.1.
+        _ if name.starts_with("grpc-web") => Some(Upstream::Http1),
+        _ if name.starts_with("grpc") || name.starts_with("h2c") => Some(Upstream::Http2),
+        _ if name.starts_with("http") && !name.starts_with("https") || name.starts_with("web") => Some(Upstream::Http1),
+        _ => None,
     }
 }
 

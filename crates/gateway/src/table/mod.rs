@@ -243,20 +243,39 @@ pub struct Redirect {
     pub status: StatusCode,
 }
 
+/// What is spoken with endpoints.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Upstream {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 by prior knowledge (`appProtocol: kubernetes.io/h2c`, and whatever a GRPCRoute leads to).
+    Http2,
+}
+
 /// The endpoints of one Service port.
 #[derive(Debug)]
 pub struct Cluster {
     /// `namespace/service:port`.
     pub name: Arc<str>,
+    /// What its endpoints speak.
+    pub protocol: Upstream,
     /// Ready endpoints now. Empty answers 503.
     pub endpoints: ArcSwap<Vec<SocketAddr>>,
     next: AtomicUsize,
 }
 
 impl Cluster {
-    /// A cluster without endpoints.
+    /// A cluster without endpoints, whose endpoints speak HTTP/1.1.
     pub fn new(name: Arc<str>) -> Self {
-        Self { name, endpoints: ArcSwap::from_pointee(Vec::new()), next: AtomicUsize::new(0) }
+        let endpoints = ArcSwap::from_pointee(Vec::new());
+        Self { name, protocol: Upstream::Http1, endpoints, next: AtomicUsize::new(0) }
+    }
+
+    /// The same with endpoints that speak something else.
+    #[must_use]
+    pub fn speaking(self, protocol: Upstream) -> Self {
+        Self { protocol, ..self }
     }
 
     /// The next endpoint in turn (round robin over all workers), if possible none of those already `tried`.
