@@ -52,6 +52,11 @@ impl Answer {
         Self { status: redirect.status, text: Cow::Borrowed(""), location: Some(location) }
     }
 
+    /// Bytes of its body.
+    pub fn length(&self) -> u64 {
+        if self.text.is_empty() { 0 } else { self.text.len() as u64 + 1 }
+    }
+
     /// Writes head and body; the body is left out in answer to HEAD.
     pub fn write(
         &self,

@@ -16,6 +16,7 @@ use super::{
     side::Side,
     worker::Worker,
 };
+use crate::observe::{Flag, Recording};
 
 /// More interim responses than this are no service to anybody.
 const MAX_INTERIM: u8 = 16;
@@ -33,8 +34,8 @@ pub(super) enum Failure {
     ClientStalled,
     /// The client's body is not coded as it should be.
     BadRequest(&'static str),
-    /// The client is gone, or its response broke off: there is nobody to answer.
-    Over,
+    /// The client is gone, or its response broke off, for this reason: there is nobody to answer.
+    Over(Flag),
 }
 
 /// How a try ended.
@@ -59,6 +60,7 @@ pub(super) struct Exchange<'a> {
     pub server: &'a mut Side,
     pub request: &'a mut Request,
     pub facts: &'a Facts,
+    pub record: &'a mut Recording,
     /// The client's connection ends after this response.
     pub closing: bool,
     /// The client has been sent, or is being sent, a final response.
@@ -106,12 +108,18 @@ impl Exchange<'_> {
                     Poll::Pending => {}
                 }
                 let waits = self.progress.request_done && self.client.poll_closed(cx).is_ready();
-                return if waits { Poll::Ready(Err(Failure::Over)) } else { Poll::Pending };
+                return if waits { Poll::Ready(Err(Failure::Over(Flag::DownstreamGone))) } else { Poll::Pending };
             };
-            let sent = ready!(response.poll(cx, self.worker, self.server, self.client));
+            let polled = response.poll(cx, self.worker, self.server, self.client);
+            self.record.sent(response.moved());
+            let sent = ready!(polled);
             self.finish_response();
-            if sent.is_err() {
-                return Poll::Ready(Err(Failure::Over));
+            if let Err(broken) = sent {
+                return Poll::Ready(Err(Failure::Over(match broken {
+                    Broken::Source => Flag::UpstreamGone,
+                    Broken::Malformed(_) => Flag::UpstreamProtocol,
+                    Broken::Sink(_) => Flag::DownstreamGone,
+                })));
             }
             if let Some(last) = self.progress.final_response {
                 return Poll::Ready(Ok(self.done(last)));
@@ -141,10 +149,12 @@ impl Exchange<'_> {
         if self.progress.request_done || self.progress.request_failed.is_some() {
             return Ok(());
         }
-        match self.request.message.poll(cx, self.worker, self.client, self.server) {
+        let polled = self.request.message.poll(cx, self.worker, self.client, self.server);
+        self.record.received(self.request.message.moved());
+        match polled {
             Poll::Ready(Ok(())) => self.progress.request_done = true,
             Poll::Ready(Err(Broken::Sink(error))) => self.progress.request_failed = Some(error),
-            Poll::Ready(Err(Broken::Source)) => return Err(Failure::Over),
+            Poll::Ready(Err(Broken::Source)) => return Err(Failure::Over(Flag::DownstreamGone)),
             Poll::Ready(Err(Broken::Malformed(reason))) => return Err(Failure::BadRequest(reason)),
             Poll::Pending => {}
         }
@@ -181,7 +191,8 @@ impl Exchange<'_> {
         let mut storage = Storage::new();
         let head = response::parse(self.server.filled(), self.facts.is_head, &mut storage);
         let Some(head) = head.map_err(Failure::BadResponse)? else { return Ok(false) };
-        let (length, body, interim) = (head.length, head.body, matches!(head.status, 100 | 102..=199));
+        let (length, body, status) = (head.length, head.body, head.status);
+        let interim = matches!(status, 100 | 102..=199);
         if head.status == 101 && !self.facts.upgrade {
             return Err(Failure::BadResponse("the endpoint changed the protocol without being asked"));
         }
@@ -210,6 +221,7 @@ impl Exchange<'_> {
             }
         } else {
             *self.began = true;
+            self.record.responded(status, true);
             self.progress.final_response = Some(last);
         }
         Ok(true)
@@ -237,7 +249,11 @@ impl Exchange<'_> {
         }
         Poll::Ready(Err(match (starved, *self.began) {
             (true, _) => Failure::ClientStalled,
-            (_, true) => Failure::Over,
+            // The response is waited for, or the client does not take it.
+            (_, true) if self.progress.response.as_ref().is_none_or(Pump::is_starved) => {
+                Failure::Over(Flag::UpstreamTimeout)
+            }
+            (_, true) => Failure::Over(Flag::Idle),
             (_, false) => Failure::EndpointStalled,
         }))
     }

@@ -70,6 +70,15 @@ pub(super) fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// What a request is known by from here on.
+#[derive(Debug, Default)]
+pub(super) struct Ids {
+    /// The request's id, where it is the proxy that gave it.
+    pub request: Option<[u8; 36]>,
+    /// The trace's id (W3C Trace Context, 3.2.2.3).
+    pub trace: Option<u128>,
+}
+
 /// Writes the head that the endpoint gets.
 pub(super) fn request(
     out: &mut Vec<u8>,
@@ -78,7 +87,7 @@ pub(super) fn request(
     changes: Changes<'_>,
     origin: &Origin,
     random: &mut Rng,
-) {
+) -> Ids {
     out.extend_from_slice(head.method.as_bytes());
     out.push(b' ');
     let path = rewrite.and_then(|rewrite| rewrite.path.as_ref());
@@ -98,7 +107,7 @@ pub(super) fn request(
             field(out, header.name, header.value);
         }
     }
-    found.write_generated(out, head, changes, origin, random);
+    let ids = found.write_generated(out, head, changes, origin, random);
     if let Some(protocol) = head.upgrade() {
         field(out, "connection", b"upgrade");
         field(out, "upgrade", protocol);
@@ -108,6 +117,7 @@ pub(super) fn request(
     }
     changes.write(out);
     out.extend_from_slice(b"\r\n");
+    ids
 }
 
 /// What of the fields that the proxy may have to write was there already.
@@ -115,7 +125,8 @@ pub(super) fn request(
 struct Found {
     forwarded_proto: bool,
     request_id: bool,
-    traceparent: bool,
+    /// The trace's id, if there is a valid field.
+    traceparent: Option<u128>,
     tracestate: bool,
 }
 
@@ -136,8 +147,10 @@ impl Found {
                 !origin.edge
             }
             Known::Traceparent => {
-                let first = !self.traceparent && is_traceparent(header.value);
-                self.traceparent |= first;
+                let first = self.traceparent.is_none() && is_traceparent(header.value);
+                if first {
+                    self.traceparent = trace_id(header.value);
+                }
                 first
             }
             // Written later: without a valid traceparent it means nothing (W3C Trace Context, 3.3).
@@ -158,7 +171,8 @@ impl Found {
         changes: Changes<'_>,
         origin: &Origin,
         random: &mut Rng,
-    ) {
+    ) -> Ids {
+        let mut ids = Ids { request: None, trace: self.traceparent };
         if origin.edge && changes.keep("x-forwarded-for") {
             out.extend_from_slice(b"x-forwarded-for: ");
             for before in head.values(Known::ForwardedFor).filter(|value| !value.is_empty()) {
@@ -173,9 +187,11 @@ impl Found {
         }
         if !self.request_id && changes.keep("x-request-id") {
             let id = uuid::Builder::from_random_bytes(random.u128(..).to_ne_bytes()).into_uuid();
-            field(out, "x-request-id", id.hyphenated().encode_lower(&mut [0; 36]).as_bytes());
+            let mut text = [0; 36];
+            field(out, "x-request-id", id.hyphenated().encode_lower(&mut text).as_bytes());
+            ids.request = Some(text);
         }
-        if self.traceparent {
+        if self.traceparent.is_some() {
             let states = head.values(Known::Tracestate).filter(|_| self.tracestate && changes.keep("tracestate"));
             states.for_each(|state| field(out, "tracestate", state));
         } else if changes.keep("traceparent") {
@@ -184,8 +200,15 @@ impl Found {
             let (trace, span) = (random.u128(..) | 1, random.u64(..) | 1);
             // Writing to a vector cannot fail.
             _ = write!(out, "traceparent: 00-{trace:032x}-{span:016x}-01\r\n");
+            ids.trace = Some(trace);
         }
+        ids
     }
+}
+
+/// The trace's id of a valid traceparent.
+fn trace_id(traceparent: &[u8]) -> Option<u128> {
+    u128::from_str_radix(std::str::from_utf8(traceparent.get(3..35)?).ok()?, 16).ok()
 }
 
 /// `version-traceid-parentid-flags` (W3C Trace Context, 3.2).

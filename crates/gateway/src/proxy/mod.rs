@@ -35,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     control::{BindError, Sink},
+    observe::{Live, Metrics, WorkerFigures},
     table::{Listener, Table},
 };
 use worker::{Command, Slot};
@@ -96,6 +97,8 @@ pub struct Proxy {
 struct Open {
     slots: HashMap<SocketAddr, Arc<Slot>>,
     held: HashMap<SocketAddr, listen::Held>,
+    /// What has a name in the newest table.
+    table: Arc<Table>,
     ended: bool,
 }
 
@@ -126,6 +129,26 @@ impl Proxy {
     /// The addresses that are listened on now.
     pub fn bound(&self) -> Vec<SocketAddr> {
         self.open().slots.keys().copied().collect()
+    }
+
+    /// What has been counted since the start.
+    pub async fn metrics(&self) -> Metrics {
+        let live = {
+            let table = self.open().table.clone();
+            Arc::new(Live::new(&table))
+        };
+        let told = self.workers.iter().filter_map(|worker| {
+            let (tell, told) = oneshot::channel();
+            worker.send(Command::Tell(live.clone(), tell)).ok().map(|()| told)
+        });
+        let mut sum = WorkerFigures::default();
+        for told in told.collect::<Vec<_>>() {
+            // A worker that is gone, or goes meanwhile, has nothing to tell.
+            if let Ok(figures) = told.await {
+                sum.add(figures);
+            }
+        }
+        Metrics::new(sum)
     }
 
     /// Closes the listeners, lets requests that have begun finish for at most `limit`, and ends the workers.
@@ -179,6 +202,7 @@ impl Sink for Proxy {
         if open.ended {
             return errors;
         }
+        open.table = table.clone();
         let wanted: HashMap<_, _> = table.listeners.iter().map(|listener| (listener.bind, listener)).collect();
         let gone: Vec<_> = open.slots.extract_if(|address, _| !wanted.contains_key(address)).collect();
         for (_, slot) in &gone {

@@ -48,6 +48,8 @@ pub(super) struct Pump {
     ended: bool,
     /// Something of the body has been taken from the source.
     touched: bool,
+    /// Bytes of the body that the sink has.
+    moved: u64,
 }
 
 impl Pump {
@@ -65,6 +67,7 @@ impl Pump {
             sent: 0,
             ended: false,
             touched: false,
+            moved: 0,
         }
     }
 
@@ -77,6 +80,11 @@ impl Pump {
     pub fn rewind(&mut self) -> bool {
         (self.head_sent, self.sent, self.ended) = (false, 0, false);
         !self.touched
+    }
+
+    /// How many bytes of the body the sink has, without what frames them.
+    pub fn moved(&self) -> u64 {
+        self.moved
     }
 
     /// Whether everything has arrived at the proxy.
@@ -165,6 +173,7 @@ impl Pump {
         }
         source.consume(self.consumed);
         self.head_sent = true;
+        self.moved += self.payload as u64;
         (self.payload, self.consumed, self.sent) = (0, 0, 0);
         self.line.clear();
         self.tail.clear();

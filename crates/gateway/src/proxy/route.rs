@@ -11,7 +11,10 @@ use super::{
     pump::Pump,
     worker::Worker,
 };
-use crate::table::{Action, Backend, Cluster, Hosts, Rule};
+use crate::{
+    observe::{Flag, Recording},
+    table::{Action, Backend, Cluster, Hosts, Rule},
+};
 
 /// What is done with a request.
 pub(super) enum Decision {
@@ -79,30 +82,45 @@ impl Request {
 }
 
 /// Finds the rule for a request, and writes the head that its endpoint gets.
-pub(super) fn decide(head: &Head<'_, '_>, hosts: &Hosts, origin: &Origin, worker: &Worker) -> Decision {
+pub(super) fn decide(
+    head: &Head<'_, '_>,
+    hosts: &Hosts,
+    origin: &Origin,
+    worker: &Worker,
+    record: &mut Recording,
+) -> Decision {
     let Some(routes) = hosts.find(&head.host_name()) else {
+        record.flag(Flag::NoRoute);
         return Decision::Answer(Answer::new(StatusCode::NOT_FOUND, "no route has this host"), None);
     };
     let Some(rule) = routes.find(head) else {
+        record.flag(Flag::NoRoute);
         return Decision::Answer(Answer::new(StatusCode::NOT_FOUND, "no route matches this request"), None);
     };
-    let fixed = |status| Decision::Answer(Answer::new(status, "the route's backend is not valid"), Some(rule.clone()));
+    let fixed = |status, record: &mut Recording| {
+        record.routed(&rule.name, None);
+        record.flag(Flag::NoCluster);
+        Decision::Answer(Answer::new(status, "the route's backend is not valid"), Some(rule.clone()))
+    };
     let backends = match &rule.action {
         Action::Forward(backends) => backends,
         Action::Redirect(redirect) => {
+            record.routed(&rule.name, None);
             return Decision::Answer(Answer::redirect(redirect, head, origin.scheme), Some(rule.clone()));
         }
-        Action::Respond(status) => return fixed(*status),
+        Action::Respond(status) => return fixed(*status, record),
     };
     let Some((index, backend)) = choose(backends, |total| worker.random.borrow_mut().u64(..total)) else {
-        return fixed(StatusCode::INTERNAL_SERVER_ERROR);
+        return fixed(StatusCode::INTERNAL_SERVER_ERROR, record);
     };
-    if let Err(status) = &backend.target {
-        return fixed(*status);
+    match &backend.target {
+        Ok(cluster) => record.routed(&rule.name, Some(&cluster.name)),
+        Err(status) => return fixed(*status, record),
     }
     let mut out = worker.buffers.borrow_mut().take_head();
     let changes = Changes::new(&rule.request_headers, Some(&backend.request_headers));
-    message::request(&mut out, head, rule.rewrite.as_ref(), changes, origin, &mut worker.random.borrow_mut());
+    let ids = message::request(&mut out, head, rule.rewrite.as_ref(), changes, origin, &mut worker.random.borrow_mut());
+    record.identified(ids.request, ids.trace);
     let message = Pump::new(out, head.body, head.body == Body::Chunked);
     Decision::Forward(Request { rule: rule.clone(), backend: index, message })
 }

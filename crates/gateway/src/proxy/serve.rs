@@ -2,7 +2,7 @@
 
 use std::{
     future::poll_fn,
-    net::SocketAddr,
+    rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -21,7 +21,10 @@ use super::{
     upstream::{Sender, Sent},
     worker::{Slot, Worker},
 };
-use crate::table::{ListenerService, Rule, Secured};
+use crate::{
+    observe::{Caller, Flag, Protocol, Recording},
+    table::{ListenerService, Rule, Secured},
+};
 
 /// For a client to take an answer of the proxy's own.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -29,13 +32,13 @@ const ANSWER: Duration = Duration::from_secs(30);
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Serves a connection until it ends.
-pub(super) async fn connection(worker: &Worker, slot: &Slot, stream: Stream, peer: SocketAddr) {
+pub(super) async fn connection(worker: &Worker, slot: &Slot, stream: Stream, caller: Rc<Caller>) {
     let server_name = stream.server_name();
     let scheme = if server_name.is_some() { "https" } else { "http" };
-    let origin =
-        Origin { scheme, client: peer.ip().to_canonical().to_string().into(), edge: slot.listener.load().edge };
-    let client = Side::new(stream);
-    let mut connection = Served { worker, slot, client, origin, server_name, watch: worker.clock.watch(), seen: 0 };
+    let address = caller.peer().ip().to_canonical().to_string().into();
+    let origin = Origin { scheme, client: address, edge: slot.listener.load().edge };
+    let (client, watch) = (Side::new(stream), worker.clock.watch());
+    let mut connection = Served { worker, slot, caller, client, origin, server_name, watch, seen: 0 };
     connection.run().await;
     connection.client.close(&mut worker.buffers.borrow_mut());
 }
@@ -43,6 +46,7 @@ pub(super) async fn connection(worker: &Worker, slot: &Slot, stream: Stream, pee
 struct Served<'a> {
     worker: &'a Worker,
     slot: &'a Slot,
+    caller: Rc<Caller>,
     client: Side,
     origin: Origin,
     /// What the client called the server in its TLS handshake, if there was one.
@@ -53,9 +57,13 @@ struct Served<'a> {
 }
 
 /// What comes next on a connection.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it is made: a box would be an allocation per request"
+)]
 enum Next {
     /// A request.
-    Request(Decision, Facts),
+    Request(Decision, Facts, Recording),
     /// Something that cannot be taken for one.
     Refused(Refusal),
     /// Nothing.
@@ -81,15 +89,20 @@ impl Served<'_> {
             let after = match poll_fn(|cx| self.poll_next(cx)).await {
                 Next::End => return,
                 Next::Refused(refusal) => {
-                    self.answer(&Answer::from(refusal), None, (false, 1, false)).await;
+                    let mut record = Recording::start(&self.caller, Protocol::Http11);
+                    let late = refusal.status == StatusCode::REQUEST_TIMEOUT;
+                    record.flag(if late { Flag::Idle } else { Flag::DownstreamProtocol });
+                    self.answer(&Answer::from(refusal), None, (false, 1, false), &mut record).await;
                     After::Close
                 }
-                Next::Request(Decision::Answer(answer, rule), facts) => {
+                Next::Request(Decision::Answer(answer, rule), facts, mut record) => {
                     let keeps_alive = facts.keeps_alive && !facts.has_body && !self.worker.closing(self.slot);
                     let changes = rule.as_deref().map(|rule: &Rule| Changes::new(&rule.response_headers, None));
-                    self.answer(&answer, changes, (keeps_alive, facts.version, facts.is_head)).await
+                    self.answer(&answer, changes, (keeps_alive, facts.version, facts.is_head), &mut record).await
                 }
-                Next::Request(Decision::Forward(request), facts) => self.forward(request, &facts).await,
+                Next::Request(Decision::Forward(request), facts, mut record) => {
+                    self.forward(request, &facts, &mut record).await
+                }
             };
             match after {
                 After::Next => {}
@@ -151,36 +164,46 @@ impl Served<'_> {
             Err(refusal) => return Some(Next::Refused(refusal)),
         };
         let listener = self.slot.listener.load();
+        let mut record = Recording::start(&self.caller, Protocol::http1(head.version));
+        record.asked(&head, head.query);
         let decision = match (&listener.service, &self.server_name) {
-            (ListenerService::Http(hosts), None) => decide(&head, hosts, &self.origin, self.worker),
+            (ListenerService::Http(hosts), None) => decide(&head, hosts, &self.origin, self.worker, &mut record),
             (ListenerService::Https(secured), Some(name)) if is_misdirected(secured, name, &head) => {
                 let text = "this connection is to another host: open a new one";
                 Decision::Answer(Answer::new(StatusCode::MISDIRECTED_REQUEST, text), None)
             }
-            (ListenerService::Https(secured), Some(_)) => decide(&head, &secured.hosts, &self.origin, self.worker),
+            (ListenerService::Https(secured), Some(_)) => {
+                decide(&head, &secured.hosts, &self.origin, self.worker, &mut record)
+            }
             // Something else has come to be served at the address since this connection was opened.
             _ => return Some(Next::End),
         };
         let (length, facts) = (head.length, Facts::new(&head));
         self.client.consume(length);
-        Some(Next::Request(decision, facts))
+        Some(Next::Request(decision, facts, record))
     }
 
-    async fn forward(&mut self, mut request: Request, facts: &Facts) -> After {
+    async fn forward(&mut self, mut request: Request, facts: &Facts, record: &mut Recording) -> After {
         let closing = self.worker.closing(self.slot);
-        let mut sender = Sender::new(self.worker, &self.watch, &mut self.client, (&mut request, facts), closing);
+        let mut sender =
+            Sender::new(self.worker, &self.watch, &mut self.client, (&mut request, facts, record), closing);
         let sent = sender.send().await;
         let after = match sent {
-            Sent::Responded { keeps_alive: true } => After::Next,
-            Sent::Responded { keeps_alive: false } => After::Close,
+            Sent::Responded { keeps_alive } => {
+                record.done();
+                if keeps_alive { After::Next } else { After::Close }
+            }
             Sent::Over => After::Gone,
             Sent::Unanswered(answer) => {
                 let keeps_alive = facts.keeps_alive && !closing && request.message.source_done();
-                self.answer(&answer, Some(request.changes()), (keeps_alive, facts.version, facts.is_head)).await
+                self.answer(&answer, Some(request.changes()), (keeps_alive, facts.version, facts.is_head), record).await
             }
             Sent::Upgraded(mut server) => {
                 self.watch.clear();
-                tunnel::join(self.worker, &mut self.client, &mut server).await;
+                let (up, down) = tunnel::join(self.worker, &mut self.client, &mut server).await;
+                record.received(up);
+                record.sent(down);
+                record.done();
                 server.close(&mut self.worker.buffers.borrow_mut());
                 After::Gone
             }
@@ -196,7 +219,9 @@ impl Served<'_> {
         answer: &Answer,
         changes: Option<Changes<'_>>,
         (keeps_alive, version, to_head): (bool, u8, bool),
+        record: &mut Recording,
     ) -> After {
+        record.responded(answer.status.as_u16(), false);
         let mut out = self.worker.buffers.borrow_mut().take_head();
         let connection = Connection::after(keeps_alive, version);
         answer.write(&mut out, changes, connection, to_head, self.worker.clock.date().as_bytes());
@@ -215,6 +240,12 @@ impl Served<'_> {
         });
         let written = written.await;
         self.worker.buffers.borrow_mut().give_back_head(out);
+        if written {
+            record.sent(if to_head { 0 } else { answer.length() });
+            record.done();
+        } else {
+            record.flag(Flag::DownstreamGone);
+        }
         match (written, keeps_alive) {
             (false, _) => After::Gone,
             (true, true) => After::Next,

@@ -34,14 +34,15 @@ pub(super) async fn to_cluster(worker: &Worker, stream: TcpStream, cluster: &Clu
         }
     };
     let (mut client, mut server) = (Side::new(Stream::Plain(stream)), Side::new(Stream::Plain(server)));
-    join(worker, &mut client, &mut server).await;
+    _ = join(worker, &mut client, &mut server).await;
     let mut buffers = worker.buffers.borrow_mut();
     client.close(&mut buffers);
     server.close(&mut buffers);
 }
 
-/// Moves bytes both ways until both parties have said that they are done, or one fails.
-pub(super) async fn join(worker: &Worker, client: &mut Side, server: &mut Side) {
+/// Moves bytes both ways until both parties have said that they are done, or one fails; returns how many to the endpoint and
+/// how many to the client.
+pub(super) async fn join(worker: &Worker, client: &mut Side, server: &mut Side) -> (u64, u64) {
     for side in [&*client, &*server] {
         // Not every socket can; then the parties' own time-outs must do.
         _ = SockRef::from(side.tcp()).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
@@ -58,16 +59,24 @@ pub(super) async fn join(worker: &Worker, client: &mut Side, server: &mut Side) 
         }
     })
     .await;
+    (up.moved(), down.moved())
 }
 
 enum Direction {
     Moving(Pump),
-    /// The source is done; the sink is being told.
-    Closing,
-    Done,
+    /// The source is done; the sink is being told. So many bytes were moved.
+    Closing(u64),
+    Done(u64),
 }
 
 impl Direction {
+    fn moved(&self) -> u64 {
+        match self {
+            Self::Moving(pump) => pump.moved(),
+            Self::Closing(moved) | Self::Done(moved) => *moved,
+        }
+    }
+
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -79,13 +88,13 @@ impl Direction {
             match self {
                 Self::Moving(pump) => {
                     ready!(pump.poll(cx, worker, source, sink)).map_err(drop)?;
-                    *self = Self::Closing;
+                    *self = Self::Closing(pump.moved());
                 }
-                Self::Closing => {
+                Self::Closing(moved) => {
                     ready!(sink.poll_shutdown(cx)).map_err(drop)?;
-                    *self = Self::Done;
+                    *self = Self::Done(*moved);
                 }
-                Self::Done => return Poll::Ready(Ok(())),
+                Self::Done(_) => return Poll::Ready(Ok(())),
             }
         }
     }

@@ -13,7 +13,10 @@ use super::{
     side::{Side, Stream},
     worker::Worker,
 };
-use crate::table::Cluster;
+use crate::{
+    observe::{Flag, Recording},
+    table::Cluster,
+};
 
 /// Endpoints that are tried for a connection.
 const MAX_CONNECTS: usize = 3;
@@ -40,6 +43,7 @@ pub(super) struct Sender<'a> {
     pub client: &'a mut Side,
     pub request: &'a mut Request,
     pub facts: &'a Facts,
+    pub record: &'a mut Recording,
     /// The client's connection ends after this response.
     pub closing: bool,
     /// The client is being sent a final response.
@@ -61,10 +65,10 @@ impl<'a> Sender<'a> {
         worker: &'a Worker,
         watch: &'a Watch,
         client: &'a mut Side,
-        (request, facts): (&'a mut Request, &'a Facts),
+        (request, facts, record): (&'a mut Request, &'a Facts, &'a mut Recording),
         closing: bool,
     ) -> Self {
-        Self { worker, watch, client, request, facts, closing, began: false, tried: Vec::new(), retried: false }
+        Self { worker, watch, client, request, facts, record, closing, began: false, tried: Vec::new(), retried: false }
     }
 
     /// Within `timeouts.request`, if the rule has one.
@@ -79,7 +83,8 @@ impl<'a> Sender<'a> {
         }
     }
 
-    fn timed_out(&self, text: &'static str) -> Sent {
+    fn timed_out(&mut self, text: &'static str) -> Sent {
+        self.record.flag(Flag::UpstreamTimeout);
         if self.began { Sent::Over } else { Sent::Unanswered(Answer::new(StatusCode::GATEWAY_TIMEOUT, text)) }
     }
 
@@ -122,6 +127,7 @@ impl<'a> Sender<'a> {
             server,
             request: self.request,
             facts: self.facts,
+            record: self.record,
             closing: self.closing,
             began: &mut self.began,
             progress: Progress::default(),
@@ -149,6 +155,7 @@ impl<'a> Sender<'a> {
         loop {
             let Some(endpoint) = self.request.cluster().and_then(|cluster| next_endpoint(cluster, &self.tried)) else {
                 let none = self.tried.is_empty();
+                self.record.flag(if none { Flag::NoEndpoint } else { Flag::UpstreamConnect });
                 let text = if none { "no endpoint is ready" } else { "no endpoint takes connections" };
                 return Err(Answer::new(StatusCode::SERVICE_UNAVAILABLE, text));
             };
@@ -157,8 +164,10 @@ impl<'a> Sender<'a> {
                 && let Some(side) = self.worker.pool.take(endpoint)
                 && (self.facts.is_idempotent || is_open(&side))
             {
+                self.record.tried(endpoint);
                 return Ok(Link { endpoint, side, reused: true });
             }
+            self.record.tried(endpoint);
             match connect(self.worker, endpoint).await {
                 Ok(stream) => return Ok(Link { endpoint, side: Side::new(Stream::Plain(stream)), reused: false }),
                 Err(error) => {
@@ -169,17 +178,24 @@ impl<'a> Sender<'a> {
         }
     }
 
-    fn failed(&self, failure: &Failure, endpoint: SocketAddr) -> Sent {
-        let (status, text) = match failure {
-            Failure::Over => return Sent::Over,
-            Failure::Untouched(_) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "the endpoint closed its connection before it responded")
+    fn failed(&mut self, failure: &Failure, endpoint: SocketAddr) -> Sent {
+        let (status, flag, text) = match failure {
+            Failure::Over(flag) => {
+                self.record.flag(*flag);
+                return Sent::Over;
             }
-            Failure::BadResponse(reason) => (StatusCode::BAD_GATEWAY, *reason),
-            Failure::EndpointStalled => (StatusCode::GATEWAY_TIMEOUT, "the endpoint does not respond"),
-            Failure::ClientStalled => (StatusCode::REQUEST_TIMEOUT, "the request's body does not arrive"),
-            Failure::BadRequest(reason) => (StatusCode::BAD_REQUEST, *reason),
+            Failure::Untouched(_) => {
+                let text = "the endpoint closed its connection before it responded";
+                (StatusCode::SERVICE_UNAVAILABLE, Flag::UpstreamGone, text)
+            }
+            Failure::BadResponse(reason) => (StatusCode::BAD_GATEWAY, Flag::UpstreamProtocol, *reason),
+            Failure::EndpointStalled => {
+                (StatusCode::GATEWAY_TIMEOUT, Flag::UpstreamTimeout, "the endpoint does not respond")
+            }
+            Failure::ClientStalled => (StatusCode::REQUEST_TIMEOUT, Flag::Idle, "the request's body does not arrive"),
+            Failure::BadRequest(reason) => (StatusCode::BAD_REQUEST, Flag::DownstreamProtocol, *reason),
         };
+        self.record.flag(flag);
         let rule = &self.request.rule.name;
         tracing::debug!(%rule, %endpoint, ?failure, status = status.as_u16(), "a request failed");
         if self.began { Sent::Over } else { Sent::Unanswered(Answer::new(status, text)) }

@@ -23,7 +23,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::{Timeouts, buffer::Buffers, clock::Clock, pool::Pool, serve, side::Stream, tunnel};
-use crate::table::{Listener, ListenerService};
+use crate::{
+    observe::{Caller, Live, Observe, Session, TlsFault, WorkerFigures},
+    table::{Listener, ListenerService},
+};
 
 /// Between attempts to accept when the machine has no file descriptor left.
 const EXHAUSTED: Duration = Duration::from_millis(100);
@@ -45,6 +48,8 @@ pub(super) enum Command {
     Accept(std::net::TcpListener, Arc<Slot>),
     /// Look at what has changed: a slot was closed.
     Look,
+    /// Say what has been counted; forget what is not there any more.
+    Tell(Arc<Live>, oneshot::Sender<WorkerFigures>),
     /// Accept nothing more, finish what has begun, for at most this long; then say so.
     Drain(Duration, oneshot::Sender<()>),
 }
@@ -56,6 +61,7 @@ pub(super) struct Worker {
     pub buffers: RefCell<Buffers>,
     pub pool: Pool,
     pub random: RefCell<fastrand::Rng>,
+    pub observe: Rc<Observe>,
     draining: Cell<bool>,
     connections: Cell<usize>,
     max_connections: usize,
@@ -117,6 +123,7 @@ async fn run(mut commands: mpsc::UnboundedReceiver<Command>, max_connections: us
         buffers: RefCell::default(),
         pool: Pool::default(),
         random: RefCell::new(fastrand::Rng::new()),
+        observe: Observe::new(),
         draining: Cell::new(false),
         connections: Cell::new(0),
         max_connections,
@@ -132,6 +139,8 @@ async fn run(mut commands: mpsc::UnboundedReceiver<Command>, max_connections: us
                 Err(error) => tracing::error!(error = %error, "a listener could not be registered"),
             },
             Command::Look => worker.clock.wake_all(),
+            // Whoever asked may have gone.
+            Command::Tell(live, tell) => _ = tell.send(worker.observe.figures(&live, std::time::Instant::now())),
             Command::Drain(limit, done) => {
                 worker.draining.set(true);
                 worker.clock.wake_all();
@@ -195,20 +204,32 @@ fn spawn(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, slot: &Arc<Sl
     // Without it a small response may wait for the acknowledgement of the one before.
     _ = stream.set_nodelay(true);
     let (counted, worker, slot) = (Counted::new(worker.clone()), worker.clone(), slot.clone());
-    let service = slot.listener.load().service.clone();
+    let (service, seen) = {
+        let listener = slot.listener.load();
+        (listener.service.clone(), Caller::open(&worker.observe, &listener, peer))
+    };
     // A panic ends this task alone; the hook has logged it.
     tokio::task::spawn_local(async move {
         let _counted = counted;
         match service {
-            ListenerService::Http(_) => serve::connection(&worker, &slot, Stream::Plain(stream), peer).await,
+            ListenerService::Http(_) => serve::connection(&worker, &slot, Stream::Plain(stream), seen).await,
             ListenerService::Https(secured) => {
                 // Boxed: a handshake is large, and over when the connection begins to idle.
                 let accepting = TlsAcceptor::from(secured.config.clone()).accept(stream);
                 drop(secured);
                 match Box::pin(tokio::time::timeout(worker.timeouts.head, accepting)).await {
-                    Ok(Ok(stream)) => serve::connection(&worker, &slot, Stream::Tls(Box::new(stream)), peer).await,
-                    Ok(Err(error)) => tracing::debug!(%peer, error = %error, "no TLS connection came about"),
-                    Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
+                    Ok(Ok(stream)) => {
+                        seen.secured(Session::of(stream.get_ref().1));
+                        serve::connection(&worker, &slot, Stream::Tls(Box::new(stream)), seen).await;
+                    }
+                    Ok(Err(error)) => {
+                        seen.not_secured(TlsFault::of(&error));
+                        tracing::debug!(%peer, error = %error, "no TLS connection came about");
+                    }
+                    Err(_) => {
+                        seen.not_secured(TlsFault::Timeout);
+                        tracing::debug!(%peer, "a TLS handshake took too long");
+                    }
                 }
             }
             ListenerService::Tcp(cluster) => tunnel::to_cluster(&worker, stream, &cluster).await,

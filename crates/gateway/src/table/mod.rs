@@ -34,18 +34,18 @@ impl Table {
     /// Every cluster that a Gateway's routes lead to, some perhaps more than once.
     pub fn clusters(&self) -> impl Iterator<Item = &Arc<Cluster>> {
         let edges = self.listeners.iter().filter(|listener| listener.edge);
-        let hosts = edges.filter_map(|listener| match &listener.service {
-            ListenerService::Http(hosts) => Some(&**hosts),
-            ListenerService::Https(secured) => Some(&secured.hosts),
-            ListenerService::Tcp(_) => None,
-        });
-        let routes = hosts.flat_map(Names::values);
-        let backends = routes.flat_map(|routes| routes.entries()).flat_map(|entry| match &entry.rule.action {
-            Action::Forward(backends) => backends.as_slice(),
-            Action::Redirect(_) | Action::Respond(_) => &[],
-        });
-        backends.filter_map(|backend| backend.target.as_ref().ok())
+        rules(edges).flat_map(|rule| rule.clusters())
     }
+
+    /// Every rule of every listener, some perhaps more than once.
+    pub fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        rules(self.listeners.iter())
+    }
+}
+
+fn rules<'a>(listeners: impl Iterator<Item = &'a Listener>) -> impl Iterator<Item = &'a Arc<Rule>> {
+    let routes = listeners.filter_map(|listener| listener.service.hosts()).flat_map(Names::values);
+    routes.flat_map(|routes| routes.entries()).map(|entry| &entry.rule)
 }
 
 /// One address and what is served there.
@@ -71,6 +71,17 @@ pub enum ListenerService {
     Https(Arc<Secured>),
     /// Bytes, sent to one cluster (a Service port that does not say it is HTTP).
     Tcp(Arc<Cluster>),
+}
+
+impl ListenerService {
+    /// The routes, where requests are routed.
+    pub fn hosts(&self) -> Option<&Hosts> {
+        match self {
+            Self::Http(hosts) => Some(hosts),
+            Self::Https(secured) => Some(&secured.hosts),
+            Self::Tcp(_) => None,
+        }
+    }
 }
 
 /// What is served behind TLS.
@@ -167,6 +178,17 @@ pub struct Rule {
     pub backend_timeout: Option<Duration>,
     /// What answers.
     pub action: Action,
+}
+
+impl Rule {
+    /// The clusters that it leads to.
+    pub fn clusters(&self) -> impl Iterator<Item = &Arc<Cluster>> {
+        let backends = match &self.action {
+            Action::Forward(backends) => backends.as_slice(),
+            Action::Redirect(_) | Action::Respond(_) => &[],
+        };
+        backends.iter().filter_map(|backend| backend.target.as_ref().ok())
+    }
 }
 
 /// Header changes, applied in the order set, add, remove.

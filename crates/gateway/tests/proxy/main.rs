@@ -4,6 +4,7 @@
 
 mod changes;
 mod failures;
+mod figures;
 mod heads;
 mod messages;
 #[path = "../common/snapshot.rs"]

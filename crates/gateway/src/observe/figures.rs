@@ -1,0 +1,275 @@
+//! Plain numbers: what a worker counts, how the numbers of several are summed.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
+
+use super::flags::{FLAGS, Fault};
+use crate::table::Table;
+
+/// Upper bounds of the durations' buckets, in nanoseconds; the last bucket has none.
+pub(super) const BOUNDS: [u64; 16] = [
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    100_000_000,
+    250_000_000,
+    500_000_000,
+    1_000_000_000,
+    2_500_000_000,
+    5_000_000_000,
+    10_000_000_000,
+    30_000_000_000,
+    60_000_000_000,
+];
+
+/// Classes of status: none at all, 1xx to 5xx.
+pub(super) const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// Why no TLS connection came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum TlsFault {
+    /// It took too long.
+    Timeout,
+    /// The client closed its connection.
+    Closed,
+    /// What the client sent is not TLS: HTTP in the clear, more often than not.
+    NotTls,
+    /// No listener has a certificate for the name that the client asked for.
+    NoCertificate,
+    /// Client and proxy share no version, cipher, group or application protocol.
+    NothingInCommon,
+    /// The client refuses the certificate.
+    Refused,
+    /// The client's own certificate is missing or not good.
+    ClientCertificate,
+    /// Something else.
+    Other,
+}
+
+/// The faults as labels, in the order of their numbers.
+pub(super) const TLS_FAULTS: [&str; 8] = [
+    "timeout",
+    "closed",
+    "not_tls",
+    "no_certificate",
+    "nothing_in_common",
+    "certificate_refused",
+    "client_certificate",
+    "other",
+];
+
+impl TlsFault {
+    /// What kind of failure of a handshake this is.
+    pub fn of(error: &std::io::Error) -> Self {
+        use rustls::{AlertDescription as Alert, Error, InvalidMessage};
+        let Some(error) = error.get_ref().and_then(|error| error.downcast_ref::<Error>()) else { return Self::Closed };
+        match error {
+            Error::InvalidMessage(InvalidMessage::InvalidContentType) => Self::NotTls,
+            Error::PeerIncompatible(_) | Error::NoApplicationProtocol => Self::NothingInCommon,
+            // This is how rustls says that nothing was found to present.
+            Error::General(text) if text.contains("no server certificate") => Self::NoCertificate,
+            Error::NoCertificatesPresented | Error::InvalidCertificate(_) => Self::ClientCertificate,
+            Error::AlertReceived(
+                Alert::BadCertificate
+                | Alert::UnsupportedCertificate
+                | Alert::CertificateRevoked
+                | Alert::CertificateExpired
+                | Alert::CertificateUnknown
+                | Alert::UnknownCA,
+            ) => Self::Refused,
+            Error::AlertReceived(Alert::ProtocolVersion | Alert::HandshakeFailure) => Self::NothingInCommon,
+            Error::AlertReceived(Alert::CloseNotify | Alert::UserCanceled) => Self::Closed,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// What is counted of the requests that took one way.
+#[derive(Debug, Clone)]
+pub(super) struct RouteFigures {
+    /// By class of status, then by fault.
+    pub requests: [[u64; Fault::ALL.len()]; CLASSES.len()],
+    /// How many took at most so long, each in one bucket.
+    pub buckets: [u64; BOUNDS.len() + 1],
+    pub nanoseconds: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub retries: u64,
+}
+
+impl Default for RouteFigures {
+    fn default() -> Self {
+        let (requests, buckets) = ([[0; Fault::ALL.len()]; CLASSES.len()], [0; BOUNDS.len() + 1]);
+        Self { requests, buckets, nanoseconds: 0, bytes_in: 0, bytes_out: 0, retries: 0 }
+    }
+}
+
+impl RouteFigures {
+    /// Counts one request.
+    pub fn count(&mut self, status: u16, fault: Fault, nanoseconds: u64) {
+        let class = usize::from(status / 100).min(CLASSES.len() - 1);
+        let class = self.requests.get_mut(class).and_then(|class| class.get_mut(fault as usize));
+        if let Some(count) = class {
+            *count += 1;
+        }
+        let bucket = BOUNDS.partition_point(|bound| *bound < nanoseconds);
+        if let Some(count) = self.buckets.get_mut(bucket) {
+            *count += 1;
+        }
+        self.nanoseconds = self.nanoseconds.wrapping_add(nanoseconds);
+    }
+
+    fn add(&mut self, other: &Self) {
+        for (mine, others) in self.requests.iter_mut().zip(&other.requests) {
+            add(mine, others);
+        }
+        add(&mut self.buckets, &other.buckets);
+        self.nanoseconds = self.nanoseconds.wrapping_add(other.nanoseconds);
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        self.retries += other.retries;
+    }
+}
+
+/// What is counted of a listener.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ListenerFigures {
+    pub connections: u64,
+    pub open_connections: u64,
+    pub open_requests: u64,
+    /// Whole TLS handshakes: of version 1.2, of 1.3.
+    pub handshakes: [u64; 2],
+    pub tls_faults: [u64; TLS_FAULTS.len()],
+    pub flags: [u64; FLAGS],
+}
+
+impl ListenerFigures {
+    fn add(&mut self, other: &Self) {
+        self.connections += other.connections;
+        self.open_connections += other.open_connections;
+        self.open_requests += other.open_requests;
+        add(&mut self.handshakes, &other.handshakes);
+        add(&mut self.tls_faults, &other.tls_faults);
+        add(&mut self.flags, &other.flags);
+    }
+}
+
+fn add(sums: &mut [u64], others: &[u64]) {
+    sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += other);
+}
+
+/// Adds one to the number at `index`.
+pub(super) fn increment(counts: &mut [u64], index: usize) {
+    if let Some(count) = counts.get_mut(index) {
+        *count += 1;
+    }
+}
+
+/// Which listener: its name and the port it is bound at.
+pub(super) type ListenerKey = (Arc<str>, u16);
+/// Which way: the rule and the cluster, empty where a request came to none.
+pub(super) type RouteKey = (Arc<str>, Arc<str>);
+
+/// A listener and the ways from it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Listened {
+    pub figures: ListenerFigures,
+    pub routes: BTreeMap<RouteKey, RouteFigures>,
+}
+
+/// Everything that a worker has counted, or several together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct WorkerFigures {
+    pub(super) listeners: BTreeMap<ListenerKey, Listened>,
+    /// Lines that were given to the access log's writer, and lines that it could not take.
+    pub(super) log_lines: [u64; 2],
+}
+
+impl WorkerFigures {
+    /// Adds another worker's.
+    pub fn add(&mut self, other: Self) {
+        for (key, listened) in other.listeners {
+            let sum = self.listeners.entry(key).or_default();
+            sum.figures.add(&listened.figures);
+            for (key, figures) in listened.routes {
+                sum.routes.entry(key).or_default().add(&figures);
+            }
+        }
+        add(&mut self.log_lines, &other.log_lines);
+    }
+}
+
+/// The names that a table has: what has another name is not counted for much longer.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    listeners: HashSet<ListenerKey>,
+    names: HashSet<Arc<str>>,
+}
+
+impl Live {
+    pub fn new(table: &Table) -> Self {
+        let mut live = Self::default();
+        for listener in &table.listeners {
+            live.listeners.insert((listener.name.clone(), listener.bind.port()));
+        }
+        for rule in table.rules() {
+            for name in rule.clusters().map(|cluster| &cluster.name).chain([&rule.name]) {
+                if !live.names.contains(name) {
+                    live.names.insert(name.clone());
+                }
+            }
+        }
+        live
+    }
+
+    pub(super) fn has_listener(&self, key: &ListenerKey) -> bool {
+        self.listeners.contains(key)
+    }
+
+    /// Whether both the rule and the cluster are there still; an empty name is that of none.
+    pub(super) fn has_route(&self, (rule, cluster): &RouteKey) -> bool {
+        [rule, cluster].into_iter().all(|name| name.is_empty() || self.names.contains(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_counted_in_the_first_bucket_that_holds_it() {
+        let mut figures = RouteFigures::default();
+        for nanoseconds in [0, 500_000, 500_001, 60_000_000_000, 60_000_000_001] {
+            figures.count(200, Fault::None, nanoseconds);
+        }
+        assert_eq!(figures.buckets[..2], [2, 1]);
+        assert_eq!(figures.buckets[15..], [1, 1]);
+        assert_eq!(figures.requests[2][0], 5);
+    }
+
+    #[test]
+    fn the_figures_of_workers_are_summed_by_what_they_are_of() {
+        let figures = |port| {
+            let mut listened = Listened::default();
+            listened.figures.connections = 1;
+            let mut route = RouteFigures::default();
+            route.count(404, Fault::Client, 1);
+            listened.routes.insert(("rule".into(), "cluster".into()), route);
+            WorkerFigures { listeners: [(("listener".into(), port), listened)].into(), log_lines: [1, 0] }
+        };
+        let mut sum = figures(1);
+        sum.add(figures(1));
+        sum.add(figures(2));
+        let connections: Vec<_> = sum.listeners.values().map(|listened| listened.figures.connections).collect();
+        assert_eq!((connections, sum.log_lines), (vec![2, 1], [3, 0]));
+        let route = sum.listeners.values().next().unwrap().routes.values().next().unwrap();
+        assert_eq!((route.requests[4][1], route.buckets[0]), (2, 2));
+    }
+}

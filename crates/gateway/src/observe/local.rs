@@ -1,0 +1,278 @@
+//! What one worker counts. Nothing here is shared with other threads: counting is adding to a plain number.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use foldhash::fast::FixedState;
+
+use super::figures::{
+    Listened, ListenerFigures, ListenerKey, Live, RouteFigures, RouteKey, TlsFault, WorkerFigures, increment,
+};
+use crate::table::Listener;
+
+/// Ways of requests that a worker counts apart; further ones are counted together, as [`OTHERS`].
+const MAX_ROUTES: usize = 4096;
+/// The name of what is over the bound.
+const OTHERS: &str = "(others)";
+/// Figures of a rule, cluster or listener that is gone are kept for so long after their last request, for a scraper to see
+/// them.
+const KEPT: Duration = Duration::from_secs(300);
+
+/// Everything that a worker observes.
+#[derive(Debug)]
+pub(crate) struct Observe {
+    listeners: RefCell<HashMap<ListenerKey, Rc<ListenerSeen>>>,
+    /// How many ways are counted apart.
+    routes: Cell<usize>,
+    max_routes: usize,
+}
+
+/// A listener's figures.
+#[derive(Debug)]
+pub(super) struct ListenerSeen {
+    key: ListenerKey,
+    pub figures: RefCell<ListenerFigures>,
+    /// By the rule's name; each has few clusters.
+    routes: RefCell<HashMap<Arc<str>, Vec<Rc<Route>>, FixedState>>,
+    /// Requests that came to no rule.
+    unrouted: Rc<Route>,
+    /// When a connection was last seen.
+    last: Cell<Instant>,
+}
+
+/// The figures of one way: a rule and a cluster.
+#[derive(Debug)]
+pub(super) struct Route {
+    pub key: RouteKey,
+    pub figures: RefCell<RouteFigures>,
+    /// When a request last ended.
+    pub last: Cell<Instant>,
+}
+
+impl Route {
+    fn new(rule: Arc<str>, cluster: Arc<str>) -> Rc<Self> {
+        Rc::new(Self { key: (rule, cluster), figures: RefCell::default(), last: Cell::new(Instant::now()) })
+    }
+}
+
+impl Observe {
+    pub fn new() -> Rc<Self> {
+        Self::bounded(MAX_ROUTES)
+    }
+
+    fn bounded(max_routes: usize) -> Rc<Self> {
+        Rc::new(Self { listeners: RefCell::default(), routes: Cell::new(0), max_routes })
+    }
+
+    fn listener(&self, listener: &Listener) -> Rc<ListenerSeen> {
+        let key = (listener.name.clone(), listener.bind.port());
+        let mut listeners = self.listeners.borrow_mut();
+        let new = |key: ListenerKey| ListenerSeen {
+            key,
+            figures: RefCell::default(),
+            routes: RefCell::default(),
+            unrouted: Route::new("".into(), "".into()),
+            last: Cell::new(Instant::now()),
+        };
+        listeners.entry(key.clone()).or_insert_with(|| Rc::new(new(key))).clone()
+    }
+
+    /// Where requests of a listener are counted that go by this rule to this cluster.
+    pub(super) fn route(&self, listener: &ListenerSeen, rule: &Arc<str>, cluster: &str) -> Rc<Route> {
+        let mut routes = listener.routes.borrow_mut();
+        let of_rule = routes.get(rule).map(Vec::as_slice).unwrap_or_default();
+        if let Some(known) = of_rule.iter().find(|route| *route.key.1 == *cluster) {
+            return known.clone();
+        }
+        let (rule, cluster): RouteKey = if self.routes.get() < self.max_routes {
+            self.routes.set(self.routes.get() + 1);
+            (rule.clone(), cluster.into())
+        } else {
+            if let Some(others) = routes.get(OTHERS).and_then(|routes| routes.first()) {
+                return others.clone();
+            }
+            (OTHERS.into(), OTHERS.into())
+        };
+        let route = Route::new(rule.clone(), cluster);
+        routes.entry(rule).or_default().push(route.clone());
+        route
+    }
+
+    /// The numbers now. What `live` does not have any more is forgotten, if it has not been used for a while.
+    pub fn figures(&self, live: &Live, now: Instant) -> WorkerFigures {
+        let is_old = |last: &Cell<Instant>| now.saturating_duration_since(last.get()) >= KEPT;
+        let mut listeners = self.listeners.borrow_mut();
+        listeners.retain(|key, seen| {
+            live.has_listener(key) || seen.figures.borrow().open_connections > 0 || !is_old(&seen.last)
+        });
+        let mut all = WorkerFigures::default();
+        let mut counted = 0;
+        for seen in listeners.values() {
+            let mut listened = Listened { figures: seen.figures.borrow().clone(), ..Listened::default() };
+            let mut routes = seen.routes.borrow_mut();
+            routes.retain(|_, routes| {
+                routes.retain(|route| *route.key.0 == *OTHERS || live.has_route(&route.key) || !is_old(&route.last));
+                counted += routes.len();
+                !routes.is_empty()
+            });
+            for route in routes.values().flatten().chain([&seen.unrouted]) {
+                let figures = route.figures.borrow();
+                if figures.buckets.iter().any(|count| *count > 0) {
+                    listened.routes.insert(route.key.clone(), figures.clone());
+                }
+            }
+            all.listeners.insert(seen.key.clone(), listened);
+        }
+        self.routes.set(counted);
+        all
+    }
+}
+
+/// A client's connection, as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    pub(super) observe: Rc<Observe>,
+    pub(super) listener: Rc<ListenerSeen>,
+    pub(super) edge: bool,
+    pub(super) peer: SocketAddr,
+    pub(super) session: RefCell<Option<Box<Session>>>,
+}
+
+/// What a TLS handshake has come to.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Session {
+    /// What the client called the server; empty if it did not say.
+    pub server_name: Box<str>,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The cipher suite.
+    pub cipher: &'static str,
+}
+
+impl Session {
+    /// Of a handshake that is over.
+    pub fn of(tls: &rustls::ServerConnection) -> Self {
+        let cipher = tls.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+        Self {
+            server_name: tls.server_name().unwrap_or_default().to_ascii_lowercase().into(),
+            version: if tls.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_2) {
+                "TLSv1.2"
+            } else {
+                "TLSv1.3"
+            },
+            cipher: cipher.unwrap_or_default(),
+        }
+    }
+}
+
+impl Caller {
+    /// Counts a connection until it is dropped.
+    pub fn open(observe: &Rc<Observe>, listener: &Listener, peer: SocketAddr) -> Rc<Self> {
+        let seen = observe.listener(listener);
+        {
+            let mut figures = seen.figures.borrow_mut();
+            figures.connections += 1;
+            figures.open_connections += 1;
+        }
+        let session = RefCell::new(None);
+        Rc::new(Self { observe: observe.clone(), listener: seen, edge: listener.edge, peer, session })
+    }
+
+    /// The client's address.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// A handshake is over.
+    pub fn secured(&self, session: Session) {
+        increment(&mut self.listener.figures.borrow_mut().handshakes, usize::from(session.version != "TLSv1.2"));
+        self.session.replace(Some(Box::new(session)));
+    }
+
+    /// No TLS connection came about.
+    pub fn not_secured(&self, fault: TlsFault) {
+        increment(&mut self.listener.figures.borrow_mut().tls_faults, fault as usize);
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.listener.figures.borrow_mut().open_connections -= 1;
+        self.listener.last.set(Instant::now());
+    }
+}
+
+impl ListenerSeen {
+    pub fn unrouted(&self) -> Rc<Route> {
+        self.unrouted.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::{Protocol, Recording};
+    use crate::table::{Hosts, ListenerService, Table};
+
+    fn listener() -> Listener {
+        Listener {
+            bind: "127.0.0.1:80".parse().unwrap(),
+            name: "a/b".into(),
+            service: ListenerService::Http(Arc::new(Hosts::default())),
+            edge: true,
+        }
+    }
+
+    fn request(caller: &Rc<Caller>, rule: &str) {
+        let mut recording = Recording::start(caller, Protocol::Http11);
+        recording.routed(&rule.into(), Some("cluster"));
+        recording.responded(200, true);
+        recording.done();
+    }
+
+    fn rules(figures: &WorkerFigures) -> Vec<&str> {
+        figures.listeners.values().flat_map(|l| l.routes.keys()).map(|(rule, _)| &**rule).collect()
+    }
+
+    #[test]
+    fn ways_over_the_bound_are_counted_together() {
+        let observe = Observe::bounded(2);
+        let caller = Caller::open(&observe, &listener(), "127.0.0.1:1".parse().unwrap());
+        for rule in ["1", "2", "3", "4", "1"] {
+            request(&caller, rule);
+        }
+        let figures = observe.figures(&Live::default(), Instant::now());
+        assert_eq!(rules(&figures), [OTHERS, "1", "2"]);
+        let counts = figures.listeners.values().flat_map(|l| l.routes.values()).map(|f| f.requests[2][0]);
+        assert_eq!(counts.collect::<Vec<_>>(), [2, 2, 1]);
+    }
+
+    #[test]
+    fn what_is_gone_and_unused_for_a_while_is_forgotten_and_makes_room() {
+        let observe = Observe::bounded(1);
+        let caller = Caller::open(&observe, &listener(), "127.0.0.1:1".parse().unwrap());
+        request(&caller, "1");
+        let now = Instant::now();
+        let live = Live::new(&Table { listeners: vec![listener()] });
+        assert_eq!(rules(&observe.figures(&live, now + KEPT / 2)), ["1"]);
+        assert!(rules(&observe.figures(&live, now + KEPT * 2)).is_empty());
+        request(&caller, "2");
+        assert_eq!(rules(&observe.figures(&live, Instant::now())), ["2"]);
+    }
+
+    #[test]
+    fn a_listener_that_is_gone_is_kept_while_it_has_connections() {
+        let observe = Observe::new();
+        let caller = Caller::open(&observe, &listener(), "127.0.0.1:1".parse().unwrap());
+        let later = Instant::now() + KEPT * 2;
+        assert_eq!(observe.figures(&Live::default(), later).listeners.len(), 1);
+        drop(caller);
+        assert!(observe.figures(&Live::default(), later + KEPT).listeners.is_empty());
+    }
+}

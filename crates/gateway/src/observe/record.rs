@@ -1,0 +1,162 @@
+//! One request, from its head to its end.
+
+use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
+
+use super::{
+    flags::{Flag, Flags},
+    local::{Caller, Route},
+};
+use crate::table::Asked;
+
+/// What the client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// HTTP/1.0.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+    /// HTTP/2.
+    Http2,
+}
+
+impl Protocol {
+    /// HTTP/1 of this minor version.
+    pub fn http1(minor: u8) -> Self {
+        if minor == 0 { Self::Http10 } else { Self::Http11 }
+    }
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http10 => "HTTP/1.0",
+            Self::Http11 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2",
+        }
+    }
+}
+
+/// What is known of a request so far.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub started: Instant,
+    pub protocol: Protocol,
+    /// 0 while no response has begun.
+    pub status: u16,
+    /// The response is the endpoint's.
+    pub by_endpoint: bool,
+    /// The client has all of its response.
+    pub done: bool,
+    pub flags: Flags,
+    /// Endpoints that were asked.
+    pub tries: u8,
+    pub endpoint: Option<SocketAddr>,
+    /// Bytes of the request's body that were taken, and of the response's that were sent.
+    pub received: u64,
+    pub sent: u64,
+    /// The one that the proxy gave it.
+    pub request_id: Option<[u8; 36]>,
+    pub trace: Option<u128>,
+    pub route: Rc<Route>,
+}
+
+/// A request while it is on its way; counted, and written to the access log, when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    caller: Rc<Caller>,
+    record: Record,
+}
+
+impl Recording {
+    /// A request's head has arrived, or something that cannot be taken for one.
+    pub fn start(caller: &Rc<Caller>, protocol: Protocol) -> Self {
+        caller.listener.figures.borrow_mut().open_requests += 1;
+        let record = Record {
+            started: Instant::now(),
+            protocol,
+            status: 0,
+            by_endpoint: false,
+            done: false,
+            flags: Flags::default(),
+            tries: 0,
+            endpoint: None,
+            received: 0,
+            sent: 0,
+            request_id: None,
+            trace: None,
+            route: caller.listener.unrouted(),
+        };
+        Self { caller: caller.clone(), record }
+    }
+
+    /// What the request asks for; `query` is what follows its question mark. Copied only if there is a log to write it to.
+    pub fn asked(&mut self, _head: &impl Asked, _query: Option<&str>) {}
+
+    /// The rule that was found, and the cluster that it leads to, if it leads to one.
+    pub fn routed(&mut self, rule: &Arc<str>, cluster: Option<&str>) {
+        let Caller { observe, listener, .. } = &*self.caller;
+        self.record.route = observe.route(listener, rule, cluster.unwrap_or_default());
+    }
+
+    /// The ids that the endpoint is told: the request's, if it is the proxy that gave it, and the trace's.
+    pub fn identified(&mut self, request_id: Option<[u8; 36]>, trace: Option<u128>) {
+        (self.record.request_id, self.record.trace) = (request_id, trace);
+    }
+
+    /// An endpoint is asked, for the first time or once more.
+    pub fn tried(&mut self, endpoint: SocketAddr) {
+        self.record.tries = self.record.tries.saturating_add(1);
+        self.record.endpoint = Some(endpoint);
+    }
+
+    /// Something went wrong.
+    pub fn flag(&mut self, flag: Flag) {
+        self.record.flags.add(flag);
+    }
+
+    /// The final response begins: the endpoint's or the proxy's own.
+    pub fn responded(&mut self, status: u16, by_endpoint: bool) {
+        (self.record.status, self.record.by_endpoint) = (status, by_endpoint);
+    }
+
+    /// How much of the request's body has been taken so far.
+    pub fn received(&mut self, bytes: u64) {
+        self.record.received = bytes;
+    }
+
+    /// How much of the response's body has been sent so far.
+    pub fn sent(&mut self, bytes: u64) {
+        self.record.sent = bytes;
+    }
+
+    /// The client has all that it was to have. A request that ends without this or a flag was given up by the proxy.
+    pub fn done(&mut self) {
+        self.record.done = true;
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        let (record, now) = (&mut self.record, Instant::now());
+        if !record.done && record.flags.is_empty() {
+            record.flags.add(Flag::LocalReset);
+        }
+        {
+            let mut figures = self.caller.listener.figures.borrow_mut();
+            figures.open_requests -= 1;
+            if !record.flags.is_empty() {
+                for meaning in record.flags.meanings() {
+                    super::figures::increment(&mut figures.flags, meaning.flag as usize);
+                }
+            }
+        }
+        let took = u64::try_from(now.saturating_duration_since(record.started).as_nanos()).unwrap_or(u64::MAX);
+        let fault = record.flags.fault(record.status, record.by_endpoint);
+        let mut figures = record.route.figures.borrow_mut();
+        figures.count(record.status, fault, took);
+        figures.bytes_in += record.received;
+        figures.bytes_out += record.sent;
+        figures.retries += u64::from(record.tries.saturating_sub(1));
+        drop(figures);
+        record.route.last.set(now);
+    }
+}
