@@ -3,8 +3,10 @@
 use std::{
     fmt::Write as _,
     fs,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread,
 };
 
 use anyhow::Context;
@@ -42,16 +44,31 @@ impl Coracle {
         ports.h2c = ports.plain;
         fs::write(&manifests, self::manifests(site, shape)?)?;
         let mut command = core.map_or_else(|| Command::new(program), |core| on_core(core, program));
-        command.args(["up", "--api-port", "0", "--data-dir"]).arg(dir.join("data")).arg("-f").arg(&manifests);
+        // There are no pods: nothing is to be isolated, and several may run beside each other.
+        command
+            .args(["up", "--api-port", "0", "--runtime", "loopback", "--output", "json", "--data-dir"])
+            .arg(dir.join("data"))
+            .arg("-f")
+            .arg(&manifests);
         command.args(["--publish", &format!("{}:80,{}:443", ports.plain, ports.tls)]);
         if takes(program, "--access-log")? {
             command.arg("--access-log").arg(dir.join("access.log"));
         } else {
             eprintln!("this Coracle has no access log: it is measured without one");
         }
-        let process = Process::spawn(command.stdout(Stdio::null()))?;
+        let mut process = Process::spawn(command.stdout(Stdio::piped()))?;
+        until_up(&mut process)?;
         Ok(Self { peer: Peer::started("coracle", process, ports)?, kubeconfig: dir.join("data/kubeconfig") })
     }
+}
+
+/// Waits until everything that was applied is ready; what it says later is read and dropped.
+fn until_up(process: &mut Process) -> anyhow::Result<()> {
+    let mut lines = BufReader::new(process.0.stdout.take().context("its standard output")?).lines();
+    let mut said = lines.by_ref().map_while(Result::ok);
+    said.find(|line| line.contains("\"event\":\"up\"")).context("coracle ended before everything was ready")?;
+    thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+    Ok(())
 }
 
 /// Whether `coracle up` has this flag.

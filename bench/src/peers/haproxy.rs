@@ -21,7 +21,8 @@ pub(super) fn start(site: &Site) -> anyhow::Result<Peer> {
     let text = format!(
         "global
     nbthread 1
-    maxconn 30000
+    maxconn 12000
+    no strict-limits
     log stdout format raw local0
     ssl-default-bind-options ssl-min-ver TLSv1.2
 defaults
@@ -64,6 +65,6 @@ backend grpc
     );
     fs::write(&conf, text)?;
     let log = File::create(site.dir().join("haproxy-access.log"))?;
-    let process = Process::spawn(on_core(CORES.0, "haproxy").args(["-db", "-f", machine::text(&conf)?]).stdout(log))?;
+    let process = Process::spawn(on_core(CORES.0, "haproxy").args(["-q", "-db", "-f", machine::text(&conf)?]).stdout(log))?;
     Peer::started("haproxy", process, ports)
 }

@@ -44,13 +44,14 @@ pub struct Programs {
 
 /// What every proxy is told to serve: `/r0/` and so on to small answers, [`LARGE`] to large ones, [`CALL`] to gRPC.
 pub struct Site {
-    dir: TempDir,
     /// Routes to small answers.
     pub routes: usize,
     /// Where requests end.
     pub endpoints: Endpoints,
     /// What every proxy shows.
     pub certificate: Certificate,
+    // Dropped last: the others have their files there.
+    dir: TempDir,
 }
 
 impl Site {
@@ -67,7 +68,7 @@ impl Site {
         let dir = TempDir::new()?;
         let endpoints = Endpoints::start(dir.path())?;
         let certificate = Certificate::make(dir.path())?;
-        Ok(Self { dir, routes, endpoints, certificate })
+        Ok(Self { routes, endpoints, certificate, dir })
     }
 
     /// The path of a route in the middle, for small answers.

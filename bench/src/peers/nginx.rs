@@ -56,8 +56,8 @@ fn http(site: &Site, ports: Ports) -> anyhow::Result<String> {
 pub(super) fn spawn(dir: &Path, name: &str, core: &str, http: &str) -> anyhow::Result<Process> {
     let (conf, pid) = (dir.join(format!("{name}.conf")), dir.join(format!("{name}.pid")));
     let text = format!(
-        "daemon off; worker_processes 1; worker_rlimit_nofile 65536; pid {}; error_log stderr crit;\n\
-         events {{ worker_connections 32768; }}\nhttp {{\n\
+        "daemon off; worker_processes 1; pid {}; error_log stderr crit;\n\
+         events {{ worker_connections 16384; }}\nhttp {{\n\
          keepalive_requests 1000000000; keepalive_timeout 300s;\n{http}\n}}\n",
         machine::text(&pid)?
     );

@@ -203,16 +203,18 @@ fn h2load(url: &str, grpc: bool, options: &Options) -> anyhow::Result<(f64, f64)
         command.args(["-H", "content-type: application/grpc", "-H", "te: trailers", "-d"]).arg(message.path());
     }
     let text = said(command.arg(url))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("requests: ")).with_context(|| text.clone())?;
-    let number = |word: &str| line.split(", ").find_map(|part| part.strip_suffix(word)?.trim().parse::<f64>().ok());
-    let statuses = text.lines().find_map(|line| line.strip_prefix("status codes: ")).unwrap_or_default();
+    let line = |start: &str| text.lines().find_map(|line| line.strip_prefix(start)).unwrap_or_default();
+    let (counts, statuses, protocol) = (line("requests: "), line("status codes: "), line("Application protocol: "));
+    let number = |word: &str| counts.split(", ").find_map(|part| part.strip_suffix(word)?.trim().parse::<f64>().ok());
     let good = statuses.split(' ').next().and_then(|good| good.parse::<f64>().ok()).unwrap_or(0.0);
     match number(" succeeded") {
         // What was under way when the time was over counts as neither.
-        Some(requests) if requests > 0.0 && good >= requests && number(" failed") == Some(0.0) => {
+        Some(requests)
+            if requests > 0.0 && good >= requests && number(" failed") == Some(0.0) && protocol.starts_with("h2") =>
+        {
             Ok((requests, options.seconds.into()))
         }
-        _ => bail!("requests failed: {text}"),
+        _ => bail!("requests failed: {counts}; {statuses}; spoken was {protocol:?}"),
     }
 }
 
