@@ -1,5 +1,6 @@
 //! Gateway API control plane (objects to routing table and statuses) and the L7 proxy.
 
+pub mod balance;
 pub mod control;
 pub mod observe;
 pub mod proxy;

@@ -35,12 +35,6 @@ const ROWS: &[Row] = &[
     row("Service", &["spec", "externalIPs"], "external addresses are not served"),
     Row {
         kind: "Service",
-        path: &["spec", "sessionAffinity"],
-        value: Some("ClientIP"),
-        because: "requests are spread over all pods",
-    },
-    Row {
-        kind: "Service",
         path: &["spec", "ports", "*", "protocol"],
         value: Some("UDP"),
         because: "the cluster IP serves TCP: ask cluster DNS for a headless service's pods instead",

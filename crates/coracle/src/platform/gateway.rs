@@ -98,7 +98,7 @@ impl Gateway {
     /// everybody else is told of them, and a request may be quicker.
     pub async fn settled(&self) {
         let mut table = self.served.subscribe();
-        let has_endpoints = |table: &Arc<Table>| table.clusters().all(|cluster| !cluster.endpoints.load().is_empty());
+        let has_endpoints = |table: &Arc<Table>| table.clusters().all(|cluster| !cluster.is_empty());
         // Backends without pods are no reason to wait for longer.
         _ = tokio::time::timeout(SETTLE, table.wait_for(has_endpoints)).await;
     }

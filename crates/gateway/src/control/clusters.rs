@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Instant,
 };
 
 use k8s_openapi::api::{
@@ -12,19 +13,31 @@ use k8s_openapi::api::{
 };
 
 use super::Snapshot;
-use crate::table::{Cluster, Upstream};
+use crate::{
+    balance::{Endpoint, Policy, renew},
+    table::{Cluster, Upstream},
+};
 
 /// The clusters in use.
 #[derive(Debug, Default)]
 pub(super) struct Clusters {
-    /// By name, and by what is spoken: an HTTPRoute and a GRPCRoute may lead to the same port.
-    known: BTreeMap<(Arc<str>, Upstream), Known>,
+    /// By name.
+    known: BTreeMap<Arc<str>, Known>,
 }
 
 #[derive(Debug)]
 struct Known {
     service: (String, String),
     port: String,
+    /// Shared by all uses, so that each knows how busy the others keep an endpoint.
+    endpoints: Vec<Arc<Endpoint>>,
+    uses: Vec<Use>,
+}
+
+/// A Service port as one protocol and policy use it: an HTTPRoute and a GRPCRoute may lead to the same port, and so may a
+/// Gateway and the Service's own address.
+#[derive(Debug)]
+struct Use {
     cluster: Arc<Cluster>,
     used: bool,
 }
@@ -73,53 +86,71 @@ pub(super) fn spoken(port: &ServicePort) -> Result<Upstream, &str> {
 }
 
 impl Clusters {
-    /// The cluster of a Service port, with its ready endpoints of now.
+    /// The cluster of a Service port for a policy, with its ready endpoints of now.
     pub(super) fn get(
         &mut self,
         slices: &Slices<'_>,
         service: &Service,
         port: &ServicePort,
         protocol: Upstream,
+        policy: &Policy,
     ) -> Arc<Cluster> {
         let namespace = service.metadata.namespace.clone().unwrap_or_default();
         let name = service.metadata.name.clone().unwrap_or_default();
         let full: Arc<str> = format!("{namespace}/{name}:{}", port.port).into();
         let port = port.name.clone().unwrap_or_default();
-        let endpoints = slices.ready(&namespace, &name, &port);
-        let known = self.known.entry((full.clone(), protocol)).or_insert_with(|| Known {
+        let ready = slices.ready(&namespace, &name, &port);
+        let known = self.known.entry(full.clone()).or_insert_with(|| Known {
             service: (namespace, name),
             port: port.clone(),
-            cluster: Arc::new(Cluster::new(full).speaking(protocol)),
-            used: true,
+            endpoints: Vec::new(),
+            uses: Vec::new(),
         });
-        (known.used, known.port) = (true, port);
-        known.set(endpoints);
-        known.cluster.clone()
+        known.port = port;
+        known.set(&ready);
+        known.cluster(full, protocol, policy)
     }
 
     /// Before a compilation: nothing is used yet.
     pub(super) fn begin(&mut self) {
-        self.known.values_mut().for_each(|known| known.used = false);
+        self.known.values_mut().flat_map(|known| &mut known.uses).for_each(|one| one.used = false);
     }
 
     /// After a compilation: forgets what it did not use.
     pub(super) fn end(&mut self) {
-        self.known.retain(|_, known| known.used);
+        self.known.retain(|_, known| {
+            known.uses.retain(|one| one.used);
+            !known.uses.is_empty()
+        });
     }
 
     /// Takes in changed EndpointSlices without compiling anything.
     pub(super) fn refresh(&mut self, snapshot: &Snapshot) {
         let slices = Slices::of(snapshot);
-        for known in self.known.values() {
-            known.set(slices.ready(&known.service.0, &known.service.1, &known.port));
+        for known in self.known.values_mut() {
+            known.set(&slices.ready(&known.service.0, &known.service.1, &known.port));
         }
     }
 }
 
 impl Known {
-    fn set(&self, endpoints: Vec<SocketAddr>) {
-        if **self.cluster.endpoints.load() != endpoints {
-            self.cluster.endpoints.store(Arc::new(endpoints));
+    fn set(&mut self, ready: &[SocketAddr]) {
+        if !self.endpoints.iter().map(|endpoint| endpoint.address()).eq(ready.iter().copied()) {
+            let wanted: Vec<_> = ready.iter().map(|address| (*address, 1)).collect();
+            self.endpoints = renew(&self.endpoints, &wanted, Instant::now());
+            self.uses.iter().for_each(|one| one.cluster.set(self.endpoints.clone()));
         }
+    }
+
+    fn cluster(&mut self, name: Arc<str>, protocol: Upstream, policy: &Policy) -> Arc<Cluster> {
+        let same = |one: &&mut Use| one.cluster.protocol == protocol && one.cluster.policy() == policy;
+        if let Some(one) = self.uses.iter_mut().find(same) {
+            one.used = true;
+            return one.cluster.clone();
+        }
+        let cluster = Arc::new(Cluster::new(name).speaking(protocol).balanced(policy.clone()));
+        cluster.set(self.endpoints.clone());
+        self.uses.push(Use { cluster: cluster.clone(), used: true });
+        cluster
     }
 }

@@ -46,7 +46,8 @@ fn shown(cluster: &Cluster) -> String {
         Upstream::Http1 => "",
         Upstream::Http2 => " h2",
     };
-    format!("{}{protocol} {:?}", cluster.name, cluster.endpoints.load())
+    let hashing = cluster.policy().hash_on().map(|_| format!(" by {:?}", cluster.policy().algorithm));
+    format!("{}{protocol}{} {:?}", cluster.name, hashing.unwrap_or_default(), cluster.addresses())
 }
 
 fn dump_hosts(out: &mut String, hosts: &Hosts) {

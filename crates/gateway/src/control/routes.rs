@@ -14,7 +14,10 @@ use super::{
     filters::{Filters, Invalid, filters, unsupported},
     grants,
 };
-use crate::table::{Action, Backend, Entry, HeaderChange, Match, PathMatch, Rule, ValueMatch};
+use crate::{
+    balance::Policy,
+    table::{Action, Backend, Entry, HeaderChange, Match, PathMatch, Rule, ValueMatch},
+};
 
 /// A route's entries in the order of its rules, and its faults.
 #[derive(Default)]
@@ -155,7 +158,7 @@ fn resolve(
         ("UnsupportedProtocol", message)
     };
     let protocol = clusters::spoken(port).map_err(unsupported)?;
-    Ok(context.clusters.get(&context.slices, service, port, protocol))
+    Ok(context.clusters.get(&context.slices, service, port, protocol, &Policy::EDGE))
 }
 
 fn matches(rule: &HTTPRouteRule) -> Result<Vec<Match>, Invalid> {

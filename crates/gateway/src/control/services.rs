@@ -8,9 +8,12 @@ use std::{
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 
 use super::clusters::{self, Clusters, Slices};
-use crate::table::{
-    Action, Backend, Cluster, Entry, HeaderChange, Hosts, Listener, ListenerService, Match, PathMatch, Routes, Rule,
-    Upstream,
+use crate::{
+    balance::{Algorithm, HashOn, Policy},
+    table::{
+        Action, Backend, Cluster, Entry, HeaderChange, Hosts, Listener, ListenerService, Match, PathMatch, Routes,
+        Rule, Upstream,
+    },
 };
 
 /// The listeners of one Service; UDP and SCTP ports are logged and left out.
@@ -19,6 +22,11 @@ pub(super) fn listeners(service: &Service, slices: &Slices<'_>, clusters: &mut C
     let (namespace, name) = (service.metadata.namespace.as_deref(), service.metadata.name.as_deref());
     let label: Arc<str> = format!("{}/{}", namespace.unwrap_or_default(), name.unwrap_or_default()).into();
     let Some(address) = spec.cluster_ip.as_deref().and_then(|ip| ip.parse::<IpAddr>().ok()) else { return Vec::new() };
+    // A client's address chooses its pod for as long as that pod is there, which is longer than `timeoutSeconds` asks for.
+    let policy = match spec.session_affinity.as_deref() {
+        Some("ClientIP") => Policy::new(Algorithm::Maglev(HashOn::SourceAddress)),
+        _ => Policy::INSIDE,
+    };
     let mut found = Vec::new();
     for port in spec.ports.iter().flatten() {
         let Ok(number) = u16::try_from(port.port) else { continue };
@@ -27,7 +35,7 @@ pub(super) fn listeners(service: &Service, slices: &Slices<'_>, clusters: &mut C
             continue;
         }
         let protocol = http(port);
-        let cluster = clusters.get(slices, service, port, protocol.unwrap_or_default());
+        let cluster = clusters.get(slices, service, port, protocol.unwrap_or_default(), &policy);
         let service = match protocol {
             Some(_) => ListenerService::Http(Arc::new(everything_to(label.clone(), cluster))),
             None => ListenerService::Tcp(cluster),

@@ -4,6 +4,7 @@
 use std::{
     io,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use super::{
@@ -16,7 +17,10 @@ use super::{
     side::Side,
     worker::Worker,
 };
-use crate::observe::{Flag, Recording};
+use crate::{
+    balance::Picked,
+    observe::{Flag, Recording},
+};
 
 /// More interim responses than this are no service to anybody.
 const MAX_INTERIM: u8 = 16;
@@ -36,6 +40,13 @@ pub(super) enum Failure {
     BadRequest(&'static str),
     /// The client is gone, or its response broke off, for this reason: there is nobody to answer.
     Over(Flag),
+}
+
+impl Failure {
+    /// Whether it was the endpoint that failed.
+    pub fn is_endpoints(&self) -> bool {
+        matches!(self, Self::Untouched(_) | Self::BadResponse(_) | Self::EndpointStalled)
+    }
 }
 
 /// How a try ended.
@@ -58,6 +69,8 @@ pub(super) struct Exchange<'a> {
     pub watch: &'a Watch,
     pub client: &'a mut Side,
     pub server: &'a mut Side,
+    /// Who is told that the response has begun.
+    pub picked: &'a mut Picked,
     pub request: &'a mut Request,
     pub facts: &'a Facts,
     pub record: &'a mut Recording,
@@ -222,9 +235,18 @@ impl Exchange<'_> {
         } else {
             *self.began = true;
             self.record.responded(status, true);
+            self.report(status);
             self.progress.final_response = Some(last);
         }
         Ok(true)
+    }
+
+    /// An endpoint that is there and cannot serve is no better than one that is not there.
+    fn report(&mut self, status: u16) {
+        match status {
+            502..=504 => self.picked.failed(Instant::now),
+            _ => self.picked.responded(Instant::now),
+        }
     }
 
     /// Whether the client can use its connection again after a response with this body. If some of the request is still to

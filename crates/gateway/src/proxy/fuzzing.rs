@@ -31,7 +31,7 @@ pub fn http1(data: &[u8]) {
 fn reads_the_same_when_sent_on(data: &[u8]) {
     let mut storage = Storage::new();
     let Ok(Some(head)) = request::parse(data, &mut storage) else { return };
-    let (origin, change) = (Origin { scheme: "http", client: "192.0.2.1".into(), edge: true }, HeaderChange::default());
+    let (origin, change) = (Origin::new("http", [192, 0, 2, 1].into(), true), HeaderChange::default());
     let mut out = Vec::new();
     _ = message::request(&mut out, &head, None, Changes::new(&change, None), &origin, &mut Rng::with_seed(1));
     let mut storage = Storage::new();

@@ -1,6 +1,6 @@
 //! The heads that are sent on: what a proxy must take out, put in and keep (RFC 9110, 7.6), and the routes' own changes.
 
-use std::{borrow::Cow, io::Write};
+use std::{borrow::Cow, io::Write, net::IpAddr};
 
 use fastrand::Rng;
 use http::{HeaderName, HeaderValue};
@@ -11,7 +11,10 @@ use super::http1::{
     fields::{Known, named_by_connection},
     request, response,
 };
-use crate::table::{HeaderChange, PathChange, Rewrite};
+use crate::{
+    balance::hash,
+    table::{HeaderChange, PathChange, Rewrite},
+};
 
 /// Where a request comes from.
 #[derive(Debug)]
@@ -20,8 +23,18 @@ pub(super) struct Origin {
     pub scheme: &'static str,
     /// The client's address, as text.
     pub client: Box<str>,
+    /// A hash of the client's address, for consistent hashing.
+    pub client_hash: u64,
     /// See [`crate::table::Listener::edge`].
     pub edge: bool,
+}
+
+impl Origin {
+    pub fn new(scheme: &'static str, client: IpAddr, edge: bool) -> Self {
+        let client: Box<str> = client.to_canonical().to_string().into();
+        let client_hash = hash(client.as_bytes());
+        Self { scheme, client, client_hash, edge }
+    }
 }
 
 /// The changes of a rule and then of its backend, as one.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{StatusCode, header::COOKIE};
 
 use super::{
     answer::Answer,
@@ -12,8 +12,9 @@ use super::{
     worker::Worker,
 };
 use crate::{
+    balance::{HashOn, hash},
     observe::{Flag, Recording},
-    table::{Action, Backend, Cluster, Hosts, Rule},
+    table::{Action, Asked, Backend, Cluster, Hosts, Rule},
 };
 
 /// What is done with a request.
@@ -58,6 +59,8 @@ impl Facts {
 pub(super) struct Request {
     pub rule: Arc<Rule>,
     backend: usize,
+    /// What consistent hashing goes by, if the backend wants it.
+    pub key: Option<u64>,
     /// The message that the endpoint gets.
     pub message: Pump,
 }
@@ -113,16 +116,36 @@ pub(super) fn decide(
     let Some((index, backend)) = choose(backends, |total| worker.random.borrow_mut().u64(..total)) else {
         return fixed(StatusCode::INTERNAL_SERVER_ERROR, record);
     };
-    match &backend.target {
-        Ok(cluster) => record.routed(&rule.name, Some(&cluster.name)),
+    let cluster = match &backend.target {
+        Ok(cluster) => cluster,
         Err(status) => return fixed(*status, record),
-    }
+    };
+    record.routed(&rule.name, Some(&cluster.name));
+    let key = cluster.policy().hash_on().and_then(|on| key(on, head, origin));
     let mut out = worker.buffers.borrow_mut().take_head();
     let changes = Changes::new(&rule.request_headers, Some(&backend.request_headers));
     let ids = message::request(&mut out, head, rule.rewrite.as_ref(), changes, origin, &mut worker.random.borrow_mut());
     record.identified(ids.request, ids.trace);
     let message = Pump::new(out, head.body, head.body == Body::Chunked);
-    Decision::Forward(Request { rule: rule.clone(), backend: index, message })
+    Decision::Forward(Request { rule: rule.clone(), backend: index, key, message })
+}
+
+/// The hash of what a policy goes by, if the request has it.
+fn key(on: &HashOn, request: &impl Asked, origin: &Origin) -> Option<u64> {
+    match on {
+        HashOn::SourceAddress => Some(origin.client_hash),
+        HashOn::Header(name) => request.header(name).map(|value| hash(&value)),
+        HashOn::Cookie(name) => {
+            let cookies = request.header(&COOKIE)?;
+            cookie(&cookies, name).map(hash)
+        }
+    }
+}
+
+/// The value of a cookie (RFC 6265, 4.2.1). Of HTTP/2, cookies may arrive in several fields, joined by commas here.
+fn cookie<'c>(cookies: &'c [u8], name: &str) -> Option<&'c [u8]> {
+    let mut pairs = cookies.split(|byte| matches!(byte, b';' | b',')).map(<[u8]>::trim_ascii);
+    pairs.find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
 /// A backend by weight; `random` gives a number below its argument. `None` if no backend has any weight.

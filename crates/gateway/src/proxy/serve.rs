@@ -35,8 +35,7 @@ const LINGER: Duration = Duration::from_secs(2);
 pub(super) async fn connection(worker: &Worker, slot: &Slot, stream: Stream, caller: Rc<Caller>) {
     let server_name = stream.server_name();
     let scheme = if server_name.is_some() { "https" } else { "http" };
-    let address = caller.peer().ip().to_canonical().to_string().into();
-    let origin = Origin { scheme, client: address, edge: slot.listener.load().edge };
+    let origin = Origin::new(scheme, caller.peer().ip(), slot.listener.load().edge);
     let (client, watch) = (Side::new(stream), worker.clock.watch());
     let mut connection = Served { worker, slot, caller, client, origin, server_name, watch, seen: 0 };
     connection.run().await;
@@ -198,13 +197,13 @@ impl Served<'_> {
                 let keeps_alive = facts.keeps_alive && !closing && request.message.source_done();
                 self.answer(&answer, Some(request.changes()), (keeps_alive, facts.version, facts.is_head), record).await
             }
-            Sent::Upgraded(mut server) => {
+            Sent::Upgraded(mut link) => {
                 self.watch.clear();
-                let (up, down) = tunnel::join(self.worker, &mut self.client, &mut server).await;
+                let (up, down) = tunnel::join(self.worker, &mut self.client, &mut link.side).await;
                 record.received(up);
                 record.sent(down);
                 record.done();
-                server.close(&mut self.worker.buffers.borrow_mut());
+                link.side.close(&mut self.worker.buffers.borrow_mut());
                 After::Gone
             }
         };

@@ -2,8 +2,9 @@
 
 use std::{
     future::poll_fn,
+    net::SocketAddr,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use socket2::{SockRef, TcpKeepalive};
@@ -15,22 +16,31 @@ use super::{
     upstream,
     worker::Worker,
 };
-use crate::table::Cluster;
+use crate::{balance::hash, table::Cluster};
 
 /// A tunnel may be silent for as long as it likes; the kernel finds out when a party has vanished.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Joins a client to an endpoint of a cluster.
-pub(super) async fn to_cluster(worker: &Worker, stream: TcpStream, cluster: &Cluster) {
+pub(super) async fn to_cluster(worker: &Worker, stream: TcpStream, peer: SocketAddr, cluster: &Cluster) {
     let mut tried = Vec::new();
-    let server = loop {
-        let Some(endpoint) = upstream::next_endpoint(cluster, &tried) else {
+    // What hashing could go by other than the address is not to be seen here.
+    let key = cluster.policy().hash_on().map(|_| hash(peer.ip().to_canonical().to_string().as_bytes()));
+    // Counts as active for as long as the tunnel lives.
+    let (server, _picked) = loop {
+        let Some(mut picked) = upstream::next_endpoint(worker, cluster, &tried, key) else {
             tracing::debug!(cluster = %cluster.name, "no endpoint takes connections");
             return;
         };
-        match upstream::connect(worker, endpoint).await {
-            Ok(server) => break server,
-            Err(_) => tried.push(endpoint),
+        match upstream::connect(worker, picked.address()).await {
+            Ok(server) => {
+                picked.responded(Instant::now);
+                break (server, picked);
+            }
+            Err(_) => {
+                picked.failed(Instant::now);
+                tried.push(picked.address());
+            }
         }
     };
     let (mut client, mut server) = (Side::new(Stream::Plain(stream)), Side::new(Stream::Plain(server)));

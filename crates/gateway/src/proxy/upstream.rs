@@ -1,6 +1,6 @@
 //! Which endpoint gets a request, over which connection, and what happens when that fails.
 
-use std::{future::poll_fn, io, net::SocketAddr};
+use std::{future::poll_fn, io, net::SocketAddr, time::Instant};
 
 use http::StatusCode;
 use tokio::{net::TcpStream, time::timeout};
@@ -14,6 +14,7 @@ use super::{
     worker::Worker,
 };
 use crate::{
+    balance::{Ask, Picked},
     observe::{Flag, Recording},
     table::Cluster,
 };
@@ -29,7 +30,7 @@ pub(super) enum Sent {
         keeps_alive: bool,
     },
     /// Client and endpoint speak another protocol from now on.
-    Upgraded(Box<Side>),
+    Upgraded(Box<Link>),
     /// The proxy must answer.
     Unanswered(Answer),
     /// There is nobody to answer.
@@ -52,10 +53,11 @@ pub(super) struct Sender<'a> {
     retried: bool,
 }
 
-/// A connection to an endpoint.
-struct Link {
-    endpoint: SocketAddr,
-    side: Side,
+/// A connection to an endpoint that was chosen.
+pub(super) struct Link {
+    /// Counts as a request of the endpoint's.
+    picked: Picked,
+    pub side: Side,
     /// It has served other requests before.
     reused: bool,
 }
@@ -95,36 +97,44 @@ impl<'a> Sender<'a> {
                 Err(answer) => return Sent::Unanswered(answer),
             };
             let done = match self.request.rule.backend_timeout.filter(|limit| !limit.is_zero()) {
-                None => self.try_once(&mut link.side).await,
-                Some(limit) => match Box::pin(timeout(limit, self.try_once(&mut link.side))).await {
+                None => self.try_once(&mut link).await,
+                Some(limit) => match Box::pin(timeout(limit, self.try_once(&mut link))).await {
                     Ok(done) => done,
-                    Err(_) => return self.timed_out("the backend took longer than its route allows"),
+                    Err(_) => {
+                        link.picked.failed(Instant::now);
+                        return self.timed_out("the backend took longer than its route allows");
+                    }
                 },
             };
             match done {
-                Ok(Done::Upgraded) => return Sent::Upgraded(Box::new(link.side)),
+                Ok(Done::Upgraded) => return Sent::Upgraded(Box::new(link)),
                 Ok(Done::Responded { reusable, keeps_alive }) => {
                     self.keep(link, reusable);
                     return Sent::Responded { keeps_alive };
                 }
                 Err(Failure::Untouched(error)) if self.may_retry() => {
-                    tracing::debug!(endpoint = %link.endpoint, error = %error, "trying another connection");
+                    let endpoint = link.failed();
+                    tracing::debug!(%endpoint, error = %error, "trying another connection");
                     self.retried = true;
                     if !link.reused {
-                        self.tried.push(link.endpoint);
+                        self.tried.push(endpoint);
                     }
                 }
-                Err(failure) => return self.failed(&failure, link.endpoint),
+                Err(failure) => {
+                    let endpoint = if failure.is_endpoints() { link.failed() } else { link.picked.address() };
+                    return self.failed(&failure, endpoint);
+                }
             }
         }
     }
 
-    async fn try_once(&mut self, server: &mut Side) -> Result<Done, Failure> {
+    async fn try_once(&mut self, link: &mut Link) -> Result<Done, Failure> {
         let mut exchange = Exchange {
             worker: self.worker,
             watch: self.watch,
             client: self.client,
-            server,
+            server: &mut link.side,
+            picked: &mut link.picked,
             request: self.request,
             facts: self.facts,
             record: self.record,
@@ -144,7 +154,7 @@ impl<'a> Sender<'a> {
         let mut buffers = self.worker.buffers.borrow_mut();
         link.side.release(&mut buffers);
         if reusable {
-            self.worker.pool.put(link.endpoint, link.side, self.worker.clock.instant());
+            self.worker.pool.put(link.picked.address(), link.side, self.worker.clock.instant());
         } else {
             link.side.close(&mut buffers);
         }
@@ -153,24 +163,28 @@ impl<'a> Sender<'a> {
     /// A connection to the endpoint whose turn it is, or to another if that cannot be had.
     async fn link(&mut self) -> Result<Link, Answer> {
         loop {
-            let Some(endpoint) = self.request.cluster().and_then(|cluster| next_endpoint(cluster, &self.tried)) else {
+            let next = self.request.cluster();
+            let next = next.and_then(|cluster| next_endpoint(self.worker, cluster, &self.tried, self.request.key));
+            let Some(mut picked) = next else {
                 let none = self.tried.is_empty();
                 self.record.flag(if none { Flag::NoEndpoint } else { Flag::UpstreamConnect });
                 let text = if none { "no endpoint is ready" } else { "no endpoint takes connections" };
                 return Err(Answer::new(StatusCode::SERVICE_UNAVAILABLE, text));
             };
+            let endpoint = picked.address();
             // After a failure only a new connection shows whether the endpoint is there.
             if !self.retried
                 && let Some(side) = self.worker.pool.take(endpoint)
                 && (self.facts.is_idempotent || is_open(&side))
             {
                 self.record.tried(endpoint);
-                return Ok(Link { endpoint, side, reused: true });
+                return Ok(Link { picked, side, reused: true });
             }
             self.record.tried(endpoint);
             match connect(self.worker, endpoint).await {
-                Ok(stream) => return Ok(Link { endpoint, side: Side::new(Stream::Plain(stream)), reused: false }),
+                Ok(stream) => return Ok(Link { picked, side: Side::new(Stream::Plain(stream)), reused: false }),
                 Err(error) => {
+                    picked.failed(Instant::now);
                     tracing::debug!(%endpoint, error = %error, "no connection");
                     self.tried.push(endpoint);
                 }
@@ -202,9 +216,26 @@ impl<'a> Sender<'a> {
     }
 }
 
-/// The endpoint whose turn it is, if enough have not been tried already.
-pub(super) fn next_endpoint(cluster: &Cluster, tried: &[SocketAddr]) -> Option<SocketAddr> {
-    (tried.len() < MAX_CONNECTS).then(|| cluster.pick(tried))?
+impl Link {
+    /// Reports the endpoint's failure; returns which it was.
+    fn failed(&mut self) -> SocketAddr {
+        self.picked.failed(Instant::now);
+        self.picked.address()
+    }
+}
+
+/// An endpoint by the cluster's policy, unless enough have been tried already.
+pub(super) fn next_endpoint(
+    worker: &Worker,
+    cluster: &Cluster,
+    tried: &[SocketAddr],
+    key: Option<u64>,
+) -> Option<Picked> {
+    if tried.len() >= MAX_CONNECTS {
+        return None;
+    }
+    let now = if cluster.policy().measures() { Instant::now() } else { worker.clock.instant() };
+    cluster.pick(&mut Ask { tried, key, now, random: &mut worker.random.borrow_mut() })
 }
 
 /// Opens a connection.

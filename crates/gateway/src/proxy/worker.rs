@@ -232,7 +232,7 @@ fn spawn(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, slot: &Arc<Sl
                     }
                 }
             }
-            ListenerService::Tcp(cluster) => tunnel::to_cluster(&worker, stream, &cluster).await,
+            ListenerService::Tcp(cluster) => tunnel::to_cluster(&worker, stream, peer, &cluster).await,
         }
     });
 }

@@ -4,22 +4,16 @@
 //! [`Routes::new`]. Endpoints change far more often than routes, so each [`Cluster`] holds them behind its own swap.
 
 mod certificates;
+mod cluster;
 mod lookup;
 mod names;
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 pub use certificates::Certificates;
+pub use cluster::Cluster;
 pub(crate) use lookup::Asked;
 pub use names::Names;
 
@@ -273,38 +267,4 @@ pub enum Upstream {
     Http1,
     /// HTTP/2 by prior knowledge (`appProtocol: kubernetes.io/h2c`, and whatever a GRPCRoute leads to).
     Http2,
-}
-
-/// The endpoints of one Service port.
-#[derive(Debug)]
-pub struct Cluster {
-    /// `namespace/service:port`.
-    pub name: Arc<str>,
-    /// What its endpoints speak.
-    pub protocol: Upstream,
-    /// Ready endpoints now. Empty answers 503.
-    pub endpoints: ArcSwap<Vec<SocketAddr>>,
-    next: AtomicUsize,
-}
-
-impl Cluster {
-    /// A cluster without endpoints, whose endpoints speak HTTP/1.1.
-    pub fn new(name: Arc<str>) -> Self {
-        let endpoints = ArcSwap::from_pointee(Vec::new());
-        Self { name, protocol: Upstream::Http1, endpoints, next: AtomicUsize::new(0) }
-    }
-
-    /// The same with endpoints that speak something else.
-    #[must_use]
-    pub fn speaking(self, protocol: Upstream) -> Self {
-        Self { protocol, ..self }
-    }
-
-    /// The next endpoint in turn (round robin over all workers), if possible none of those already `tried`.
-    pub(crate) fn pick(&self, tried: &[SocketAddr]) -> Option<SocketAddr> {
-        let endpoints = self.endpoints.load();
-        let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let in_turn = (0..endpoints.len()).filter_map(|i| endpoints.get(first.wrapping_add(i) % endpoints.len()));
-        in_turn.copied().find(|endpoint| !tried.contains(endpoint))
-    }
 }

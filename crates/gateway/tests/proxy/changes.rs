@@ -3,7 +3,7 @@
 use std::{
     sync::{Arc, Mutex, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use gateway::{control::Sink, table::Table};
@@ -33,7 +33,7 @@ fn an_endpoint_that_is_taken_away_finishes_what_it_has_and_gets_nothing_new() {
     let mut running = gateway.client();
     running.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     began.recv().unwrap();
-    endpoints.endpoints.store(Arc::new(vec![new.address]));
+    endpoints.set_addresses(&[new.address], Instant::now());
     for _ in 0..4 {
         assert_eq!(gateway.client().get("/").1, "new");
     }

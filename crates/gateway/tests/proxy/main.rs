@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
 
+mod balancing;
 mod changes;
 mod failures;
 mod figures;

@@ -8,10 +8,11 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use gateway::{
+    balance::Policy,
     control::Sink,
     proxy::{Options, Proxy, Timeouts},
     table::{
@@ -182,8 +183,13 @@ impl Endpoint {
 
 /// A cluster of these endpoints.
 pub fn cluster(endpoints: &[SocketAddr]) -> Arc<Cluster> {
-    let cluster = Cluster::new("default/test:80".into());
-    cluster.endpoints.store(Arc::new(endpoints.to_vec()));
+    balanced(endpoints, Policy::EDGE)
+}
+
+/// A cluster of these endpoints that chooses by this policy.
+pub fn balanced(endpoints: &[SocketAddr], policy: Policy) -> Arc<Cluster> {
+    let cluster = Cluster::new("default/test:80".into()).balanced(policy);
+    cluster.set_addresses(endpoints, Instant::now());
     Arc::new(cluster)
 }
 
@@ -262,7 +268,11 @@ impl Gateway {
     }
 }
 
-/// An address where nobody listens: connections are refused.
+/// An address where nobody listens: connections are refused. It stays taken until the process ends, lest another test get it.
 pub fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    std::mem::forget(socket);
+    address
 }

@@ -1,0 +1,73 @@
+//! The endpoints of a backend, as one use of it chooses among them.
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use arc_swap::ArcSwap;
+
+use super::Upstream;
+use crate::balance::{Ask, Balancer, Endpoint, Picked, Policy, renew};
+
+/// The endpoints of one Service port, and how one use of it chooses among them. They change far more often than routes, so
+/// they are behind their own swap; several clusters may share the records of the same endpoints.
+#[derive(Debug)]
+pub struct Cluster {
+    /// `namespace/service:port`.
+    pub name: Arc<str>,
+    /// What its endpoints speak.
+    pub protocol: Upstream,
+    policy: Policy,
+    balancer: ArcSwap<Balancer>,
+}
+
+impl Cluster {
+    /// A cluster without endpoints, which answers 503: of least requests, over HTTP/1.1.
+    pub fn new(name: Arc<str>) -> Self {
+        let (protocol, policy) = (Upstream::default(), Policy::EDGE);
+        let balancer = ArcSwap::from_pointee(policy.over(Vec::new()));
+        Self { name, protocol, policy, balancer }
+    }
+
+    /// The same with endpoints that speak something else.
+    #[must_use]
+    pub fn speaking(self, protocol: Upstream) -> Self {
+        Self { protocol, ..self }
+    }
+
+    /// The same with another policy.
+    #[must_use]
+    pub fn balanced(self, policy: Policy) -> Self {
+        self.balancer.store(Arc::new(policy.over(self.balancer.load().endpoints().to_vec())));
+        Self { policy, ..self }
+    }
+
+    /// From now on these endpoints.
+    pub fn set(&self, endpoints: Vec<Arc<Endpoint>>) {
+        self.balancer.store(Arc::new(self.policy.over(endpoints)));
+    }
+
+    /// From now on the endpoints at these addresses, all of weight 1; those that were there already are kept.
+    pub fn set_addresses(&self, addresses: &[SocketAddr], now: Instant) {
+        let wanted: Vec<_> = addresses.iter().map(|address| (*address, 1)).collect();
+        self.set(renew(self.balancer.load().endpoints(), &wanted, now));
+    }
+
+    /// Where the endpoints are now.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.balancer.load().endpoints().iter().map(|endpoint| endpoint.address()).collect()
+    }
+
+    /// Whether there is no endpoint now.
+    pub fn is_empty(&self) -> bool {
+        self.balancer.load().endpoints().is_empty()
+    }
+
+    /// How endpoints are chosen.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Chooses an endpoint; `None` if all have been tried or there is none.
+    pub(crate) fn pick(&self, ask: &mut Ask<'_>) -> Option<Picked> {
+        self.balancer.load().pick(ask)
+    }
+}
