@@ -19,6 +19,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("protobuf", protobuf),
     ("selectors", selectors),
     ("http1", http1),
+    ("hello", hello),
 ];
 
 /// Manifests: what is read is printed so that it reads back the same.
@@ -31,6 +32,11 @@ pub fn yaml(data: &[u8]) {
 /// HTTP/1.1: what is let through reads the same to the next reader, and a body does not depend on how it is cut.
 pub fn http1(data: &[u8]) {
     gateway::proxy::fuzzing::http1(data);
+}
+
+/// The first message of a TLS connection: reading it ends, and never waits for what is there.
+pub fn hello(data: &[u8]) {
+    gateway::proxy::fuzzing::hello(data);
 }
 
 /// The line that begins a file of a folder: `### NAME`.

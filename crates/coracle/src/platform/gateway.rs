@@ -87,7 +87,7 @@ impl Gateway {
         let listener = |address| table.listeners.iter().find(|listener| listener.bind == address);
         let served = here.filter_map(|publish| Some((publish, listener(publish.address)?)));
         let serving = served.map(|(publish, listener)| Serving {
-            scheme: if matches!(listener.service, ListenerService::Https(_)) { "https" } else { "http" },
+            scheme: if matches!(listener.service, ListenerService::Tls(_)) { "https" } else { "http" },
             address: reachable(publish.address),
             listener_port: publish.listener_port,
         });

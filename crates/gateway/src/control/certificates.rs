@@ -108,11 +108,11 @@ impl Keys {
         self.known.retain(|(namespace, name), _| there.contains(&(namespace.as_str(), name.as_str())));
     }
 
-    /// How a port that presents these certificates speaks TLS: versions 1.2 and 1.3, HTTP/1.1 inside.
-    pub fn config(&mut self, certificates: Arc<Certificates>) -> Result<ServerConfig, rustls::Error> {
+    /// How a listener that presents these certificates speaks TLS: versions 1.2 and 1.3, HTTP/1.1 inside.
+    pub fn config(&mut self, certificates: &[Arc<CertifiedKey>]) -> Result<Arc<ServerConfig>, rustls::Error> {
         let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
         let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
-        let mut config = builder.with_cert_resolver(certificates);
+        let mut config = builder.with_cert_resolver(Arc::new(Certificates(certificates.to_vec())));
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let tickets = match &self.tickets {
             Some(tickets) => tickets.clone(),
@@ -121,7 +121,7 @@ impl Keys {
         config.ticketer = tickets;
         // Tickets carry the sessions: nothing is locked between workers.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(config)
+        Ok(Arc::new(config))
     }
 }
 

@@ -20,7 +20,7 @@ use super::{
     routes, services,
     status::{Said, StatusKind, StatusUpdate, conditions, say, update},
 };
-use crate::table::{Certificates, Listener, ListenerService, Secured, Table};
+use crate::table::{Listener, ListenerService, Secured, Table, TlsService};
 
 /// What a snapshot comes to.
 #[derive(Debug)]
@@ -207,18 +207,17 @@ fn service(hosts: PortHosts, sharing: &[&State<'_>], keys: &mut Keys) -> Option<
     if sharing.iter().all(|state| state.listener.protocol != HTTPS) {
         return Some(ListenerService::Http(Arc::new(hosts)));
     }
-    let certificates = sharing.iter().map(|state| (state.hostname.clone(), state.certificates.keys.clone()));
-    let certificates = Arc::new(Certificates::new(certificates));
-    match keys.config(certificates.clone()) {
-        Ok(config) => {
-            let secured = Secured { hosts, certificates, config: Arc::new(config) };
-            Some(ListenerService::Https(Arc::new(secured)))
-        }
-        Err(error) => {
-            tracing::error!(error = %error, "TLS cannot be set up");
-            None
+    let mut services = Vec::new();
+    for state in sharing {
+        match keys.config(&state.certificates.keys) {
+            Ok(config) => services.push((state.hostname.clone(), TlsService::Https(config))),
+            Err(error) => {
+                tracing::error!(error = %error, "TLS cannot be set up");
+                return None;
+            }
         }
     }
+    Some(ListenerService::Tls(Arc::new(Secured::new(hosts, services))))
 }
 
 fn format_name(gateway: &Gateway) -> String {

@@ -2,23 +2,35 @@
 
 use std::fmt::Write;
 
-use crate::table::{Action, Cluster, Entry, Hosts, ListenerService, Routes, Rule, Table, Upstream};
+use crate::table::{
+    Action, Cluster, Entry, Hosts, ListenerService, Routes, Rule, Share, Split, Table, TlsService, Upstream,
+};
 
 /// One line per listener, host and entry, in the order they are tried.
 pub fn dump(table: &Table) -> String {
     let mut out = String::new();
     for listener in &table.listeners {
         match &listener.service {
-            ListenerService::Tcp(cluster) => {
-                _ = writeln!(out, "{} {} tcp {}", listener.bind, listener.name, shown(cluster));
+            ListenerService::Tcp(split) => {
+                _ = writeln!(out, "{} {} tcp {}", listener.bind, listener.name, shares(split));
+            }
+            ListenerService::Udp(split) => {
+                _ = writeln!(out, "{} {} udp {}", listener.bind, listener.name, shares(split));
             }
             ListenerService::Http(hosts) => {
                 _ = writeln!(out, "{} {} http", listener.bind, listener.name);
                 dump_hosts(&mut out, hosts);
             }
-            ListenerService::Https(secured) => {
-                let names = secured.certificates.names();
-                _ = writeln!(out, "{} {} https {names:?}", listener.bind, listener.name);
+            ListenerService::Tls(secured) => {
+                _ = writeln!(out, "{} {} tls", listener.bind, listener.name);
+                for (name, service) in secured.services() {
+                    let service = match service {
+                        TlsService::Https(_) => "https".to_owned(),
+                        TlsService::Terminate(_, split) => format!("terminate {}", shares(split)),
+                        TlsService::Passthrough(split) => format!("passthrough {}", shares(split)),
+                    };
+                    _ = writeln!(out, "  {name} {service}");
+                }
                 dump_hosts(&mut out, &secured.hosts);
             }
         }
@@ -39,6 +51,17 @@ fn changes(rule: &Rule) -> Vec<String> {
         said.push(format!("timeouts={:?}/{:?}", rule.request_timeout, rule.backend_timeout));
     }
     said
+}
+
+/// As short as it can be for a single cluster.
+fn shares(split: &Split) -> String {
+    let one = |share: &Share| share.cluster.as_deref().map_or_else(|| "refused".to_owned(), shown);
+    match split.shares.as_slice() {
+        [only] if only.weight > 0 => one(only),
+        all => {
+            format!("{:?}", all.iter().map(|share| format!("{} x {}", share.weight, one(share))).collect::<Vec<_>>())
+        }
+    }
 }
 
 fn shown(cluster: &Cluster) -> String {

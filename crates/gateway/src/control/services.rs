@@ -12,7 +12,7 @@ use crate::{
     balance::{Algorithm, HashOn, Policy},
     table::{
         Action, Backend, Cluster, Entry, HeaderChange, Hosts, Listener, ListenerService, Match, PathMatch, Routes,
-        Rule, Upstream,
+        Rule, Split, Upstream,
     },
 };
 
@@ -38,7 +38,7 @@ pub(super) fn listeners(service: &Service, slices: &Slices<'_>, clusters: &mut C
         let cluster = clusters.get(slices, service, port, protocol.unwrap_or_default(), &policy);
         let service = match protocol {
             Some(_) => ListenerService::Http(Arc::new(everything_to(label.clone(), cluster))),
-            None => ListenerService::Tcp(cluster),
+            None => ListenerService::Tcp(Arc::new(Split::to(cluster))),
         };
         found.push(Listener { bind: SocketAddr::new(address, number), name: label.clone(), service, edge: false });
     }

@@ -3,6 +3,7 @@
 use fastrand::Rng;
 
 use super::{
+    hello::{self, Hello},
     http1::{Body, Storage, body::Decoder, request, response},
     message::{self, Changes, Origin},
 };
@@ -23,6 +24,21 @@ pub fn http1(data: &[u8]) {
     }
     let whole = chunks(data, data.len().max(1));
     assert_eq!(whole, chunks(data, 1), "a body depends on how it is cut");
+}
+
+/// Reads the bytes as the first message of a TLS connection: reading ends, and waits for no less than there is already.
+///
+/// # Panics
+/// When that does not hold.
+#[doc(hidden)]
+pub fn hello(data: &[u8]) {
+    if let Ok(Hello::Partial(needed)) = hello::parse(data) {
+        assert!(needed > data.len(), "what has arrived is waited for");
+    }
+    // What is whole stays what it is, whatever follows.
+    if let Ok(whole @ Hello::Whole(_)) = hello::parse(data) {
+        assert_eq!(hello::parse(&[data, &[0; 9]].concat()), Ok(whole), "a name depends on what follows it");
+    }
 }
 
 /// What the proxy lets through means the same to the next reader as to the proxy: this keeps one client's bytes from becoming

@@ -6,9 +6,11 @@
 mod answer;
 mod buffer;
 mod clock;
+mod connect;
 mod exchange;
 #[doc(hidden)]
 pub mod fuzzing;
+mod hello;
 mod http1;
 mod listen;
 mod message;
@@ -17,6 +19,7 @@ mod pump;
 mod route;
 mod serve;
 mod side;
+mod tls;
 mod tunnel;
 mod upstream;
 mod worker;

@@ -21,8 +21,12 @@ const IDLE: Duration = Duration::from_secs(45);
 /// How often connections are looked through for old ones and for those that the endpoint has closed.
 const SWEEP: Duration = Duration::from_secs(2);
 
+/// Whom a connection is to, and how it is encrypted ([`crate::table::Cluster::tls_id`]): a request that must be encrypted never
+/// travels over a connection that is not, or that is trusted for another reason.
+pub(super) type Place = (SocketAddr, u64);
+
 /// With the time since when.
-type Idle = HashMap<SocketAddr, Vec<(Side, Instant)>, FixedState>;
+type Idle = HashMap<Place, Vec<(Side, Instant)>, FixedState>;
 
 /// Idle connections by endpoint; the one used last is used next.
 #[derive(Debug, Default)]
@@ -34,9 +38,9 @@ pub(super) struct Pool {
 
 impl Pool {
     /// A connection that is open as far as this machine knows.
-    pub fn take(&self, endpoint: SocketAddr) -> Option<Side> {
+    pub fn take(&self, place: Place) -> Option<Side> {
         let mut idle = self.idle.borrow_mut();
-        let sides = idle.get_mut(&endpoint)?;
+        let sides = idle.get_mut(&place)?;
         while let Some((side, _)) = sides.pop() {
             self.count.set(self.count.get() - 1);
             if is_quiet(&side) {
@@ -47,9 +51,9 @@ impl Pool {
     }
 
     /// Keeps a connection whose exchange is over.
-    pub fn put(&self, endpoint: SocketAddr, side: Side, now: Instant) {
+    pub fn put(&self, place: Place, side: Side, now: Instant) {
         let mut idle = self.idle.borrow_mut();
-        let sides = idle.entry(endpoint).or_default();
+        let sides = idle.entry(place).or_default();
         if sides.len() < MAX_PER_ENDPOINT && self.count.get() < MAX_IDLE {
             sides.push((side, now));
             self.count.set(self.count.get() + 1);

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     balance::{HashOn, hash},
     observe::{Flag, Recording},
-    table::{Action, Asked, Backend, Cluster, Hosts, Rule},
+    table::{Action, Asked, Backend, Cluster, Hosts, Rule, weighted},
 };
 
 /// What is done with a request.
@@ -113,7 +113,9 @@ pub(super) fn decide(
         }
         Action::Respond(status) => return fixed(*status, record),
     };
-    let Some((index, backend)) = choose(backends, |total| worker.random.borrow_mut().u64(..total)) else {
+    let Some((index, backend)) =
+        weighted(backends, |backend| backend.weight, |total| worker.random.borrow_mut().u64(..total))
+    else {
         return fixed(StatusCode::INTERNAL_SERVER_ERROR, record);
     };
     let cluster = match &backend.target {
@@ -146,46 +148,4 @@ fn key(on: &HashOn, request: &impl Asked, origin: &Origin) -> Option<u64> {
 fn cookie<'c>(cookies: &'c [u8], name: &str) -> Option<&'c [u8]> {
     let mut pairs = cookies.split(|byte| matches!(byte, b';' | b',')).map(<[u8]>::trim_ascii);
     pairs.find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
-}
-
-/// A backend by weight; `random` gives a number below its argument. `None` if no backend has any weight.
-fn choose(backends: &[Backend], random: impl FnOnce(u64) -> u64) -> Option<(usize, &Backend)> {
-    if let [only] = backends {
-        return (only.weight > 0).then_some((0, only));
-    }
-    let total: u64 = backends.iter().map(|backend| u64::from(backend.weight)).sum();
-    if total == 0 {
-        return None;
-    }
-    let mut left = random(total);
-    backends.iter().enumerate().find(|(_, backend)| {
-        let weight = u64::from(backend.weight);
-        let here = left < weight;
-        left = left.saturating_sub(weight);
-        here
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::table::HeaderChange;
-
-    fn backend(weight: u32) -> Backend {
-        let (request_headers, response_headers) = (HeaderChange::default(), HeaderChange::default());
-        Backend { weight, target: Err(StatusCode::INTERNAL_SERVER_ERROR), request_headers, response_headers }
-    }
-
-    #[test]
-    fn each_backend_gets_exactly_its_share_of_the_numbers() {
-        let backends = [backend(1), backend(0), backend(3)];
-        let chosen: Vec<_> = (0..4).map(|n| choose(&backends, |_| n).unwrap().0).collect();
-        assert_eq!(chosen, [0, 2, 2, 2]);
-    }
-
-    #[test]
-    fn without_weight_nothing_is_chosen() {
-        assert!(choose(&[backend(0)], |_| 0).is_none());
-        assert!(choose(&[backend(0), backend(0)], |_| 0).is_none());
-    }
 }

@@ -167,11 +167,11 @@ impl Served<'_> {
         record.asked(&head, head.query);
         let decision = match (&listener.service, &self.server_name) {
             (ListenerService::Http(hosts), None) => decide(&head, hosts, &self.origin, self.worker, &mut record),
-            (ListenerService::Https(secured), Some(name)) if is_misdirected(secured, name, &head) => {
+            (ListenerService::Tls(secured), Some(name)) if is_misdirected(secured, name, &head) => {
                 let text = "this connection is to another host: open a new one";
                 Decision::Answer(Answer::new(StatusCode::MISDIRECTED_REQUEST, text), None)
             }
-            (ListenerService::Https(secured), Some(_)) => {
+            (ListenerService::Tls(secured), Some(_)) => {
                 decide(&head, &secured.hosts, &self.origin, self.worker, &mut record)
             }
             // Something else has come to be served at the address since this connection was opened.
@@ -276,5 +276,6 @@ impl Served<'_> {
 
 /// Whether a request is for another listener than the one whose certificate the client was shown (RFC 9110, 7.4).
 fn is_misdirected(secured: &Secured, server_name: &str, head: &request::Head<'_, '_>) -> bool {
-    secured.certificates.listener(&head.host_name()) != secured.certificates.listener(server_name)
+    let listener = |name: &str| secured.find(name).map(|(number, _)| number);
+    listener(&head.host_name()) != listener(server_name)
 }

@@ -10,7 +10,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::TlsStream;
 
 use super::{
     buffer::{Buffer, Buffers},
@@ -27,11 +27,18 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    /// What the client called the server when it asked for encryption: lower case, empty if it did not say.
+    /// What the client called the server when it asked for encryption: lower case, empty if it did not say; `None` if it asked
+    /// for none, or if this is no client's.
     pub fn server_name(&self) -> Option<Box<str>> {
         match self {
             Self::Plain(_) => None,
-            Self::Tls(tls) => Some(tls.get_ref().1.server_name().unwrap_or_default().to_ascii_lowercase().into()),
+            Self::Tls(tls) => match &**tls {
+                TlsStream::Server(tls) => {
+                    let name = tls.get_ref().1.server_name().unwrap_or_default();
+                    Some(name.trim_end_matches('.').to_ascii_lowercase().into())
+                }
+                TlsStream::Client(_) => None,
+            },
         }
     }
 }
@@ -82,11 +89,17 @@ impl Side {
         }
     }
 
-    /// Closes the connection.
-    pub fn close(mut self, buffers: &mut Buffers) {
+    /// What is underneath; bytes that have arrived are gone.
+    pub fn into_stream(mut self, buffers: &mut Buffers) -> Stream {
         if let Some(buffer) = self.buffer.take() {
             buffers.give_back(buffer);
         }
+        self.stream
+    }
+
+    /// Closes the connection.
+    pub fn close(self, buffers: &mut Buffers) {
+        drop(self.into_stream(buffers));
     }
 
     /// Reads once, after what is there already; 0 is the end. While nothing arrives, an empty buffer is not held.

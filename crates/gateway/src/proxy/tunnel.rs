@@ -8,46 +8,54 @@ use std::{
 };
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
 
-use super::{
-    pump::Pump,
-    side::{Side, Stream},
-    upstream,
-    worker::Worker,
+use super::{connect::connect, pump::Pump, side::Side, upstream, worker::Worker};
+use crate::{
+    balance::{Picked, hash},
+    table::{Cluster, Split},
 };
-use crate::{balance::hash, table::Cluster};
 
 /// A tunnel may be silent for as long as it likes; the kernel finds out when a party has vanished.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// Joins a client to an endpoint of a cluster.
-pub(super) async fn to_cluster(worker: &Worker, stream: TcpStream, peer: SocketAddr, cluster: &Cluster) {
+/// Joins a client to an endpoint of one of these clusters; what the client has sent already is sent on first.
+pub(super) async fn to_split(worker: &Worker, mut client: Side, peer: SocketAddr, split: &Split) {
+    let cluster = split.choose(|total| worker.random.borrow_mut().u64(..total));
+    let found = match cluster {
+        Some(cluster) => endpoint_of(worker, peer, cluster).await,
+        None => None,
+    };
+    // Counts as active for as long as the tunnel lives.
+    if let Some((mut server, _picked)) = found {
+        _ = join(worker, &mut client, &mut server).await;
+        server.close(&mut worker.buffers.borrow_mut());
+    }
+    client.close(&mut worker.buffers.borrow_mut());
+}
+
+/// A connection to the endpoint whose turn it is, or to another if that cannot be had.
+async fn endpoint_of(worker: &Worker, peer: SocketAddr, cluster: &Cluster) -> Option<(Side, Picked)> {
     let mut tried = Vec::new();
     // What hashing could go by other than the address is not to be seen here.
     let key = cluster.policy().hash_on().map(|_| hash(peer.ip().to_canonical().to_string().as_bytes()));
-    // Counts as active for as long as the tunnel lives.
-    let (server, _picked) = loop {
+    loop {
         let Some(mut picked) = upstream::next_endpoint(worker, cluster, &tried, key) else {
             tracing::debug!(cluster = %cluster.name, "no endpoint takes connections");
-            return;
+            return None;
         };
-        match upstream::connect(worker, picked.address()).await {
+        let endpoint = picked.address();
+        match connect(worker, endpoint, cluster).await {
             Ok(server) => {
                 picked.responded(Instant::now);
-                break (server, picked);
+                return Some((server, picked));
             }
-            Err(_) => {
+            Err(error) => {
+                tracing::debug!(%endpoint, cluster = %cluster.name, "{error}");
                 picked.failed(Instant::now);
-                tried.push(picked.address());
+                tried.push(endpoint);
             }
         }
-    };
-    let (mut client, mut server) = (Side::new(Stream::Plain(stream)), Side::new(Stream::Plain(server)));
-    _ = join(worker, &mut client, &mut server).await;
-    let mut buffers = worker.buffers.borrow_mut();
-    client.close(&mut buffers);
-    server.close(&mut buffers);
+    }
 }
 
 /// Moves bytes both ways until both parties have said that they are done, or one fails; returns how many to the endpoint and

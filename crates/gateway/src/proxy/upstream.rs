@@ -3,14 +3,15 @@
 use std::{future::poll_fn, io, net::SocketAddr, time::Instant};
 
 use http::StatusCode;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     answer::Answer,
     clock::Watch,
+    connect::{Unconnected, connect},
     exchange::{Done, Exchange, Failure, Progress},
     route::{Facts, Request},
-    side::{Side, Stream},
+    side::Side,
     worker::Worker,
 };
 use crate::{
@@ -57,6 +58,8 @@ pub(super) struct Sender<'a> {
 pub(super) struct Link {
     /// Counts as a request of the endpoint's.
     picked: Picked,
+    /// How it is encrypted.
+    tls: u64,
     pub side: Side,
     /// It has served other requests before.
     reused: bool,
@@ -154,7 +157,7 @@ impl<'a> Sender<'a> {
         let mut buffers = self.worker.buffers.borrow_mut();
         link.side.release(&mut buffers);
         if reusable {
-            self.worker.pool.put(link.picked.address(), link.side, self.worker.clock.instant());
+            self.worker.pool.put((link.picked.address(), link.tls), link.side, self.worker.clock.instant());
         } else {
             link.side.close(&mut buffers);
         }
@@ -162,30 +165,35 @@ impl<'a> Sender<'a> {
 
     /// A connection to the endpoint whose turn it is, or to another if that cannot be had.
     async fn link(&mut self) -> Result<Link, Answer> {
+        let mut distrusted = false;
         loop {
-            let next = self.request.cluster();
-            let next = next.and_then(|cluster| next_endpoint(self.worker, cluster, &self.tried, self.request.key));
-            let Some(mut picked) = next else {
-                let none = self.tried.is_empty();
-                self.record.flag(if none { Flag::NoEndpoint } else { Flag::UpstreamConnect });
-                let text = if none { "no endpoint is ready" } else { "no endpoint takes connections" };
-                return Err(Answer::new(StatusCode::SERVICE_UNAVAILABLE, text));
+            let next = self.request.cluster().and_then(|cluster| {
+                Some((cluster, next_endpoint(self.worker, cluster, &self.tried, self.request.key)?))
+            });
+            let Some((cluster, mut picked)) = next else {
+                self.record.flag(if self.tried.is_empty() { Flag::NoEndpoint } else { Flag::UpstreamConnect });
+                return Err(match (self.tried.is_empty(), distrusted) {
+                    (true, _) => Answer::new(StatusCode::SERVICE_UNAVAILABLE, "no endpoint is ready"),
+                    (_, false) => Answer::new(StatusCode::SERVICE_UNAVAILABLE, "no endpoint takes connections"),
+                    (_, true) => Answer::new(StatusCode::BAD_GATEWAY, "no TLS connection to an endpoint came about"),
+                });
             };
-            let endpoint = picked.address();
+            let (endpoint, tls) = (picked.address(), cluster.tls_id());
             // After a failure only a new connection shows whether the endpoint is there.
             if !self.retried
-                && let Some(side) = self.worker.pool.take(endpoint)
+                && let Some(side) = self.worker.pool.take((endpoint, tls))
                 && (self.facts.is_idempotent || is_open(&side))
             {
                 self.record.tried(endpoint);
-                return Ok(Link { picked, side, reused: true });
+                return Ok(Link { picked, tls, side, reused: true });
             }
             self.record.tried(endpoint);
-            match connect(self.worker, endpoint).await {
-                Ok(stream) => return Ok(Link { picked, side: Side::new(Stream::Plain(stream)), reused: false }),
+            match connect(self.worker, endpoint, cluster).await {
+                Ok(side) => return Ok(Link { picked, tls, side, reused: false }),
                 Err(error) => {
                     picked.failed(Instant::now);
-                    tracing::debug!(%endpoint, error = %error, "no connection");
+                    tracing::debug!(%endpoint, cluster = %cluster.name, "{error}");
+                    distrusted |= matches!(error, Unconnected::Tls(_));
                     self.tried.push(endpoint);
                 }
             }
@@ -236,17 +244,6 @@ pub(super) fn next_endpoint(
     }
     let now = if cluster.policy().measures() { Instant::now() } else { worker.clock.instant() };
     cluster.pick(&mut Ask { tried, key, now, random: &mut worker.random.borrow_mut() })
-}
-
-/// Opens a connection.
-///
-/// # Errors
-/// What the operating system says, or that it took too long.
-pub(super) async fn connect(worker: &Worker, endpoint: SocketAddr) -> io::Result<TcpStream> {
-    let connecting = timeout(worker.timeouts.connect, TcpStream::connect(endpoint));
-    let stream = connecting.await.map_err(|_| io::ErrorKind::TimedOut)??;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
 
 /// Asks the kernel whether the endpoint has closed a connection: a request that may not be sent twice is not risked on one

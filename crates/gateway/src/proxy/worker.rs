@@ -19,12 +19,19 @@ use tokio::{
     runtime::{Builder, LocalOptions},
     sync::{Notify, mpsc, oneshot},
 };
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::{Timeouts, buffer::Buffers, clock::Clock, pool::Pool, serve, side::Stream, tunnel};
+use super::{
+    Timeouts,
+    buffer::Buffers,
+    clock::Clock,
+    pool::Pool,
+    serve,
+    side::{Side, Stream},
+    tls, tunnel,
+};
 use crate::{
-    observe::{Caller, Live, Observe, Session, TlsFault, WorkerFigures},
+    observe::{Caller, Live, Observe, WorkerFigures},
     table::{Listener, ListenerService},
 };
 
@@ -213,26 +220,12 @@ fn spawn(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, slot: &Arc<Sl
         let _counted = counted;
         match service {
             ListenerService::Http(_) => serve::connection(&worker, &slot, Stream::Plain(stream), seen).await,
-            ListenerService::Https(secured) => {
-                // Boxed: a handshake is large, and over when the connection begins to idle.
-                let accepting = TlsAcceptor::from(secured.config.clone()).accept(stream);
-                drop(secured);
-                match Box::pin(tokio::time::timeout(worker.timeouts.head, accepting)).await {
-                    Ok(Ok(stream)) => {
-                        seen.secured(Session::of(stream.get_ref().1));
-                        serve::connection(&worker, &slot, Stream::Tls(Box::new(stream)), seen).await;
-                    }
-                    Ok(Err(error)) => {
-                        seen.not_secured(TlsFault::of(&error));
-                        tracing::debug!(%peer, error = %error, "no TLS connection came about");
-                    }
-                    Err(_) => {
-                        seen.not_secured(TlsFault::Timeout);
-                        tracing::debug!(%peer, "a TLS handshake took too long");
-                    }
-                }
+            ListenerService::Tls(secured) => tls::connection(&worker, &slot, stream, seen, secured).await,
+            ListenerService::Tcp(split) => {
+                tunnel::to_split(&worker, Side::new(Stream::Plain(stream)), peer, &split).await;
             }
-            ListenerService::Tcp(cluster) => tunnel::to_cluster(&worker, stream, peer, &cluster).await,
+            // Datagrams have sockets of their own.
+            ListenerService::Udp(_) => {}
         }
     });
 }

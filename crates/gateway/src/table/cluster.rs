@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 
-use super::Upstream;
+use super::{BackendTls, Upstream};
 use crate::balance::{Ask, Balancer, Endpoint, Picked, Policy, renew};
 
 /// The endpoints of one Service port, and how one use of it chooses among them. They change far more often than routes, so
@@ -15,6 +15,8 @@ pub struct Cluster {
     pub name: Arc<str>,
     /// What its endpoints speak.
     pub protocol: Upstream,
+    /// How connections to its endpoints are encrypted, if they are.
+    pub tls: Option<Arc<BackendTls>>,
     policy: Policy,
     balancer: ArcSwap<Balancer>,
 }
@@ -24,13 +26,24 @@ impl Cluster {
     pub fn new(name: Arc<str>) -> Self {
         let (protocol, policy) = (Upstream::default(), Policy::EDGE);
         let balancer = ArcSwap::from_pointee(policy.over(Vec::new()));
-        Self { name, protocol, policy, balancer }
+        Self { name, protocol, tls: None, policy, balancer }
     }
 
     /// The same with endpoints that speak something else.
     #[must_use]
     pub fn speaking(self, protocol: Upstream) -> Self {
         Self { protocol, ..self }
+    }
+
+    /// The same with endpoints that are spoken to inside TLS, if that is given.
+    #[must_use]
+    pub fn encrypted(self, tls: Option<Arc<BackendTls>>) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// Tells connections that are encrypted in one way from those that are encrypted otherwise, or not at all (0).
+    pub(crate) fn tls_id(&self) -> u64 {
+        self.tls.as_ref().map_or(0, |tls| tls.id())
     }
 
     /// The same with another policy.

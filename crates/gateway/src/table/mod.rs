@@ -3,19 +3,23 @@
 //! Only plain data is public here; the indices that make a look-up cheap are private to `lookup` and built by
 //! [`Routes::new`]. Endpoints change far more often than routes, so each [`Cluster`] holds them behind its own swap.
 
-mod certificates;
 mod cluster;
 mod lookup;
 mod names;
+mod split;
+mod tls;
+mod weighted;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
-pub use certificates::Certificates;
 pub use cluster::Cluster;
 pub(crate) use lookup::Asked;
 pub use names::Names;
+pub use split::{Share, Split};
+pub use tls::{BackendTls, Certificates, Secured, TlsService};
+pub(crate) use weighted::weighted;
 
 /// Everything the proxy serves.
 #[derive(Debug, Default)]
@@ -28,7 +32,8 @@ impl Table {
     /// Every cluster that a Gateway's routes lead to, some perhaps more than once.
     pub fn clusters(&self) -> impl Iterator<Item = &Arc<Cluster>> {
         let edges = self.listeners.iter().filter(|listener| listener.edge);
-        rules(edges).flat_map(|rule| rule.clusters())
+        let splits = edges.clone().flat_map(|listener| listener.service.splits()).flat_map(Split::clusters);
+        rules(edges).flat_map(|rule| rule.clusters()).chain(splits)
     }
 
     /// Every rule of every listener, some perhaps more than once.
@@ -56,15 +61,36 @@ pub struct Listener {
     pub edge: bool,
 }
 
+impl Listener {
+    /// What its address is bound for.
+    pub fn transport(&self) -> Transport {
+        match self.service {
+            ListenerService::Udp(_) => Transport::Udp,
+            ListenerService::Http(_) | ListenerService::Tls(_) | ListenerService::Tcp(_) => Transport::Tcp,
+        }
+    }
+}
+
+/// What an address is bound for: one port may have a listener of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// Connections.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
 /// What a listener speaks.
 #[derive(Debug, Clone)]
 pub enum ListenerService {
-    /// HTTP/1.1, routed by host and request.
+    /// HTTP, routed by host and request.
     Http(Arc<Hosts>),
-    /// The same inside TLS, which ends here.
-    Https(Arc<Secured>),
-    /// Bytes, sent to one cluster (a Service port that does not say it is HTTP).
-    Tcp(Arc<Cluster>),
+    /// TLS, which ends here or goes on, by the name that the client gives the server.
+    Tls(Arc<Secured>),
+    /// Bytes (a TCP listener, or a Service port that does not say it is HTTP).
+    Tcp(Arc<Split>),
+    /// Datagrams.
+    Udp(Arc<Split>),
 }
 
 impl ListenerService {
@@ -72,21 +98,19 @@ impl ListenerService {
     pub fn hosts(&self) -> Option<&Hosts> {
         match self {
             Self::Http(hosts) => Some(hosts),
-            Self::Https(secured) => Some(&secured.hosts),
-            Self::Tcp(_) => None,
+            Self::Tls(secured) => Some(&secured.hosts),
+            Self::Tcp(_) | Self::Udp(_) => None,
         }
     }
-}
 
-/// What is served behind TLS.
-#[derive(Debug)]
-pub struct Secured {
-    /// The routes of all of the port's listeners.
-    pub hosts: Hosts,
-    /// Which listener a name belongs to.
-    pub certificates: Arc<Certificates>,
-    /// How TLS is spoken; presents `certificates`.
-    pub config: Arc<rustls::ServerConfig>,
+    /// Where connections go that are not HTTP.
+    fn splits(&self) -> Vec<&Split> {
+        match self {
+            Self::Http(_) => Vec::new(),
+            Self::Tcp(split) | Self::Udp(split) => vec![split],
+            Self::Tls(secured) => secured.splits().collect(),
+        }
+    }
 }
 
 /// Routes by host name.

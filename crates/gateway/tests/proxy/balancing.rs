@@ -3,13 +3,13 @@
 use std::{
     collections::HashSet,
     net::SocketAddr,
-    sync::{Mutex, mpsc},
+    sync::{Arc, Mutex, mpsc},
     thread,
 };
 
 use gateway::{
     balance::{Algorithm, HashOn, Policy},
-    table::ListenerService,
+    table::{Cluster, ListenerService, Split},
 };
 
 use super::support::{Endpoint, Gateway, balanced, everything, forward, nobody, status};
@@ -30,6 +30,10 @@ fn holding() -> (Endpoint, mpsc::Receiver<()>, mpsc::Sender<()>) {
         }
     });
     (endpoint, began, release)
+}
+
+fn tcp(cluster: Arc<Cluster>) -> ListenerService {
+    ListenerService::Tcp(Arc::new(Split::to(cluster)))
 }
 
 #[test]
@@ -115,7 +119,7 @@ fn a_tunnel_counts_as_active_and_a_clients_address_keeps_its_endpoint() {
         })
     };
     let (one, two) = (echo(), echo());
-    let least = Gateway::new(ListenerService::Tcp(balanced(&[one.address, two.address], Policy::EDGE)));
+    let least = Gateway::new(tcp(balanced(&[one.address, two.address], Policy::EDGE)));
     let mut open = Vec::new();
     for _ in 0..6 {
         let mut client = least.client();
@@ -126,7 +130,7 @@ fn a_tunnel_counts_as_active_and_a_clients_address_keeps_its_endpoint() {
     assert_eq!((one.connections(), two.connections()), (3, 3));
     drop(open);
     let by_address = Policy::new(Algorithm::Maglev(HashOn::SourceAddress));
-    let affine = Gateway::new(ListenerService::Tcp(balanced(&[one.address, two.address], by_address)));
+    let affine = Gateway::new(tcp(balanced(&[one.address, two.address], by_address)));
     for _ in 0..6 {
         let mut client = affine.client();
         client.send("x");

@@ -2,12 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
 
+mod backend_tls;
 mod balancing;
 mod changes;
 mod failures;
 mod figures;
 mod heads;
+mod l4;
 mod messages;
+mod passthrough;
+mod pki;
 #[path = "../common/snapshot.rs"]
 mod snapshot;
 mod strictness;

@@ -1,7 +1,9 @@
 //! Messages of every form pass as they are, and connections are used again.
 
+use std::sync::Arc;
+
 use super::support::{Endpoint, Gateway, cluster, field, nobody, status};
-use gateway::table::ListenerService;
+use gateway::table::{ListenerService, Split};
 
 const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 
@@ -207,7 +209,7 @@ fn a_port_that_is_not_http_is_joined_to_an_endpoint() {
         let sent = peer.rest();
         peer.send(sent);
     });
-    let gateway = Gateway::new(ListenerService::Tcp(cluster(&[nobody(), endpoint.address])));
+    let gateway = Gateway::new(ListenerService::Tcp(Arc::new(Split::to(cluster(&[nobody(), endpoint.address])))));
     for _ in 0..2 {
         let mut client = gateway.client();
         client.send("anything\n");

@@ -132,6 +132,11 @@ pub struct Endpoint {
 
 impl Endpoint {
     pub fn new(handle: impl Fn(&mut Peer) + Send + Sync + 'static) -> Self {
+        Self::accepting(move |stream| handle(&mut Peer::new(stream)))
+    }
+
+    /// With the connection as it was accepted.
+    pub fn accepting(handle: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (address, connections) = (listener.local_addr().unwrap(), Arc::<AtomicUsize>::default());
         let (count, handle) = (connections.clone(), Arc::new(handle));
@@ -139,7 +144,7 @@ impl Endpoint {
             for stream in listener.incoming().map_while(Result::ok) {
                 count.fetch_add(1, Ordering::SeqCst);
                 let handle = handle.clone();
-                thread::spawn(move || handle(&mut Peer::new(stream)));
+                thread::spawn(move || handle(stream));
             }
         });
         Self { address, connections }

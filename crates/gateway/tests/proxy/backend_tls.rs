@@ -1,0 +1,125 @@
+//! Requests to endpoints inside TLS: whom the proxy trusts, what it calls them, and what it shows them.
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use gateway::table::{BackendTls, Cluster, ListenerService, Split};
+use rustls::{ClientConfig, pki_types::ServerName};
+
+use super::{
+    pki::{self, Authority},
+    support::{Endpoint, Gateway, everything, field, forward, nobody, status},
+};
+
+fn encrypted(endpoints: &[SocketAddr], config: Arc<ClientConfig>, name: &str) -> Arc<Cluster> {
+    let tls = BackendTls::new(ServerName::try_from(name.to_owned()).unwrap(), config);
+    let cluster = Cluster::new("default/test:443".into()).encrypted(Some(Arc::new(tls)));
+    cluster.set_addresses(endpoints, Instant::now());
+    Arc::new(cluster)
+}
+
+/// Answers each request with the server name and the number of certificates it was shown.
+fn endpoint(authority: &Authority, name: &str, clients: Option<&Authority>) -> Endpoint {
+    pki::endpoint(pki::server(&authority.issue(&[name]), clients, &["http/1.1"]), |peer, name, shown| {
+        while !peer.message().0.is_empty() {
+            let body = format!("{name} {shown}");
+            peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+        }
+    })
+}
+
+fn to(cluster: Arc<Cluster>) -> ListenerService {
+    everything(forward(cluster))
+}
+
+#[test]
+fn the_endpoint_is_called_by_the_policys_name_and_its_connection_is_used_again() {
+    let authority = Authority::new();
+    let endpoint = endpoint(&authority, "up.example", None);
+    let config = pki::client(&authority, None);
+    let gateway = Gateway::new(to(encrypted(&[nobody(), endpoint.address], config, "up.example")));
+    for _ in 0..4 {
+        let (head, body) = gateway.client().get("/");
+        assert_eq!((status(&head), body.as_str()), ("200", "up.example 0"));
+    }
+    assert_eq!(endpoint.connections(), 1);
+}
+
+#[test]
+fn an_endpoint_that_is_not_trusted_gets_no_request() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let endpoint = endpoint(&authority, "up.example", None);
+    for (trusted, name) in [(&other, "up.example"), (&authority, "other.example")] {
+        let cluster = encrypted(&[endpoint.address], pki::client(trusted, None), name);
+        assert_eq!(status(&Gateway::new(to(cluster)).client().get("/").0), "502");
+    }
+}
+
+#[test]
+fn nothing_is_said_in_the_clear_to_an_endpoint_that_does_not_speak_tls() {
+    let (heard, first) = std::sync::mpsc::channel();
+    let endpoint = Endpoint::new(move |peer| {
+        heard.send(peer.exactly(3)).unwrap();
+        peer.send("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    });
+    let cluster = encrypted(&[endpoint.address], pki::client(&Authority::new(), None), "up.example");
+    assert_eq!(status(&Gateway::new(to(cluster)).client().get("/").0), "502");
+    // A record of the handshake.
+    assert_eq!(first.recv().unwrap(), [22, 3, 1]);
+}
+
+#[test]
+fn an_endpoint_that_asks_is_shown_the_certificate() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let endpoint = endpoint(&authority, "up.example", Some(&clients));
+    let shown = clients.issue(&["gateway.example"]);
+    let service = |pair| to(encrypted(&[endpoint.address], pki::client(&authority, pair), "up.example"));
+    let gateway = Gateway::new(service(Some(&shown)));
+    assert_eq!(gateway.client().get("/").1, "up.example 1");
+    gateway.serve(service(None));
+    assert!(["502", "503"].contains(&status(&gateway.client().get("/").0)));
+}
+
+#[test]
+fn a_connection_serves_only_those_who_trust_it_for_the_same_reason() {
+    let authority = Authority::new();
+    let endpoint = endpoint(&authority, "up.example", None);
+    let service = |trusted: &Authority| to(encrypted(&[endpoint.address], pki::client(trusted, None), "up.example"));
+    let gateway = Gateway::new(service(&authority));
+    assert_eq!(status(&gateway.client().get("/").0), "200");
+    gateway.serve(service(&Authority::new()));
+    assert_eq!(status(&gateway.client().get("/").0), "502");
+}
+
+#[test]
+fn a_large_response_arrives_whole() {
+    let authority = Authority::new();
+    let body: Vec<u8> = (0..700_000).map(|at: u32| (at % 251) as u8).collect();
+    let sent = body.clone();
+    let config = pki::server(&authority.issue(&["up.example"]), None, &[]);
+    let endpoint = pki::endpoint(config, move |peer, _, _| {
+        let (head, body) = peer.message();
+        assert_eq!((field(&head, "content-length"), body.as_str()), (Some("5"), "hello"));
+        peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", sent.len()));
+        peer.send(&sent);
+    });
+    let gateway = Gateway::new(to(encrypted(&[endpoint.address], pki::client(&authority, None), "up.example")));
+    let mut client = gateway.client();
+    client.send("POST / HTTP/1.1\r\nHost: example.com\r\nContent-Length: 5\r\n\r\nhello");
+    assert_eq!(status(&client.head()), "200");
+    assert!(client.exactly(body.len()) == body);
+}
+
+#[test]
+fn bytes_travel_encrypted_as_well() {
+    let authority = Authority::new();
+    let config = pki::server(&authority.issue(&["up.example"]), None, &[]);
+    let endpoint = pki::endpoint(config, |peer, name, _| {
+        let head = peer.head();
+        peer.send(format!("{name} {head}"));
+    });
+    let cluster = encrypted(&[endpoint.address], pki::client(&authority, None), "up.example");
+    let gateway = Gateway::new(ListenerService::Tcp(Arc::new(Split::to(cluster))));
+    let mut client = gateway.client();
+    client.send("hello\r\n\r\n");
+    assert_eq!(client.head(), "up.example hello\r\n\r\n");
+}
