@@ -65,6 +65,7 @@ backend grpc
     );
     fs::write(&conf, text)?;
     let log = File::create(site.dir().join("haproxy-access.log"))?;
-    let process = Process::spawn(on_core(CORES.0, "haproxy").args(["-q", "-db", "-f", machine::text(&conf)?]).stdout(log))?;
+    let process =
+        Process::spawn(on_core(CORES.0, "haproxy").args(["-q", "-db", "-f", machine::text(&conf)?]).stdout(log))?;
     Peer::started("haproxy", process, ports)
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     balance::Policy,
-    table::{Action, Backend, Entry, HeaderChange, Match, PathMatch, Rule, ValueMatch},
+    table::{Action, Backend, Entry, Match, PathMatch, Rule, ValueMatch},
 };
 
 /// A route's entries in the order of its rules, and its faults.
@@ -63,25 +63,13 @@ pub(super) fn build(route: &HTTPRoute, context: &mut Context<'_>) -> Built {
             Err(fault) => {
                 let message = format!("rule {label} answers 500: {}", fault.message);
                 built.invalid.push(Invalid { message, ..fault });
-                blank(name, Action::Respond(StatusCode::INTERNAL_SERVER_ERROR))
+                Rule::new(name, Action::Respond(StatusCode::INTERNAL_SERVER_ERROR))
             }
         };
         let rule = Arc::new(rule);
         built.entries.extend(matches.into_iter().map(|matches| Entry { matches, rule: rule.clone() }));
     }
     built
-}
-
-fn blank(name: Arc<str>, action: Action) -> Rule {
-    Rule {
-        name,
-        request_headers: HeaderChange::default(),
-        response_headers: HeaderChange::default(),
-        rewrite: None,
-        request_timeout: None,
-        backend_timeout: None,
-        action,
-    }
 }
 
 fn compile_rule(
@@ -107,7 +95,7 @@ fn compile_rule(
         None if backends.iter().all(|b| b.weight == 0) => Action::Respond(StatusCode::INTERNAL_SERVER_ERROR),
         None => Action::Forward(backends),
     };
-    let mut compiled = blank(name, action);
+    let mut compiled = Rule::new(name, action);
     (compiled.request_headers, compiled.response_headers, compiled.rewrite) = (request, response, rewrite);
     (compiled.request_timeout, compiled.backend_timeout) = (request_timeout, backend_timeout);
     Ok(compiled)
@@ -125,7 +113,9 @@ fn backend(
         StatusCode::INTERNAL_SERVER_ERROR
     });
     let weight = u32::try_from(wanted.weight.unwrap_or(1)).unwrap_or(0);
-    Ok(Backend { weight, target, request_headers: changes.request, response_headers: changes.response })
+    let mut backend = Backend::new(weight, target);
+    (backend.request_headers, backend.response_headers) = (changes.request, changes.response);
+    Ok(backend)
 }
 
 fn resolve(

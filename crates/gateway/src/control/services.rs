@@ -11,8 +11,8 @@ use super::clusters::{self, Clusters, Slices};
 use crate::{
     balance::{Algorithm, HashOn, Policy},
     table::{
-        Action, Backend, Cluster, Entry, HeaderChange, Hosts, Listener, ListenerService, Match, PathMatch, Routes,
-        Rule, Split, Upstream,
+        Action, Backend, Cluster, Entry, Hosts, Listener, ListenerService, Match, PathMatch, Routes, Rule, Split,
+        Upstream,
     },
 };
 
@@ -61,17 +61,7 @@ fn http(port: &ServicePort) -> Option<Upstream> {
 }
 
 fn everything_to(name: Arc<str>, cluster: Arc<Cluster>) -> Hosts {
-    let (request_headers, response_headers) = (HeaderChange::default(), HeaderChange::default());
-    let backend = Backend { weight: 1, target: Ok(cluster), request_headers, response_headers };
-    let rule = Rule {
-        name,
-        request_headers: HeaderChange::default(),
-        response_headers: HeaderChange::default(),
-        rewrite: None,
-        request_timeout: None,
-        backend_timeout: None,
-        action: Action::Forward(vec![backend]),
-    };
+    let rule = Rule::new(name, Action::Forward(vec![Backend::new(1, Ok(cluster))]));
     let matches =
         Match { path: PathMatch::Prefix(String::new()), method: None, headers: Vec::new(), queries: Vec::new() };
     let mut hosts = Hosts::default();

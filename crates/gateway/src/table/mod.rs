@@ -199,6 +199,19 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// A rule that changes nothing and has no limits.
+    pub fn new(name: Arc<str>, action: Action) -> Self {
+        Self {
+            name,
+            request_headers: HeaderChange::default(),
+            response_headers: HeaderChange::default(),
+            rewrite: None,
+            request_timeout: None,
+            backend_timeout: None,
+            action,
+        }
+    }
+
     /// The clusters that it leads to.
     pub fn clusters(&self) -> impl Iterator<Item = &Arc<Cluster>> {
         let backends = match &self.action {
@@ -265,6 +278,14 @@ pub struct Backend {
     pub request_headers: HeaderChange,
     /// Changes to the response's headers for this backend alone.
     pub response_headers: HeaderChange,
+}
+
+impl Backend {
+    /// A backend that changes nothing.
+    pub fn new(weight: u32, target: Result<Arc<Cluster>, StatusCode>) -> Self {
+        let (request_headers, response_headers) = (HeaderChange::default(), HeaderChange::default());
+        Self { weight, target, request_headers, response_headers }
+    }
 }
 
 /// `RequestRedirect`; what is `None` is taken from the request.

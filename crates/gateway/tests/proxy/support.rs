@@ -15,10 +15,7 @@ use gateway::{
     balance::Policy,
     control::Sink,
     proxy::{Options, Proxy, Timeouts},
-    table::{
-        Action, Backend, Cluster, Entry, HeaderChange, Hosts, Listener, ListenerService, Match, PathMatch, Routes,
-        Rule, Table,
-    },
+    table::{Action, Backend, Cluster, Entry, Hosts, Listener, ListenerService, Match, PathMatch, Routes, Rule, Table},
 };
 
 /// Far more than anything takes: a test that waits this long has failed.
@@ -200,20 +197,11 @@ pub fn balanced(endpoints: &[SocketAddr], policy: Policy) -> Arc<Cluster> {
 
 /// A rule that forwards to a cluster and changes nothing.
 pub fn forward(cluster: Arc<Cluster>) -> Rule {
-    let (request_headers, response_headers) = (HeaderChange::default(), HeaderChange::default());
-    rule(Action::Forward(vec![Backend { weight: 1, target: Ok(cluster), request_headers, response_headers }]))
+    rule(Action::Forward(vec![Backend::new(1, Ok(cluster))]))
 }
 
 pub fn rule(action: Action) -> Rule {
-    Rule {
-        name: "default/test/0".into(),
-        request_headers: HeaderChange::default(),
-        response_headers: HeaderChange::default(),
-        rewrite: None,
-        request_timeout: None,
-        backend_timeout: None,
-        action,
-    }
+    Rule::new("default/test/0".into(), action)
 }
 
 /// Every request to one rule.
