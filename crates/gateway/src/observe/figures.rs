@@ -193,6 +193,12 @@ pub(crate) struct WorkerFigures {
 }
 
 impl WorkerFigures {
+    /// So many of the lines could not be written after all.
+    pub fn log_failed(&mut self, lines: u64) {
+        let [written, dropped] = self.log_lines;
+        self.log_lines = [written.saturating_sub(lines), dropped + lines];
+    }
+
     /// Adds another worker's.
     pub fn add(&mut self, other: Self) {
         for (key, listened) in other.listeners {

@@ -124,7 +124,8 @@ impl Flags {
 
     /// What the flags mean, in the order of their numbers.
     pub fn meanings(self) -> impl Iterator<Item = &'static Meaning> {
-        MEANINGS.iter().filter(move |meaning| self.0 & (1 << meaning.flag as u8) != 0)
+        let all = if self.0 == 0 { &[] } else { MEANINGS };
+        all.iter().filter(move |meaning| self.0 & (1 << meaning.flag as u8) != 0)
     }
 
     /// Whose fault a request was that ended with these flags and this status; 0 is none. `by_endpoint` says that the endpoint

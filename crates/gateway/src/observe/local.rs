@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    io,
     net::SocketAddr,
     rc::Rc,
     sync::Arc,
@@ -11,8 +12,11 @@ use std::{
 
 use foldhash::fast::FixedState;
 
-use super::figures::{
-    Listened, ListenerFigures, ListenerKey, Live, RouteFigures, RouteKey, TlsFault, WorkerFigures, increment,
+use super::{
+    figures::{
+        Listened, ListenerFigures, ListenerKey, Live, RouteFigures, RouteKey, TlsFault, WorkerFigures, increment,
+    },
+    log::{Feed, WorkerLog},
 };
 use crate::table::Listener;
 
@@ -31,6 +35,7 @@ pub(crate) struct Observe {
     /// How many ways are counted apart.
     routes: Cell<usize>,
     max_routes: usize,
+    log: Option<WorkerLog>,
 }
 
 /// A listener's figures.
@@ -62,12 +67,23 @@ impl Route {
 }
 
 impl Observe {
-    pub fn new() -> Rc<Self> {
-        Self::bounded(MAX_ROUTES)
+    /// Counts, and writes to the access log if there is one.
+    pub fn new(log: Option<Feed>) -> Rc<Self> {
+        Self::bounded(MAX_ROUTES, log)
     }
 
-    fn bounded(max_routes: usize) -> Rc<Self> {
-        Rc::new(Self { listeners: RefCell::default(), routes: Cell::new(0), max_routes })
+    fn bounded(max_routes: usize, log: Option<Feed>) -> Rc<Self> {
+        let log = log.map(WorkerLog::new);
+        Rc::new(Self { listeners: RefCell::default(), routes: Cell::new(0), max_routes, log })
+    }
+
+    pub(super) fn log(&self) -> Option<&WorkerLog> {
+        self.log.as_ref()
+    }
+
+    /// Hands the lines of the access log over; `true` if there were some.
+    pub fn flush(&self) -> bool {
+        self.log.as_ref().is_some_and(WorkerLog::flush)
     }
 
     fn listener(&self, listener: &Listener) -> Rc<ListenerSeen> {
@@ -111,7 +127,8 @@ impl Observe {
         listeners.retain(|key, seen| {
             live.has_listener(key) || seen.figures.borrow().open_connections > 0 || !is_old(&seen.last)
         });
-        let mut all = WorkerFigures::default();
+        let log_lines = self.log.as_ref().map(WorkerLog::counts).unwrap_or_default();
+        let mut all = WorkerFigures { log_lines, ..WorkerFigures::default() };
         let mut counted = 0;
         for seen in listeners.values() {
             let mut listened = Listened { figures: seen.figures.borrow().clone(), ..Listened::default() };
@@ -141,6 +158,8 @@ pub(crate) struct Caller {
     pub(super) listener: Rc<ListenerSeen>,
     pub(super) edge: bool,
     pub(super) peer: SocketAddr,
+    /// Where the client connected to.
+    pub(super) local: SocketAddr,
     pub(super) session: RefCell<Option<Box<Session>>>,
 }
 
@@ -172,16 +191,23 @@ impl Session {
 }
 
 impl Caller {
-    /// Counts a connection until it is dropped.
-    pub fn open(observe: &Rc<Observe>, listener: &Listener, peer: SocketAddr) -> Rc<Self> {
+    /// Counts a connection from `peer` until it is dropped; `local` says where it was made to, if somebody wants to know.
+    pub fn open(
+        observe: &Rc<Observe>,
+        listener: &Listener,
+        peer: SocketAddr,
+        local: impl FnOnce() -> io::Result<SocketAddr>,
+    ) -> Rc<Self> {
         let seen = observe.listener(listener);
         {
             let mut figures = seen.figures.borrow_mut();
             figures.connections += 1;
             figures.open_connections += 1;
         }
+        let asked = observe.log.is_some() && listener.bind.ip().is_unspecified();
+        let local = if asked { local().unwrap_or(listener.bind) } else { listener.bind };
         let session = RefCell::new(None);
-        Rc::new(Self { observe: observe.clone(), listener: seen, edge: listener.edge, peer, session })
+        Rc::new(Self { observe: observe.clone(), listener: seen, edge: listener.edge, peer, local, session })
     }
 
     /// The client's address.
@@ -209,6 +235,10 @@ impl Drop for Caller {
 }
 
 impl ListenerSeen {
+    pub fn name(&self) -> &str {
+        &self.key.0
+    }
+
     pub fn unrouted(&self) -> Rc<Route> {
         self.unrouted.clone()
     }
@@ -229,6 +259,10 @@ mod tests {
         }
     }
 
+    fn peer() -> SocketAddr {
+        "127.0.0.1:1".parse().unwrap()
+    }
+
     fn request(caller: &Rc<Caller>, rule: &str) {
         let mut recording = Recording::start(caller, Protocol::Http11);
         recording.routed(&rule.into(), Some("cluster"));
@@ -242,8 +276,8 @@ mod tests {
 
     #[test]
     fn ways_over_the_bound_are_counted_together() {
-        let observe = Observe::bounded(2);
-        let caller = Caller::open(&observe, &listener(), "127.0.0.1:1".parse().unwrap());
+        let observe = Observe::bounded(2, None);
+        let caller = Caller::open(&observe, &listener(), peer(), || Ok(peer()));
         for rule in ["1", "2", "3", "4", "1"] {
             request(&caller, rule);
         }
@@ -255,8 +289,8 @@ mod tests {
 
     #[test]
     fn what_is_gone_and_unused_for_a_while_is_forgotten_and_makes_room() {
-        let observe = Observe::bounded(1);
-        let caller = Caller::open(&observe, &listener(), "127.0.0.1:1".parse().unwrap());
+        let observe = Observe::bounded(1, None);
+        let caller = Caller::open(&observe, &listener(), peer(), || Ok(peer()));
         request(&caller, "1");
         let now = Instant::now();
         let live = Live::new(&Table { listeners: vec![listener()] });
@@ -268,8 +302,8 @@ mod tests {
 
     #[test]
     fn a_listener_that_is_gone_is_kept_while_it_has_connections() {
-        let observe = Observe::new();
-        let caller = Caller::open(&observe, &listener(), "127.0.0.1:1".parse().unwrap());
+        let observe = Observe::new(None);
+        let caller = Caller::open(&observe, &listener(), peer(), || Ok(peer()));
         let later = Instant::now() + KEPT * 2;
         assert_eq!(observe.figures(&Live::default(), later).listeners.len(), 1);
         drop(caller);

@@ -5,12 +5,11 @@
 //! dropped: exactly once, however the request ends. Figures are plain numbers of one worker; [`Metrics`] sums them when
 //! somebody asks. Without an access log nothing of a request is copied.
 
-#![allow(dead_code, reason = "the access log, which follows, reads what nobody reads yet")]
-
 mod exposition;
 mod figures;
 mod flags;
 mod local;
+mod log;
 mod record;
 
 pub use exposition::{Metrics, OPENMETRICS, PROMETHEUS};
@@ -18,4 +17,6 @@ pub(crate) use figures::{Live, TlsFault, WorkerFigures};
 pub use flags::Fault;
 pub(crate) use flags::Flag;
 pub(crate) use local::{Caller, Observe, Session};
+pub use log::{AccessLog, Destination, Format, FormatError};
+pub(crate) use log::{Feed, Writer};
 pub(crate) use record::{Protocol, Recording};

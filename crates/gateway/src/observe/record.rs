@@ -1,10 +1,20 @@
 //! One request, from its head to its end.
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
+use std::{
+    borrow::Cow,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::HeaderName;
 
 use super::{
-    flags::{Flag, Flags},
+    figures::increment,
+    flags::{Fault, Flag, Flags},
     local::{Caller, Route},
+    log::Captured,
 };
 use crate::table::Asked;
 
@@ -16,6 +26,7 @@ pub(crate) enum Protocol {
     /// HTTP/1.1.
     Http11,
     /// HTTP/2.
+    #[allow(dead_code, reason = "nobody speaks it yet")]
     Http2,
 }
 
@@ -56,7 +67,16 @@ pub(super) struct Record {
     /// The one that the proxy gave it.
     pub request_id: Option<[u8; 36]>,
     pub trace: Option<u128>,
+    /// When the response began, if somebody wants to know.
+    pub response_began: Option<Instant>,
     pub route: Rc<Route>,
+}
+
+impl Record {
+    /// Whose fault it was that something went wrong.
+    pub fn fault(&self) -> Fault {
+        self.flags.fault(self.status, self.by_endpoint)
+    }
 }
 
 /// A request while it is on its way; counted, and written to the access log, when it is dropped.
@@ -64,6 +84,8 @@ pub(super) struct Record {
 pub(crate) struct Recording {
     caller: Rc<Caller>,
     record: Record,
+    /// What the access log needs of the messages, if there is one.
+    captured: Option<Box<Captured>>,
 }
 
 impl Recording {
@@ -83,13 +105,16 @@ impl Recording {
             sent: 0,
             request_id: None,
             trace: None,
+            response_began: None,
             route: caller.listener.unrouted(),
         };
-        Self { caller: caller.clone(), record }
+        Self { caller: caller.clone(), record, captured: None }
     }
 
     /// What the request asks for; `query` is what follows its question mark. Copied only if there is a log to write it to.
-    pub fn asked(&mut self, _head: &impl Asked, _query: Option<&str>) {}
+    pub fn asked(&mut self, head: &impl Asked, query: Option<&str>) {
+        self.captured = self.caller.observe.log().map(|log| log.capture(head, query));
+    }
 
     /// The rule that was found, and the cluster that it leads to, if it leads to one.
     pub fn routed(&mut self, rule: &Arc<str>, cluster: Option<&str>) {
@@ -116,6 +141,16 @@ impl Recording {
     /// The final response begins: the endpoint's or the proxy's own.
     pub fn responded(&mut self, status: u16, by_endpoint: bool) {
         (self.record.status, self.record.by_endpoint) = (status, by_endpoint);
+        if self.caller.observe.log().is_some_and(|log| log.is_timed()) {
+            self.record.response_began = Some(Instant::now());
+        }
+    }
+
+    /// The fields of the response that the client gets; asked for only if there is a log that wants some.
+    pub fn response_fields<'v>(&mut self, header: impl Fn(&HeaderName) -> Option<Cow<'v, [u8]>>) {
+        if let Some(log) = self.caller.observe.log() {
+            log.capture_response(&mut self.captured, header);
+        }
     }
 
     /// How much of the request's body has been taken so far.
@@ -136,27 +171,28 @@ impl Recording {
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        let (record, now) = (&mut self.record, Instant::now());
+        let (record, caller, now) = (&mut self.record, &*self.caller, Instant::now());
         if !record.done && record.flags.is_empty() {
             record.flags.add(Flag::LocalReset);
         }
         {
-            let mut figures = self.caller.listener.figures.borrow_mut();
+            let mut figures = caller.listener.figures.borrow_mut();
             figures.open_requests -= 1;
-            if !record.flags.is_empty() {
-                for meaning in record.flags.meanings() {
-                    super::figures::increment(&mut figures.flags, meaning.flag as usize);
-                }
-            }
+            record.flags.meanings().for_each(|meaning| increment(&mut figures.flags, meaning.flag as usize));
         }
-        let took = u64::try_from(now.saturating_duration_since(record.started).as_nanos()).unwrap_or(u64::MAX);
-        let fault = record.flags.fault(record.status, record.by_endpoint);
-        let mut figures = record.route.figures.borrow_mut();
-        figures.count(record.status, fault, took);
-        figures.bytes_in += record.received;
-        figures.bytes_out += record.sent;
-        figures.retries += u64::from(record.tries.saturating_sub(1));
-        drop(figures);
+        let took = now.saturating_duration_since(record.started);
         record.route.last.set(now);
+        count(record, took);
+        if let Some(log) = caller.observe.log() {
+            log.write(caller, record, self.captured.take(), took);
+        }
     }
+}
+
+fn count(record: &Record, took: Duration) {
+    let mut figures = record.route.figures.borrow_mut();
+    figures.count(record.status, record.fault(), u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    figures.bytes_in += record.received;
+    figures.bytes_out += record.sent;
+    figures.retries += u64::from(record.tries.saturating_sub(1));
 }

@@ -10,7 +10,7 @@ use std::{
 use super::{
     Timeouts,
     clock::Watch,
-    http1::{Body, Storage, response},
+    http1::{Body, Storage, fields::joined, response},
     message::{self, Connection},
     pump::{Broken, Pump},
     route::{Facts, Request},
@@ -225,6 +225,10 @@ impl Exchange<'_> {
             let date = self.worker.clock.date();
             message::response(&mut out, &head, self.request.changes(), connection, chunked, date.as_bytes());
         }
+        if !interim {
+            self.record.responded(status, true);
+            self.record.response_fields(|name| joined(head.headers, name));
+        }
         self.server.consume(length);
         self.progress.response = Some(Pump::new(out, body, chunked));
         if interim {
@@ -234,7 +238,6 @@ impl Exchange<'_> {
             }
         } else {
             *self.began = true;
-            self.record.responded(status, true);
             self.report(status);
             self.progress.final_response = Some(last);
         }

@@ -38,13 +38,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     control::{BindError, Sink},
-    observe::{Live, Metrics, WorkerFigures},
+    observe::{AccessLog, Live, Metrics, WorkerFigures, Writer},
     table::{Listener, Table},
 };
 use worker::{Command, Slot};
 
+/// For the last lines of the access log to be written.
+const WRITTEN: Duration = Duration::from_secs(2);
+
 /// How the proxy is set up.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Threads; each has its own sockets and connections.
     pub workers: usize,
@@ -52,6 +55,8 @@ pub struct Options {
     pub max_connections: usize,
     /// How long things may take.
     pub timeouts: Timeouts,
+    /// A line for every request, if it is wanted.
+    pub access_log: Option<AccessLog>,
 }
 
 /// How long the proxy waits. They are looked at four times a second.
@@ -85,7 +90,7 @@ impl Default for Options {
     /// One worker per core.
     fn default() -> Self {
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { workers, max_connections: 50_000, timeouts: Timeouts::default() }
+        Self { workers, max_connections: 50_000, timeouts: Timeouts::default(), access_log: None }
     }
 }
 
@@ -94,6 +99,7 @@ impl Default for Options {
 pub struct Proxy {
     workers: Vec<mpsc::UnboundedSender<Command>>,
     open: Mutex<Open>,
+    log: Mutex<Option<Writer>>,
 }
 
 #[derive(Debug, Default)]
@@ -109,12 +115,27 @@ impl Proxy {
     /// Starts the workers; nothing is listened on before the first table.
     ///
     /// # Errors
-    /// What the machine refuses: threads, file descriptors.
+    /// What the machine refuses: threads, file descriptors, the access log's file.
     pub fn start(options: Options) -> io::Result<Self> {
         let count = options.workers.max(1);
-        let workers =
-            (0..count).map(|index| worker::start(index, options.max_connections.div_ceil(count), options.timeouts));
-        Ok(Self { workers: workers.collect::<io::Result<_>>()?, open: Mutex::default() })
+        let log = options.access_log.as_ref().map(Writer::start).transpose()?;
+        let start = |index| {
+            let feed = log.as_ref().map(Writer::feed);
+            worker::start(index, options.max_connections.div_ceil(count), options.timeouts, feed)
+        };
+        let workers = (0..count).map(start).collect::<io::Result<_>>()?;
+        Ok(Self { workers, open: Mutex::default(), log: Mutex::new(log) })
+    }
+
+    /// Opens the access log's file again: what moves it away asks for this, unless it is content with the next look.
+    pub fn reopen_access_log(&self) {
+        if let Some(log) = &*self.log() {
+            log.reopen();
+        }
+    }
+
+    fn log(&self) -> MutexGuard<'_, Option<Writer>> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes an address before a table asks for it, so that nobody else can have it; port 0 takes a free one. Connections
@@ -151,6 +172,7 @@ impl Proxy {
                 sum.add(figures);
             }
         }
+        sum.log_failed(self.log().as_ref().map_or(0, Writer::failed));
         Metrics::new(sum)
     }
 
@@ -169,6 +191,10 @@ impl Proxy {
         for drained in drained.collect::<Vec<_>>() {
             // A worker that is gone has nothing left to finish.
             _ = drained.await;
+        }
+        let log = self.log().take();
+        if let Some(log) = log {
+            log.finish(WRITTEN).await;
         }
     }
 

@@ -31,7 +31,7 @@ use super::{
     tls, tunnel,
 };
 use crate::{
-    observe::{Caller, Live, Observe, WorkerFigures},
+    observe::{Caller, Feed, Live, Observe, WorkerFigures},
     table::{Listener, ListenerService},
 };
 
@@ -109,13 +109,14 @@ pub(super) fn start(
     index: usize,
     max_connections: usize,
     timeouts: Timeouts,
+    log: Option<Feed>,
 ) -> io::Result<mpsc::UnboundedSender<Command>> {
     let (sender, commands) = mpsc::unbounded_channel();
     let (started, result) = std::sync::mpsc::sync_channel(1);
     let run = move || match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
         Ok(runtime) => {
             _ = started.send(Ok(()));
-            runtime.block_on(run(commands, max_connections, timeouts));
+            runtime.block_on(run(commands, max_connections, timeouts, log));
         }
         Err(error) => _ = started.send(Err(error)),
     };
@@ -124,13 +125,18 @@ pub(super) fn start(
     Ok(sender)
 }
 
-async fn run(mut commands: mpsc::UnboundedReceiver<Command>, max_connections: usize, timeouts: Timeouts) {
+async fn run(
+    mut commands: mpsc::UnboundedReceiver<Command>,
+    max_connections: usize,
+    timeouts: Timeouts,
+    log: Option<Feed>,
+) {
     let worker = Rc::new(Worker {
         clock: Clock::new(),
         buffers: RefCell::default(),
         pool: Pool::default(),
         random: RefCell::new(fastrand::Rng::new()),
-        observe: Observe::new(),
+        observe: Observe::new(log),
         draining: Cell::new(false),
         connections: Cell::new(0),
         max_connections,
@@ -138,7 +144,9 @@ async fn run(mut commands: mpsc::UnboundedReceiver<Command>, max_connections: us
         ended: Notify::new(),
     });
     let ticking = worker.clone();
-    tokio::task::spawn_local(async move { ticking.clock.run(|now| ticking.pool.sweep(now)).await });
+    tokio::task::spawn_local(async move {
+        ticking.clock.run(|now| ticking.pool.sweep(now) | ticking.observe.flush()).await;
+    });
     while let Some(command) = commands.recv().await {
         match command {
             Command::Accept(listener, slot) => match TcpListener::from_std(listener) {
@@ -213,7 +221,7 @@ fn spawn(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, slot: &Arc<Sl
     let (counted, worker, slot) = (Counted::new(worker.clone()), worker.clone(), slot.clone());
     let (service, seen) = {
         let listener = slot.listener.load();
-        (listener.service.clone(), Caller::open(&worker.observe, &listener, peer))
+        (listener.service.clone(), Caller::open(&worker.observe, &listener, peer, || stream.local_addr()))
     };
     // A panic ends this task alone; the hook has logged it.
     tokio::task::spawn_local(async move {

@@ -9,6 +9,7 @@ mod failures;
 mod figures;
 mod heads;
 mod l4;
+mod log;
 mod messages;
 mod passthrough;
 mod pki;

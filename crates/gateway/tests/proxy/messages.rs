@@ -142,7 +142,8 @@ fn the_endpoint_decides_whether_a_client_that_asks_may_send_its_body() {
         assert_eq!(field(&head, "expect"), Some("100-continue"));
         peer.send("HTTP/1.1 100 Continue\r\n\r\n");
         let body = peer.text(5);
-        peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{body}"));
+        // Said, so that the proxy does not give the next request to a connection that is about to be closed.
+        peer.send(format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\n{body}"));
     });
     let gateway = Gateway::to(&[&endpoint]);
     let ask =

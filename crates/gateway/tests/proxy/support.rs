@@ -229,9 +229,16 @@ impl Gateway {
     pub fn with(service: ListenerService, timeouts: Timeouts) -> Self {
         // One worker, so that a test knows which pool a connection comes from.
         let proxy = Proxy::start(Options { workers: 1, timeouts, ..Options::default() }).unwrap();
+        let gateway = Self::of(proxy);
+        gateway.serve(service);
+        gateway
+    }
+
+    /// A proxy that has just been started; it serves nothing yet.
+    pub fn of(proxy: Proxy) -> Self {
         let address = proxy.hold("127.0.0.1:0".parse().unwrap()).unwrap();
         let gateway = Self { proxy, address };
-        gateway.serve(service);
+        gateway.serve(ListenerService::Http(Arc::default()));
         gateway
     }
 

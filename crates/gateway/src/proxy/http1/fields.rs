@@ -1,6 +1,8 @@
 //! Header fields that the proxy itself must understand, and the rules they share between requests and responses.
 
-use http::StatusCode;
+use std::borrow::Cow;
+
+use http::{HeaderName, StatusCode};
 use httparse::Header;
 
 use super::{MAX_FIELDS, Refusal};
@@ -133,4 +135,15 @@ fn length(value: &[u8]) -> Result<u64, Refusal> {
 pub(in crate::proxy) fn named_by_connection(headers: &[Header<'_>], known_fields: &[Known], name: &str) -> bool {
     let options = headers.iter().zip(known_fields).filter(|(_, known)| **known == Known::Connection);
     options.into_iter().any(|(header, _)| list(header.value).any(|o| o.eq_ignore_ascii_case(name.as_bytes())))
+}
+
+/// A field's value; those of a repeated one are joined by commas (RFC 9110, 5.3).
+pub(in crate::proxy) fn joined<'b>(headers: &[Header<'b>], name: &HeaderName) -> Option<Cow<'b, [u8]>> {
+    let mut values = headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name.as_str())).map(|h| h.value);
+    let mut joined = Cow::Borrowed(values.next()?);
+    for value in values {
+        joined.to_mut().push(b',');
+        joined.to_mut().extend_from_slice(value);
+    }
+    Some(joined)
 }

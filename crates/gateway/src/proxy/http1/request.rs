@@ -173,14 +173,7 @@ impl Asked for Head<'_, '_> {
         if name == http::header::HOST {
             return Some(self.authority.as_bytes().into());
         }
-        let mut values = self.headers.iter().filter(|h| h.name.eq_ignore_ascii_case(name.as_str())).map(|h| h.value);
-        let first = values.next()?;
-        let mut joined = Cow::Borrowed(first);
-        for value in values {
-            joined.to_mut().push(b',');
-            joined.to_mut().extend_from_slice(value);
-        }
-        Some(joined)
+        fields::joined(self.headers, name)
     }
 
     fn query(&self, name: &str) -> Option<Cow<'_, str>> {
