@@ -31,11 +31,6 @@ pub(crate) enum Protocol {
 }
 
 impl Protocol {
-    /// HTTP/1 of this minor version.
-    pub fn http1(minor: u8) -> Self {
-        if minor == 0 { Self::Http10 } else { Self::Http11 }
-    }
-
     /// As it is written.
     pub fn name(self) -> &'static str {
         match self {

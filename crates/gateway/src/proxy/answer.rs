@@ -2,11 +2,13 @@
 
 use std::{borrow::Cow, io::Write};
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::{
-    http1::{Refusal, request},
-    message::{self, Changes, Connection, changed_path},
+    head::{self, Refusal},
+    message::{Changes, Connection, Fields, changed_path},
+    route::Facts,
 };
 use crate::table::Redirect;
 
@@ -25,7 +27,7 @@ impl Answer {
     }
 
     /// `RequestRedirect` (Gateway API, `HTTPRequestRedirectFilter`) of a request that came by `scheme`.
-    pub fn redirect(redirect: &Redirect, head: &request::Head<'_, '_>, scheme: &str) -> Self {
+    pub fn redirect(redirect: &Redirect, head: &head::Request<'_, '_>, scheme: &str) -> Self {
         let mut location = String::new();
         let scheme = redirect.scheme.as_deref().unwrap_or(scheme);
         let (host, asked_port) = split_authority(head.authority);
@@ -70,26 +72,69 @@ impl Answer {
         let reason = self.status.canonical_reason().unwrap_or_default();
         // Writing to a vector cannot fail.
         _ = write!(out, "HTTP/1.1 {} {reason}\r\ncontent-length: {}\r\n", self.status.as_str(), text.len());
+        self.fields(out, changes, date);
+        connection.write(out);
+        out.extend_from_slice(b"\r\n");
+        if !to_head {
+            out.extend_from_slice(text.as_bytes());
+        }
+    }
+}
+
+impl Answer {
+    /// All but what frames the message.
+    fn fields(&self, out: &mut impl Fields, changes: Option<Changes<'_>>, date: &[u8]) {
         let mut own = |name: &str, value: &[u8]| {
             if changes.is_none_or(|changes| changes.keep(name)) {
-                message::field(out, name, value);
+                out.field(name, value);
             }
         };
-        if !text.is_empty() {
+        if !self.text.is_empty() {
             own("content-type", b"text/plain");
         }
         if let Some(location) = &self.location {
             own("location", location.as_bytes());
         }
         own("date", date);
-        connection.write(out);
         if let Some(changes) = changes {
             changes.write(out);
         }
-        out.extend_from_slice(b"\r\n");
-        if !to_head {
-            out.extend_from_slice(text.as_bytes());
+    }
+
+    /// Head and body for HTTP/2; gRPC is told of a failure by a status of its own, with nothing else.
+    pub fn to_http2(&self, changes: Option<Changes<'_>>, facts: &Facts, date: &[u8]) -> (Response<()>, Bytes) {
+        let mut response = Response::new(());
+        if facts.is_grpc {
+            self.grpc(response.headers_mut());
+            return (response, Bytes::new());
         }
+        let text = if self.text.is_empty() { String::new() } else { format!("{}\n", self.text) };
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(header::CONTENT_LENGTH, text.len().into());
+        self.fields(response.headers_mut(), changes, date);
+        (response, if facts.is_head { Bytes::new() } else { text.into() })
+    }
+
+    /// A response that is all trailers (gRPC over HTTP/2, "Trailers-Only").
+    fn grpc(&self, headers: &mut HeaderMap) {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert("grpc-status", grpc_status(self.status).into());
+        // The texts are plain: nothing in them needs the escapes that gRPC asks for.
+        if let Ok(text) = HeaderValue::from_str(&self.text) {
+            headers.insert("grpc-message", text);
+        }
+    }
+}
+
+/// What a status of HTTP is called in gRPC (its `http-grpc-status-mapping.md`).
+fn grpc_status(status: StatusCode) -> u16 {
+    match status.as_u16() {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502..=504 => 14,
+        _ => 2,
     }
 }
 

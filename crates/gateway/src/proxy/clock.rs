@@ -126,6 +126,11 @@ impl Watch {
         self.0.waker.borrow_mut().replace(cx.waker().clone());
     }
 
+    /// Wakes whoever is remembered.
+    pub fn wake(&self) {
+        self.0.wake();
+    }
+
     /// There is no deadline.
     pub fn clear(&self) {
         self.0.deadline.set(NEVER);

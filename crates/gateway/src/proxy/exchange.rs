@@ -10,11 +10,13 @@ use std::{
 use super::{
     Timeouts,
     clock::Watch,
-    http1::{Body, Storage, fields::joined, response},
-    message::{self, Connection},
-    pump::{Broken, Pump},
+    end::End,
+    head::{Response, Storage, fields::joined},
+    http1, http2,
+    pump::Broken,
+    reply::{Final, Passed, Reply},
     route::{Facts, Request},
-    side::Side,
+    transfer::Transfer,
     worker::Worker,
 };
 use crate::{
@@ -67,8 +69,8 @@ pub(super) enum Done {
 pub(super) struct Exchange<'a> {
     pub worker: &'a Worker,
     pub watch: &'a Watch,
-    pub client: &'a mut Side,
-    pub server: &'a mut Side,
+    pub client: End<'a>,
+    pub server: End<'a>,
     /// Who is told that the response has begun.
     pub picked: &'a mut Picked,
     pub request: &'a mut Request,
@@ -87,18 +89,10 @@ pub(super) struct Progress {
     request_done: bool,
     /// The endpoint takes no more of the request; it may have responded all the same.
     request_failed: Option<io::Error>,
-    response: Option<Pump>,
+    response: Option<Transfer>,
     interims: u8,
     final_response: Option<Final>,
     moved: u64,
-}
-
-/// What a final response's head said.
-#[derive(Debug, Clone, Copy)]
-struct Final {
-    upgraded: bool,
-    server_keeps_alive: bool,
-    client_keeps_alive: bool,
 }
 
 impl Exchange<'_> {
@@ -123,7 +117,7 @@ impl Exchange<'_> {
                 let waits = self.progress.request_done && self.client.poll_closed(cx).is_ready();
                 return if waits { Poll::Ready(Err(Failure::Over(Flag::DownstreamGone))) } else { Poll::Pending };
             };
-            let polled = response.poll(cx, self.worker, self.server, self.client);
+            let polled = response.poll(cx, self.worker, &mut self.server, &mut self.client);
             self.record.sent(response.moved());
             let sent = ready!(polled);
             self.finish_response();
@@ -141,8 +135,8 @@ impl Exchange<'_> {
     }
 
     fn finish_response(&mut self) {
-        if let Some(pump) = self.progress.response.take() {
-            self.worker.buffers.borrow_mut().give_back_head(pump.head);
+        if let Some(transfer) = self.progress.response.take() {
+            self.worker.buffers.borrow_mut().give_back_head(transfer.into_head());
         }
     }
 
@@ -151,8 +145,9 @@ impl Exchange<'_> {
             return Done::Upgraded;
         }
         let whole = self.progress.request_done;
+        let quiet = !matches!(&self.server, End::Http1(side) if !side.filled().is_empty());
         Done::Responded {
-            reusable: whole && last.server_keeps_alive && self.server.filled().is_empty(),
+            reusable: whole && last.server_keeps_alive && quiet,
             keeps_alive: whole && last.client_keeps_alive,
         }
     }
@@ -162,7 +157,7 @@ impl Exchange<'_> {
         if self.progress.request_done || self.progress.request_failed.is_some() {
             return Ok(());
         }
-        let polled = self.request.message.poll(cx, self.worker, self.client, self.server);
+        let polled = self.request.message.poll(cx, self.worker, &mut self.client, &mut self.server);
         self.record.received(self.request.message.moved());
         match polled {
             Poll::Ready(Ok(())) => self.progress.request_done = true,
@@ -174,25 +169,43 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// Reads the head of the response, and prepares what is sent to the client.
+    /// Waits for the head of a response, and prepares what is sent to the client.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        let said = match &mut self.server {
+            End::Http1(_) => return self.poll_lines(cx),
+            End::Http2(stream) => ready!(stream.poll_said(cx)),
+        };
+        let (response, end) = match said {
+            Ok(http2::Said::Interim(response)) => (response, true),
+            Ok(http2::Said::Response(response, end)) => (response, end),
+            Err(error) => return Poll::Ready(Err(self.unsaid(http2::to_io(error)))),
+        };
+        let (parts, ()) = response.into_parts();
+        let mut storage = Storage::new();
+        let head = http2::response(&parts, end, self.facts.is_head, &mut storage).map_err(Failure::BadResponse)?;
+        let reply = Reply::new(self.worker, self.request, self.facts, self.closing, false);
+        let passed = reply.pass_on(&head, &mut self.client)?;
+        note(self.record, &passed, &head);
+        Poll::Ready(self.take(passed))
+    }
+
+    /// Reads the head of a response of HTTP/1.
+    fn poll_lines(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         loop {
-            if !self.server.filled().is_empty() {
-                if self.take_head()? {
-                    return Poll::Ready(Ok(()));
-                }
-                if !self.server.has_room() {
-                    self.server.grow(self.worker);
-                }
+            if self.take_lines()? {
+                return Poll::Ready(Ok(()));
             }
-            let failed = match ready!(self.server.poll_fill(cx, self.worker)) {
+            let End::Http1(server) = &mut self.server else { return Poll::Pending };
+            if !server.filled().is_empty() && !server.has_room() {
+                server.grow(self.worker);
+            }
+            let failed = match ready!(server.poll_fill(cx, self.worker)) {
                 Ok(0) => io::ErrorKind::UnexpectedEof.into(),
                 Ok(_) => continue,
                 Err(error) => error,
             };
-            let untouched = self.server.filled().is_empty() && self.progress.interims == 0;
-            return Poll::Ready(Err(if untouched {
-                Failure::Untouched(self.progress.request_failed.take().unwrap_or(failed))
+            return Poll::Ready(Err(if server.filled().is_empty() {
+                self.unsaid(failed)
             } else {
                 Failure::BadResponse("the endpoint closed its connection within a response's head")
             }));
@@ -200,47 +213,21 @@ impl Exchange<'_> {
     }
 
     /// Takes a whole head from the buffer, if there is one.
-    fn take_head(&mut self) -> Result<bool, Failure> {
+    fn take_lines(&mut self) -> Result<bool, Failure> {
+        let End::Http1(server) = &self.server else { return Ok(false) };
+        if server.filled().is_empty() {
+            return Ok(false);
+        }
         let mut storage = Storage::new();
-        let head = response::parse(self.server.filled(), self.facts.is_head, &mut storage);
-        let Some(head) = head.map_err(Failure::BadResponse)? else { return Ok(false) };
-        let (length, body, status) = (head.length, head.body, head.status);
-        let interim = matches!(status, 100 | 102..=199);
-        if head.status == 101 && !self.facts.upgrade {
-            return Err(Failure::BadResponse("the endpoint changed the protocol without being asked"));
+        let head = http1::response::parse(server.filled(), self.facts.is_head, &mut storage);
+        let Some((length, head)) = head.map_err(Failure::BadResponse)? else { return Ok(false) };
+        let reply = Reply::new(self.worker, self.request, self.facts, self.closing, true);
+        let passed = reply.pass_on(&head, &mut self.client)?;
+        note(self.record, &passed, &head);
+        if let End::Http1(server) = &mut self.server {
+            server.consume(length);
         }
-        let last = Final {
-            upgraded: head.status == 101,
-            server_keeps_alive: head.keeps_alive,
-            client_keeps_alive: self.client_keeps_alive(body),
-        };
-        let chunked = self.facts.version == 1 && matches!(body, Body::Chunked | Body::UntilClose);
-        let connection = match (interim, last.upgraded) {
-            (true, _) => Connection::Unsaid,
-            (_, true) => Connection::Upgrade,
-            _ => Connection::after(last.client_keeps_alive, self.facts.version),
-        };
-        let mut out = self.worker.buffers.borrow_mut().take_head();
-        if !interim || self.facts.version == 1 {
-            let date = self.worker.clock.date();
-            message::response(&mut out, &head, self.request.changes(), connection, chunked, date.as_bytes());
-        }
-        if !interim {
-            self.record.responded(status, true);
-            self.record.response_fields(|name| joined(head.headers, name));
-        }
-        self.server.consume(length);
-        self.progress.response = Some(Pump::new(out, body, chunked));
-        if interim {
-            self.progress.interims += 1;
-            if self.progress.interims > MAX_INTERIM {
-                return Err(Failure::BadResponse("the endpoint sent too many interim responses"));
-            }
-        } else {
-            *self.began = true;
-            self.report(status);
-            self.progress.final_response = Some(last);
-        }
+        self.take(passed)?;
         Ok(true)
     }
 
@@ -252,16 +239,32 @@ impl Exchange<'_> {
         }
     }
 
-    /// Whether the client can use its connection again after a response with this body. If some of the request is still to
-    /// come, the endpoint has made up its mind without it: the rest is not worth waiting for.
-    fn client_keeps_alive(&self, body: Body) -> bool {
-        let delimited = self.facts.version == 1 || matches!(body, Body::None | Body::Length(_));
-        delimited && self.facts.keeps_alive && !self.closing && self.request.message.source_done()
+    /// The endpoint failed before it responded.
+    fn unsaid(&mut self, error: io::Error) -> Failure {
+        if self.progress.interims > 0 {
+            return Failure::BadResponse("the endpoint broke off before its response");
+        }
+        Failure::Untouched(self.progress.request_failed.take().unwrap_or(error))
+    }
+
+    fn take(&mut self, passed: Passed) -> Result<(), Failure> {
+        self.progress.response = Some(passed.transfer);
+        if let Some(last) = passed.last {
+            *self.began = true;
+            self.report(last.status);
+            self.progress.final_response = passed.last;
+            return Ok(());
+        }
+        self.progress.interims += 1;
+        if self.progress.interims > MAX_INTERIM {
+            return Err(Failure::BadResponse("the endpoint sent too many interim responses"));
+        }
+        Ok(())
     }
 
     /// Gives up when nothing has moved for too long.
     fn poll_stalled(&mut self) -> Poll<Result<Done, Failure>> {
-        let moved = self.client.moved + self.server.moved;
+        let moved = self.client.moved() + self.server.moved();
         let starved = !self.progress.request_done && self.request.message.is_starved() && !*self.began;
         if moved != self.progress.moved {
             self.progress.moved = moved;
@@ -275,11 +278,19 @@ impl Exchange<'_> {
         Poll::Ready(Err(match (starved, *self.began) {
             (true, _) => Failure::ClientStalled,
             // The response is waited for, or the client does not take it.
-            (_, true) if self.progress.response.as_ref().is_none_or(Pump::is_starved) => {
+            (_, true) if self.progress.response.as_ref().is_none_or(Transfer::is_starved) => {
                 Failure::Over(Flag::UpstreamTimeout)
             }
             (_, true) => Failure::Over(Flag::Idle),
             (_, false) => Failure::EndpointStalled,
         }))
+    }
+}
+
+/// Records the final response.
+fn note(record: &mut Recording, passed: &Passed, head: &Response<'_, '_>) {
+    if passed.last.is_some() {
+        record.responded(head.status, true);
+        record.response_fields(|name| joined(head.headers, name));
     }
 }

@@ -1,25 +1,32 @@
 //! The proxy: listeners, HTTP/1.1, balancing and the connections to endpoints.
 //!
 //! A request's way: `worker` accepts its connection, `serve` reads its head and asks the table for the rule, `message` writes
-//! the head that the endpoint gets, `exchange` moves both messages, and `serve` waits for the next request.
+//! the head that the endpoint gets, `exchange` moves both messages, and `serve` waits for the next request. Requests of HTTP/2 take
+//! the same way from `http2`, many at a time.
 
 mod answer;
 mod buffer;
 mod clock;
 mod connect;
+mod end;
 mod exchange;
 #[doc(hidden)]
 pub mod fuzzing;
+mod head;
 mod hello;
 mod http1;
+mod http2;
 mod listen;
 mod message;
 mod pool;
 mod pump;
+mod relay;
+mod reply;
 mod route;
 mod serve;
 mod side;
 mod tls;
+mod transfer;
 mod tunnel;
 mod upstream;
 mod worker;

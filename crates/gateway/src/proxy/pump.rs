@@ -6,14 +6,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use super::{
-    http1::{Body, body::Decoder},
-    side::Side,
-    worker::Worker,
-};
+use super::{head::Body, http1::body::Decoder, side::Side, worker::Worker};
 
 /// Bodies with more than this to come are read in large pieces.
-const LARGE_BODY: u64 = 16 * 1024;
+pub(super) const LARGE_BODY: u64 = 16 * 1024;
 
 /// Why a direction ended early.
 #[derive(Debug)]
@@ -69,11 +65,6 @@ impl Pump {
             touched: false,
             moved: 0,
         }
-    }
-
-    /// Sends bytes as they arrive, until the source closes.
-    pub fn raw() -> Self {
-        Self::new(Vec::new(), Body::UntilClose, false)
     }
 
     /// Prepares to send the same message once more, to another sink; `false` if some of the body is gone.

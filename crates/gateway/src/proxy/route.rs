@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use http::{StatusCode, header::COOKIE};
+use http::{StatusCode, header::COOKIE, uri::Scheme};
 
 use super::{
     answer::Answer,
-    http1::{Body, request::Head},
+    head::{Body, Request as Head, Version, is_grpc},
     message::{self, Changes, Origin},
-    pump::Pump,
+    transfer::Transfer,
     worker::Worker,
 };
 use crate::{
     balance::{HashOn, hash},
     observe::{Flag, Recording},
-    table::{Action, Asked, Backend, Cluster, Hosts, Rule, weighted},
+    table::{Action, Asked, Backend, Cluster, Hosts, Listener, ListenerService, Rule, Secured, Upstream, weighted},
 };
 
 /// What is done with a request.
@@ -28,8 +28,8 @@ pub(super) enum Decision {
 /// What must be known of a request after its head has left the buffer.
 #[derive(Debug)]
 pub(super) struct Facts {
-    /// The minor version the client speaks.
-    pub version: u8,
+    /// What the client speaks.
+    pub version: Version,
     pub is_head: bool,
     /// Sending it twice does no more than sending it once.
     pub is_idempotent: bool,
@@ -39,6 +39,8 @@ pub(super) struct Facts {
     pub has_body: bool,
     /// The client asks to change to another protocol.
     pub upgrade: bool,
+    /// It is a call of gRPC, which is told of failures in its own way.
+    pub is_grpc: bool,
 }
 
 impl Facts {
@@ -49,7 +51,22 @@ impl Facts {
             is_idempotent: head.is_idempotent(),
             keeps_alive: head.keeps_alive(),
             has_body: head.body != Body::None,
-            upgrade: head.upgrade().is_some(),
+            upgrade: head.upgrade.is_some(),
+            // Over HTTP/1 there is no gRPC.
+            is_grpc: head.version == Version::Http2 && head.is_grpc(),
+        }
+    }
+
+    /// Of a request of HTTP/2 whose head is refused.
+    pub fn refused(parts: &http::request::Parts) -> Self {
+        Self {
+            version: Version::Http2,
+            is_head: parts.method == http::Method::HEAD,
+            is_idempotent: false,
+            keeps_alive: true,
+            has_body: false,
+            upgrade: false,
+            is_grpc: parts.headers.get(http::header::CONTENT_TYPE).is_some_and(|v| is_grpc(v.as_bytes())),
         }
     }
 }
@@ -62,7 +79,9 @@ pub(super) struct Request {
     /// What consistent hashing goes by, if the backend wants it.
     pub key: Option<u64>,
     /// The message that the endpoint gets.
-    pub message: Pump,
+    pub message: Transfer,
+    /// Its head, for an endpoint that speaks HTTP/2.
+    pub head: Option<Box<http::Request<()>>>,
 }
 
 impl Request {
@@ -84,14 +103,35 @@ impl Request {
     }
 }
 
-/// Finds the rule for a request, and writes the head that its endpoint gets.
-pub(super) fn decide(
+/// What is done with a request that came to a listener, to a server that the client called `server_name` in a TLS handshake;
+/// `None` if something else has come to be served at its address since the connection was opened.
+pub(super) fn route(
     head: &Head<'_, '_>,
-    hosts: &Hosts,
+    listener: &Listener,
+    server_name: Option<&str>,
     origin: &Origin,
     worker: &Worker,
     record: &mut Recording,
-) -> Decision {
+) -> Option<Decision> {
+    match (&listener.service, server_name) {
+        (ListenerService::Http(hosts), None) => Some(decide(head, hosts, origin, worker, record)),
+        (ListenerService::Tls(secured), Some(name)) if is_misdirected(secured, name, head) => {
+            let text = "this connection is to another host: open a new one";
+            Some(Decision::Answer(Answer::new(StatusCode::MISDIRECTED_REQUEST, text), None))
+        }
+        (ListenerService::Tls(secured), Some(_)) => Some(decide(head, &secured.hosts, origin, worker, record)),
+        _ => None,
+    }
+}
+
+/// Whether a request is for another listener than the one whose certificate the client was shown (RFC 9110, 7.4).
+fn is_misdirected(secured: &Secured, server_name: &str, head: &Head<'_, '_>) -> bool {
+    let listener = |name: &str| secured.find(name).map(|(number, _)| number);
+    listener(&head.host_name()) != listener(server_name)
+}
+
+/// Finds the rule for a request, and writes the head that its endpoint gets.
+fn decide(head: &Head<'_, '_>, hosts: &Hosts, origin: &Origin, worker: &Worker, record: &mut Recording) -> Decision {
     let Some(routes) = hosts.find(&head.host_name()) else {
         record.flag(Flag::NoRoute);
         return Decision::Answer(Answer::new(StatusCode::NOT_FOUND, "no route has this host"), None);
@@ -123,13 +163,34 @@ pub(super) fn decide(
         Err(status) => return fixed(*status, record),
     };
     record.routed(&rule.name, Some(&cluster.name));
-    let key = cluster.policy().hash_on().and_then(|on| key(on, head, origin));
-    let mut out = worker.buffers.borrow_mut().take_head();
     let changes = Changes::new(&rule.request_headers, Some(&backend.request_headers));
-    let ids = message::request(&mut out, head, rule.rewrite.as_ref(), changes, origin, &mut worker.random.borrow_mut());
-    record.identified(ids.request, ids.trace);
-    let message = Pump::new(out, head.body, head.body == Body::Chunked);
-    Decision::Forward(Request { rule: rule.clone(), backend: index, key, message })
+    let (rewrite, random) = (rule.rewrite.as_ref(), &mut worker.random.borrow_mut());
+    let key = cluster.policy().hash_on().and_then(|on| key(on, head, origin));
+    let (rule, backend) = (rule.clone(), index);
+    if cluster.protocol == Upstream::Http1 {
+        let mut out = worker.buffers.borrow_mut().take_head();
+        let ids = message::http1_request(&mut out, head, rewrite, changes, origin, random);
+        record.identified(ids.request, ids.trace);
+        let direct = head.version != Version::Http2;
+        let message = Transfer::new(direct, out, head.body, head.body == Body::Chunked);
+        return Decision::Forward(Request { rule, backend, key, message, head: None });
+    }
+    if head.version == Version::Http2 && head.upgrade.is_some() {
+        let text = "WebSockets are not carried to backends that speak HTTP/2";
+        return Decision::Answer(Answer::new(StatusCode::NOT_IMPLEMENTED, text), Some(rule));
+    }
+    let scheme = if cluster.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
+    match message::http2_request(head, rewrite, changes, origin, scheme, random) {
+        Ok((request, ids)) => {
+            record.identified(ids.request, ids.trace);
+            let message = Transfer::new(false, Vec::new(), head.body, false);
+            Decision::Forward(Request { rule, backend, key, message, head: Some(Box::new(request)) })
+        }
+        Err(reason) => {
+            record.flag(Flag::DownstreamProtocol);
+            Decision::Answer(Answer::new(StatusCode::BAD_REQUEST, reason), Some(rule))
+        }
+    }
 }
 
 /// The hash of what a policy goes by, if the request has it.

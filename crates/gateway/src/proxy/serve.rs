@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -13,17 +14,20 @@ use super::{
     Timeouts,
     answer::Answer,
     clock::Watch,
-    http1::{MAX_HEAD, Refusal, Storage, request},
+    end::End,
+    head::{MAX_HEAD, Refusal, Storage, Version},
+    http1::request,
+    http2,
     message::{Changes, Connection, Origin},
-    route::{Decision, Facts, Request, decide},
+    route::{Decision, Facts, Request, route},
     side::{Side, Stream},
     tunnel,
     upstream::{Sender, Sent},
     worker::{Slot, Worker},
 };
 use crate::{
-    observe::{Caller, Flag, Protocol, Recording},
-    table::{ListenerService, Rule, Secured},
+    observe::{Caller, Flag, Recording},
+    table::Rule,
 };
 
 /// For a client to take an answer of the proxy's own.
@@ -32,14 +36,23 @@ const ANSWER: Duration = Duration::from_secs(30);
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Serves a connection until it ends.
-pub(super) async fn connection(worker: &Worker, slot: &Slot, stream: Stream, caller: Rc<Caller>) {
+pub(super) async fn connection(worker: &Rc<Worker>, slot: &Arc<Slot>, stream: Stream, caller: Rc<Caller>) {
     let server_name = stream.server_name();
     let scheme = if server_name.is_some() { "https" } else { "http" };
     let origin = Origin::new(scheme, caller.peer().ip(), slot.listener.load().edge);
-    let (client, watch) = (Side::new(stream), worker.clock.watch());
-    let mut connection = Served { worker, slot, caller, client, origin, server_name, watch, seen: 0 };
-    connection.run().await;
-    connection.client.close(&mut worker.buffers.borrow_mut());
+    let is_http2 = stream.is_http2();
+    let client = Side::new(stream);
+    if is_http2 {
+        return http2::connection(worker, slot, client, (caller, origin, server_name)).await;
+    }
+    let watch = worker.clock.watch();
+    let mut served = Served { worker, slot, caller, client, origin, server_name, watch, seen: 0, fresh: true };
+    served.run().await;
+    let Served { caller, client, origin, server_name, fresh, .. } = served;
+    if fresh && client.filled().starts_with(http2::PREFACE) {
+        return Box::pin(http2::connection(worker, slot, client, (caller, origin, server_name))).await;
+    }
+    client.close(&mut worker.buffers.borrow_mut());
 }
 
 struct Served<'a> {
@@ -53,6 +66,8 @@ struct Served<'a> {
     watch: Watch,
     /// Bytes of a head that is known not to be whole.
     seen: usize,
+    /// Nothing has been asked yet.
+    fresh: bool,
 }
 
 /// What comes next on a connection.
@@ -88,10 +103,10 @@ impl Served<'_> {
             let after = match poll_fn(|cx| self.poll_next(cx)).await {
                 Next::End => return,
                 Next::Refused(refusal) => {
-                    let mut record = Recording::start(&self.caller, Protocol::Http11);
+                    let mut record = Recording::start(&self.caller, Version::Http11);
                     let late = refusal.status == StatusCode::REQUEST_TIMEOUT;
                     record.flag(if late { Flag::Idle } else { Flag::DownstreamProtocol });
-                    self.answer(&Answer::from(refusal), None, (false, 1, false), &mut record).await;
+                    self.answer(&Answer::from(refusal), None, (false, Version::Http11, false), &mut record).await;
                     After::Close
                 }
                 Next::Request(Decision::Answer(answer, rule), facts, mut record) => {
@@ -111,13 +126,26 @@ impl Served<'_> {
         }
     }
 
+    /// Whether the client begins to speak HTTP/2: perhaps when only a part of that has arrived, surely when all has.
+    fn begins_http2(&self) -> bool {
+        let filled = self.client.filled();
+        let length = filled.len().min(http2::PREFACE.len());
+        self.fresh && !filled.is_empty() && filled.get(..length) == http2::PREFACE.get(..length)
+    }
+
     /// Waits for a whole head.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         self.watch.arm(cx);
         loop {
-            if self.may_be_whole()
+            let http2 = self.begins_http2();
+            if http2 && self.client.filled().len() >= http2::PREFACE.len() {
+                return Poll::Ready(Next::End);
+            }
+            if !http2
+                && self.may_be_whole()
                 && let Some(next) = self.take_head()
             {
+                self.fresh = false;
                 return Poll::Ready(next);
             }
             if !self.client.has_room() {
@@ -154,8 +182,8 @@ impl Served<'_> {
     fn take_head(&mut self) -> Option<Next> {
         let filled = self.client.filled();
         let mut storage = Storage::new();
-        let head = match request::parse(filled, &mut storage) {
-            Ok(Some(head)) => head,
+        let (length, head) = match request::parse(filled, &mut storage) {
+            Ok(Some(parsed)) => parsed,
             Ok(None) => {
                 self.seen = filled.len();
                 return None;
@@ -163,29 +191,20 @@ impl Served<'_> {
             Err(refusal) => return Some(Next::Refused(refusal)),
         };
         let listener = self.slot.listener.load();
-        let mut record = Recording::start(&self.caller, Protocol::http1(head.version));
+        let mut record = Recording::start(&self.caller, head.version);
         record.asked(&head, head.query);
-        let decision = match (&listener.service, &self.server_name) {
-            (ListenerService::Http(hosts), None) => decide(&head, hosts, &self.origin, self.worker, &mut record),
-            (ListenerService::Tls(secured), Some(name)) if is_misdirected(secured, name, &head) => {
-                let text = "this connection is to another host: open a new one";
-                Decision::Answer(Answer::new(StatusCode::MISDIRECTED_REQUEST, text), None)
-            }
-            (ListenerService::Tls(secured), Some(_)) => {
-                decide(&head, &secured.hosts, &self.origin, self.worker, &mut record)
-            }
-            // Something else has come to be served at the address since this connection was opened.
-            _ => return Some(Next::End),
-        };
-        let (length, facts) = (head.length, Facts::new(&head));
+        let server_name = self.server_name.as_deref();
+        let decision = route(&head, &listener, server_name, &self.origin, self.worker, &mut record);
+        let Some(decision) = decision else { return Some(Next::End) };
+        let facts = Facts::new(&head);
         self.client.consume(length);
         Some(Next::Request(decision, facts, record))
     }
 
     async fn forward(&mut self, mut request: Request, facts: &Facts, record: &mut Recording) -> After {
         let closing = self.worker.closing(self.slot);
-        let mut sender =
-            Sender::new(self.worker, &self.watch, &mut self.client, (&mut request, facts, record), closing);
+        let client = End::Http1(&mut self.client);
+        let mut sender = Sender::new(self.worker, &self.watch, client, (&mut request, facts, record), closing);
         let sent = sender.send().await;
         let after = match sent {
             Sent::Responded { keeps_alive } => {
@@ -199,25 +218,26 @@ impl Served<'_> {
             }
             Sent::Upgraded(mut link) => {
                 self.watch.clear();
-                let (up, down) = tunnel::join(self.worker, &mut self.client, &mut link.side).await;
+                let client = End::Http1(&mut self.client);
+                let (up, down) = tunnel::join(self.worker, client, link.end()).await;
                 record.received(up);
                 record.sent(down);
                 record.done();
-                link.side.close(&mut self.worker.buffers.borrow_mut());
+                link.close(&mut self.worker.buffers.borrow_mut());
                 After::Gone
             }
         };
         self.client.release(&mut self.worker.buffers.borrow_mut());
-        self.worker.buffers.borrow_mut().give_back_head(request.message.head);
+        self.worker.buffers.borrow_mut().give_back_head(request.message.into_head());
         after
     }
 
-    /// Sends an answer to a client that is kept or not, speaks this minor version, and asked with HEAD or not.
+    /// Sends an answer to a client that is kept or not, speaks this version, and asked with HEAD or not.
     async fn answer(
         &mut self,
         answer: &Answer,
         changes: Option<Changes<'_>>,
-        (keeps_alive, version, to_head): (bool, u8, bool),
+        (keeps_alive, version, to_head): (bool, Version, bool),
         record: &mut Recording,
     ) -> After {
         record.responded(answer.status.as_u16(), false);
@@ -272,10 +292,4 @@ impl Served<'_> {
         })
         .await;
     }
-}
-
-/// Whether a request is for another listener than the one whose certificate the client was shown (RFC 9110, 7.4).
-fn is_misdirected(secured: &Secured, server_name: &str, head: &request::Head<'_, '_>) -> bool {
-    let listener = |name: &str| secured.find(name).map(|(number, _)| number);
-    listener(&head.host_name()) != listener(server_name)
 }

@@ -27,6 +27,11 @@ pub(super) enum Stream {
 }
 
 impl Stream {
+    /// Whether client and server have agreed on HTTP/2 (RFC 7301).
+    pub fn is_http2(&self) -> bool {
+        matches!(self, Self::Tls(tls) if tls.get_ref().1.alpn_protocol() == Some(b"h2"))
+    }
+
     /// What the client called the server when it asked for encryption: lower case, empty if it did not say; `None` if it asked
     /// for none, or if this is no client's.
     pub fn server_name(&self) -> Option<Box<str>> {
@@ -127,6 +132,20 @@ impl Side {
         buffer.added(read);
         self.moved += 1;
         Poll::Ready(Ok(read))
+    }
+
+    /// Reads into a buffer of the caller's, what has arrived already first.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Some(buffer) = self.buffer.as_mut().filter(|buffer| !buffer.is_empty()) {
+            let here = buffer.filled().len().min(into.remaining());
+            into.put_slice(buffer.filled().get(..here).unwrap_or_default());
+            buffer.consume(here);
+            return Poll::Ready(Ok(()));
+        }
+        match &mut self.stream {
+            Stream::Plain(tcp) => Pin::new(tcp).poll_read(cx, into),
+            Stream::Tls(tls) => Pin::new(tls).poll_read(cx, into),
+        }
     }
 
     /// Whether more can be read without `grow`.

@@ -73,8 +73,8 @@ enum Opened {
 
 /// Serves a connection until it ends.
 pub(super) async fn connection(
-    worker: &Worker,
-    slot: &Slot,
+    worker: &Rc<Worker>,
+    slot: &Arc<Slot>,
     tcp: TcpStream,
     caller: Rc<Caller>,
     secured: Arc<Secured>,

@@ -9,7 +9,7 @@ use std::{
 
 use socket2::{SockRef, TcpKeepalive};
 
-use super::{connect::connect, pump::Pump, side::Side, upstream, worker::Worker};
+use super::{connect::connect, end::End, side::Side, transfer::Transfer, upstream, worker::Worker};
 use crate::{
     balance::{Picked, hash},
     table::{Cluster, Split},
@@ -27,7 +27,7 @@ pub(super) async fn to_split(worker: &Worker, mut client: Side, peer: SocketAddr
     };
     // Counts as active for as long as the tunnel lives.
     if let Some((mut server, _picked)) = found {
-        _ = join(worker, &mut client, &mut server).await;
+        _ = join(worker, End::Http1(&mut client), End::Http1(&mut server)).await;
         server.close(&mut worker.buffers.borrow_mut());
     }
     client.close(&mut worker.buffers.borrow_mut());
@@ -60,15 +60,21 @@ async fn endpoint_of(worker: &Worker, peer: SocketAddr, cluster: &Cluster) -> Op
 
 /// Moves bytes both ways until both parties have said that they are done, or one fails; returns how many to the endpoint and
 /// how many to the client.
-pub(super) async fn join(worker: &Worker, client: &mut Side, server: &mut Side) -> (u64, u64) {
-    for side in [&*client, &*server] {
-        // Not every socket can; then the parties' own time-outs must do.
-        _ = SockRef::from(side.tcp()).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+pub(super) async fn join(worker: &Worker, mut client: End<'_>, mut server: End<'_>) -> (u64, u64) {
+    let mut direct = true;
+    for end in [&client, &server] {
+        match end {
+            // Not every socket can; then the parties' own time-outs must do.
+            End::Http1(side) => {
+                _ = SockRef::from(side.tcp()).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+            }
+            End::Http2(_) => direct = false,
+        }
     }
-    let (mut up, mut down) = (Direction::Moving(Pump::raw()), Direction::Moving(Pump::raw()));
+    let (mut up, mut down) = (Direction::new(direct), Direction::new(direct));
     poll_fn(|cx| {
-        let up = up.poll(cx, worker, client, server);
-        let down = down.poll(cx, worker, server, client);
+        let up = up.poll(cx, worker, &mut client, &mut server);
+        let down = down.poll(cx, worker, &mut server, &mut client);
         match (up, down) {
             (Poll::Ready(Err(())), _) | (_, Poll::Ready(Err(()))) | (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => {
                 Poll::Ready(())
@@ -81,16 +87,20 @@ pub(super) async fn join(worker: &Worker, client: &mut Side, server: &mut Side) 
 }
 
 enum Direction {
-    Moving(Pump),
+    Moving(Transfer),
     /// The source is done; the sink is being told. So many bytes were moved.
     Closing(u64),
     Done(u64),
 }
 
 impl Direction {
+    fn new(direct: bool) -> Self {
+        Self::Moving(Transfer::raw(direct))
+    }
+
     fn moved(&self) -> u64 {
         match self {
-            Self::Moving(pump) => pump.moved(),
+            Self::Moving(transfer) => transfer.moved(),
             Self::Closing(moved) | Self::Done(moved) => *moved,
         }
     }
@@ -99,14 +109,14 @@ impl Direction {
         &mut self,
         cx: &mut Context<'_>,
         worker: &Worker,
-        source: &mut Side,
-        sink: &mut Side,
+        source: &mut End<'_>,
+        sink: &mut End<'_>,
     ) -> Poll<Result<(), ()>> {
         loop {
             match self {
-                Self::Moving(pump) => {
-                    ready!(pump.poll(cx, worker, source, sink)).map_err(drop)?;
-                    *self = Self::Closing(pump.moved());
+                Self::Moving(transfer) => {
+                    ready!(transfer.poll(cx, worker, source, sink)).map_err(drop)?;
+                    *self = Self::Closing(transfer.moved());
                 }
                 Self::Closing(moved) => {
                     ready!(sink.poll_shutdown(cx)).map_err(drop)?;

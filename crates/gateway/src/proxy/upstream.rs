@@ -7,9 +7,12 @@ use tokio::time::timeout;
 
 use super::{
     answer::Answer,
+    buffer::Buffers,
     clock::Watch,
     connect::{Unconnected, connect},
+    end::End,
     exchange::{Done, Exchange, Failure, Progress},
+    http2::{self, Lease},
     route::{Facts, Request},
     side::Side,
     worker::Worker,
@@ -42,7 +45,7 @@ pub(super) enum Sent {
 pub(super) struct Sender<'a> {
     pub worker: &'a Worker,
     pub watch: &'a Watch,
-    pub client: &'a mut Side,
+    pub client: End<'a>,
     pub request: &'a mut Request,
     pub facts: &'a Facts,
     pub record: &'a mut Recording,
@@ -60,16 +63,33 @@ pub(super) struct Link {
     picked: Picked,
     /// How it is encrypted.
     tls: u64,
-    pub side: Side,
+    carrier: Carrier,
     /// It has served other requests before.
     reused: bool,
+}
+
+/// What carries a request to an endpoint.
+enum Carrier {
+    /// A connection for this request alone.
+    Http1(Side),
+    /// A stream among others.
+    Http2(http2::Stream, Lease),
+}
+
+impl Carrier {
+    fn end(&mut self) -> End<'_> {
+        match self {
+            Self::Http1(side) => End::Http1(side),
+            Self::Http2(stream, _) => End::Http2(stream),
+        }
+    }
 }
 
 impl<'a> Sender<'a> {
     pub fn new(
         worker: &'a Worker,
         watch: &'a Watch,
-        client: &'a mut Side,
+        client: End<'a>,
         (request, facts, record): (&'a mut Request, &'a Facts, &'a mut Recording),
         closing: bool,
     ) -> Self {
@@ -124,6 +144,10 @@ impl<'a> Sender<'a> {
                     }
                 }
                 Err(failure) => {
+                    if let (Failure::EndpointStalled, Carrier::Http2(_, lease)) = (&failure, &link.carrier) {
+                        // The others on this connection may fare as badly.
+                        lease.give_up();
+                    }
                     let endpoint = if failure.is_endpoints() { link.failed() } else { link.picked.address() };
                     return self.failed(&failure, endpoint);
                 }
@@ -135,8 +159,8 @@ impl<'a> Sender<'a> {
         let mut exchange = Exchange {
             worker: self.worker,
             watch: self.watch,
-            client: self.client,
-            server: &mut link.side,
+            client: self.client.reborrow(),
+            server: link.carrier.end(),
             picked: &mut link.picked,
             request: self.request,
             facts: self.facts,
@@ -153,13 +177,14 @@ impl<'a> Sender<'a> {
         self.facts.is_idempotent && !self.retried && self.request.message.rewind()
     }
 
-    fn keep(&self, mut link: Link, reusable: bool) {
+    fn keep(&self, link: Link, reusable: bool) {
+        let Carrier::Http1(mut side) = link.carrier else { return };
         let mut buffers = self.worker.buffers.borrow_mut();
-        link.side.release(&mut buffers);
+        side.release(&mut buffers);
         if reusable {
-            self.worker.pool.put((link.picked.address(), link.tls), link.side, self.worker.clock.instant());
+            self.worker.pool.put((link.picked.address(), link.tls), side, self.worker.clock.instant());
         } else {
-            link.side.close(&mut buffers);
+            side.close(&mut buffers);
         }
     }
 
@@ -179,17 +204,21 @@ impl<'a> Sender<'a> {
                 });
             };
             let (endpoint, tls) = (picked.address(), cluster.tls_id());
+            self.record.tried(endpoint);
             // After a failure only a new connection shows whether the endpoint is there.
-            if !self.retried
+            if self.request.head.is_none()
+                && !self.retried
                 && let Some(side) = self.worker.pool.take((endpoint, tls))
                 && (self.facts.is_idempotent || is_open(&side))
             {
-                self.record.tried(endpoint);
-                return Ok(Link { picked, tls, side, reused: true });
+                return Ok(Link { picked, tls, carrier: Carrier::Http1(side), reused: true });
             }
-            self.record.tried(endpoint);
-            match connect(self.worker, endpoint, cluster).await {
-                Ok(side) => return Ok(Link { picked, tls, side, reused: false }),
+            let carrier = match &self.request.head {
+                None => self.connect(endpoint, cluster).await,
+                Some(head) => Box::pin(self.open_stream((endpoint, tls), cluster, head)).await,
+            };
+            match carrier {
+                Ok((carrier, reused)) => return Ok(Link { picked, tls, carrier, reused }),
                 Err(error) => {
                     picked.failed(Instant::now);
                     tracing::debug!(%endpoint, cluster = %cluster.name, "{error}");
@@ -198,6 +227,24 @@ impl<'a> Sender<'a> {
                 }
             }
         }
+    }
+
+    async fn connect(&self, endpoint: SocketAddr, cluster: &Cluster) -> Result<(Carrier, bool), Unconnected> {
+        Ok((Carrier::Http1(connect(self.worker, endpoint, cluster).await?), false))
+    }
+
+    /// Sends the request's head on a connection of HTTP/2; says whether that has served others before.
+    async fn open_stream(
+        &self,
+        place: (SocketAddr, u64),
+        cluster: &Cluster,
+        head: &http::Request<()>,
+    ) -> Result<(Carrier, bool), Unconnected> {
+        let (now, pool) = (self.worker.clock.instant(), &self.worker.http2);
+        let lease = pool.lease(place, now, async || connect(self.worker, place.0, cluster).await).await?;
+        let stream = lease.send(head.clone(), self.request.message.source_done()).await.map_err(Unconnected::Tcp)?;
+        let reused = lease.reused;
+        Ok((Carrier::Http2(stream, lease), reused))
     }
 
     fn failed(&mut self, failure: &Failure, endpoint: SocketAddr) -> Sent {
@@ -225,6 +272,18 @@ impl<'a> Sender<'a> {
 }
 
 impl Link {
+    /// The endpoint's end.
+    pub fn end(&mut self) -> End<'_> {
+        self.carrier.end()
+    }
+
+    /// Closes what was for this request alone.
+    pub fn close(self, buffers: &mut Buffers) {
+        if let Carrier::Http1(side) = self.carrier {
+            side.close(buffers);
+        }
+    }
+
     /// Reports the endpoint's failure; returns which it was.
     fn failed(&mut self) -> SocketAddr {
         self.picked.failed(Instant::now);

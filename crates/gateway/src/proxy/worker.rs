@@ -25,6 +25,7 @@ use super::{
     Timeouts,
     buffer::Buffers,
     clock::Clock,
+    http2,
     pool::Pool,
     serve,
     side::{Side, Stream},
@@ -67,6 +68,7 @@ pub(super) struct Worker {
     pub clock: Clock,
     pub buffers: RefCell<Buffers>,
     pub pool: Pool,
+    pub http2: http2::Pool,
     pub random: RefCell<fastrand::Rng>,
     pub observe: Rc<Observe>,
     draining: Cell<bool>,
@@ -135,6 +137,7 @@ async fn run(
         clock: Clock::new(),
         buffers: RefCell::default(),
         pool: Pool::default(),
+        http2: http2::Pool::default(),
         random: RefCell::new(fastrand::Rng::new()),
         observe: Observe::new(log),
         draining: Cell::new(false),
@@ -145,7 +148,8 @@ async fn run(
     });
     let ticking = worker.clone();
     tokio::task::spawn_local(async move {
-        ticking.clock.run(|now| ticking.pool.sweep(now) | ticking.observe.flush()).await;
+        let swept = |now| ticking.pool.sweep(now) | ticking.http2.sweep(now) | ticking.observe.flush();
+        ticking.clock.run(swept).await;
     });
     while let Some(command) = commands.recv().await {
         match command {

@@ -1,9 +1,7 @@
 //! Bodies: how one arrives and how it is sent on.
 
-use super::{
-    Body,
-    chunked::{Chunked, Taken},
-};
+use super::chunked::{Chunked, Taken};
+use crate::proxy::head::Body;
 
 /// Reads a body as it arrives.
 #[derive(Debug)]
@@ -66,6 +64,11 @@ impl Decoder {
             Self::Chunked(chunked) => chunked.0.take_trailers(),
             Self::Length(_) | Self::UntilClose => Vec::new(),
         }
+    }
+
+    /// Whether trailers have followed the body.
+    pub fn has_trailers(&self) -> bool {
+        matches!(self, Self::Chunked(chunked) if chunked.0.has_trailers())
     }
 
     /// Bytes known to be still to come.

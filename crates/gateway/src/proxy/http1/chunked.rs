@@ -2,6 +2,8 @@
 
 use std::mem;
 
+use crate::proxy::head::fields::{self, Known};
+
 /// More bytes of chunk extensions in one body than this are refused: they carry nothing, so a sender of many means ill.
 const MAX_EXTENSIONS: usize = 16 * 1024;
 /// Trailers longer than this are refused.
@@ -51,6 +53,11 @@ impl Chunked {
 
     pub fn is_done(&self) -> bool {
         self.state == State::End
+    }
+
+    /// Whether there is a trailer section.
+    pub fn has_trailers(&self) -> bool {
+        !self.trailers.is_empty()
     }
 
     /// The trailer section's lines, each with its CRLF. Complete when the body is.
@@ -144,7 +151,7 @@ fn check_trailers(lines: &[u8]) -> Result<(), &'static str> {
     let mut fields = [httparse::EMPTY_HEADER; 32];
     let parsed = httparse::parse_headers(&section, &mut fields).map_err(|_| "a trailer is not a header field")?;
     let httparse::Status::Complete((_, fields)) = parsed else { return Err("a trailer is not a header field") };
-    let framing = |name: &str| !matches!(super::fields::known(name), super::fields::Known::Other);
+    let framing = |name: &str| !matches!(fields::known(name), Known::Other);
     if fields.iter().any(|f| framing(f.name) || f.name.eq_ignore_ascii_case("authorization")) {
         return Err("a trailer that may only be a header");
     }

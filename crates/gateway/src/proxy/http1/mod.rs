@@ -5,62 +5,12 @@
 
 pub(super) mod body;
 mod chunked;
-pub(super) mod fields;
-pub(super) mod path;
 pub(super) mod request;
 pub(super) mod response;
 
-use std::mem::MaybeUninit;
-
 use http::StatusCode;
-use httparse::Header;
 
-/// More fields than this in one head are refused.
-pub(super) const MAX_FIELDS: usize = 100;
-/// A head longer than this is refused.
-pub(super) const MAX_HEAD: usize = 64 * 1024;
-
-/// Room for a head's fields, on the caller's stack.
-pub(super) struct Storage<'b> {
-    headers: [MaybeUninit<Header<'b>>; MAX_FIELDS],
-    known: [fields::Known; MAX_FIELDS],
-}
-
-impl Storage<'_> {
-    pub fn new() -> Self {
-        Self { headers: [MaybeUninit::uninit(); MAX_FIELDS], known: [fields::Known::Other; MAX_FIELDS] }
-    }
-}
-
-/// How a message's body is delimited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Body {
-    /// There is none.
-    None,
-    /// This many bytes.
-    Length(u64),
-    /// Chunked.
-    Chunked,
-    /// Everything until the sender closes (responses only).
-    UntilClose,
-}
-
-/// A message that is not taken: what to answer and why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub status: StatusCode,
-    pub reason: &'static str,
-}
-
-impl Refusal {
-    pub const fn bad(reason: &'static str) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, reason }
-    }
-
-    pub const fn with(status: StatusCode, reason: &'static str) -> Self {
-        Self { status, reason }
-    }
-}
+use super::head::Refusal;
 
 /// Whether a line ends in a bare LF. RFC 9112 lets a recipient take it for a line's end; not every recipient does.
 fn has_bare_lf(head: &[u8]) -> bool {

@@ -1,29 +1,11 @@
-//! A response's head.
+//! Parsing a response's head.
 
 use httparse::{Header, ParserConfig, Status};
 
-use super::{
-    Body, MAX_HEAD, Storage,
-    fields::{self, ConnectionOptions, Known},
-};
+use crate::proxy::head::{Body, MAX_HEAD, Response, Storage, fields};
 
-/// A response's head, in the buffer it was read into.
-#[derive(Debug)]
-pub(in crate::proxy) struct Head<'b, 's> {
-    /// Its bytes, including the empty line.
-    pub length: usize,
-    pub status: u16,
-    pub reason: &'b str,
-    pub headers: &'s [Header<'b>],
-    /// What each of `headers` is.
-    pub known: &'s [Known],
-    pub body: Body,
-    pub connection: ConnectionOptions,
-    /// Whether the connection can be used again afterwards.
-    pub keeps_alive: bool,
-}
-
-/// Parses the head at the start of `bytes`; `None` when there is not all of it yet.
+/// Parses the head at the start of `bytes`, and says how many of them it is, including the empty line; `None` when there is not
+/// all of it yet.
 ///
 /// # Errors
 /// What is wrong with it: the connection cannot be used further.
@@ -31,7 +13,7 @@ pub(in crate::proxy) fn parse<'b, 's>(
     bytes: &'b [u8],
     to_head: bool,
     storage: &'s mut Storage<'b>,
-) -> Result<Option<Head<'b, 's>>, &'static str> {
+) -> Result<Option<(usize, Response<'b, 's>)>, &'static str> {
     let mut response = httparse::Response::new(&mut []);
     let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, &mut storage.headers);
     let length = match parsed.map_err(|error| super::refusal(error).reason)? {
@@ -59,5 +41,5 @@ pub(in crate::proxy) fn parse<'b, 's>(
     let keeps_alive =
         body != Body::UntilClose && !connection.close && (version == 1 || connection.keep_alive) && status != 101;
     let reason = response.reason.unwrap_or_default();
-    Ok(Some(Head { length, status, reason, headers, known, body, connection, keeps_alive }))
+    Ok(Some((length, Response { status, reason, headers, known, body, connection, keeps_alive })))
 }

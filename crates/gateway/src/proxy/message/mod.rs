@@ -1,20 +1,49 @@
-//! The heads that are sent on: what a proxy must take out, put in and keep (RFC 9110, 7.6), and the routes' own changes.
+//! What is sent on of a message's head, and what is added, for every version of HTTP.
+
+mod http1;
+mod http2;
 
 use std::{borrow::Cow, io::Write, net::IpAddr};
 
 use fastrand::Rng;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use httparse::Header;
 
-use super::http1::{
-    Body,
+use super::head::{
+    self, Version,
     fields::{Known, named_by_connection},
-    request, response,
 };
 use crate::{
     balance::hash,
     table::{HeaderChange, PathChange, Rewrite},
 };
+
+pub(super) use http1::{Connection, request as http1_request, response as http1_response, trailers as http1_trailers};
+pub(super) use http2::{request as http2_request, response as http2_response, trailers as http2_trailers};
+
+/// Where the fields of a head are written.
+pub(super) trait Fields {
+    /// Writes one field.
+    fn field(&mut self, name: &str, value: &[u8]);
+}
+
+impl Fields for Vec<u8> {
+    fn field(&mut self, name: &str, value: &[u8]) {
+        self.extend_from_slice(name.as_bytes());
+        self.extend_from_slice(b": ");
+        self.extend_from_slice(value);
+        self.extend_from_slice(b"\r\n");
+    }
+}
+
+impl Fields for HeaderMap {
+    fn field(&mut self, name: &str, value: &[u8]) {
+        // Whatever comes here was parsed as a field before.
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
+            self.append(name, value);
+        }
+    }
+}
 
 /// Where a request comes from.
 #[derive(Debug)]
@@ -55,17 +84,17 @@ impl<'a> Changes<'a> {
     }
 
     /// Writes what is set and added.
-    pub fn write(&self, out: &mut Vec<u8>) {
+    pub fn write(&self, out: &mut impl Fields) {
         let added = |change: &'a HeaderChange| change.set.iter().chain(&change.add);
         let here = |change: &HeaderChange, name: &HeaderName| !change.remove.contains(name);
         for (name, value) in added(self.rule).filter(|(name, _)| here(self.rule, name)) {
             if self.backend.is_none_or(|change| keeps(change, name.as_str())) {
-                field(out, name.as_str(), value.as_bytes());
+                out.field(name.as_str(), value.as_bytes());
             }
         }
         let Some(backend) = self.backend else { return };
         for (name, value) in added(backend).filter(|(name, _)| here(backend, name)) {
-            field(out, name.as_str(), value.as_bytes());
+            out.field(name.as_str(), value.as_bytes());
         }
     }
 }
@@ -73,14 +102,6 @@ impl<'a> Changes<'a> {
 fn keeps(change: &HeaderChange, name: &str) -> bool {
     let is = |other: &HeaderName| other.as_str().eq_ignore_ascii_case(name);
     !change.set.iter().any(|(set, _)| is(set)) && !change.remove.iter().any(is)
-}
-
-/// Writes one field.
-pub(super) fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
 }
 
 /// What a request is known by from here on.
@@ -92,45 +113,35 @@ pub(super) struct Ids {
     pub trace: Option<u128>,
 }
 
-/// Writes the head that the endpoint gets.
-pub(super) fn request(
-    out: &mut Vec<u8>,
-    head: &request::Head<'_, '_>,
-    rewrite: Option<&Rewrite>,
+/// The fields that the endpoint gets, but for `Host` and those that frame the message.
+fn request_fields(
+    out: &mut impl Fields,
+    head: &head::Request<'_, '_>,
     changes: Changes<'_>,
     origin: &Origin,
     random: &mut Rng,
 ) -> Ids {
-    out.extend_from_slice(head.method.as_bytes());
-    out.push(b' ');
-    let path = rewrite.and_then(|rewrite| rewrite.path.as_ref());
-    out.extend_from_slice(
-        path.map_or(Cow::Borrowed(&*head.path), |change| changed_path(&head.path, change)).as_bytes(),
-    );
-    if let Some(query) = head.query {
-        out.push(b'?');
-        out.extend_from_slice(query.as_bytes());
-    }
-    out.extend_from_slice(b" HTTP/1.1\r\n");
-    let host = rewrite.and_then(|rewrite| rewrite.hostname.as_ref()).map(HeaderValue::as_bytes);
-    field(out, "host", host.unwrap_or(head.authority.as_bytes()));
     let mut found = Found::default();
     for (header, known) in head.headers.iter().zip(head.known) {
         if found.passes(header, *known, head, origin) && changes.keep(header.name) {
-            field(out, header.name, header.value);
+            out.field(header.name, header.value);
         }
     }
     let ids = found.write_generated(out, head, changes, origin, random);
-    if let Some(protocol) = head.upgrade() {
-        field(out, "connection", b"upgrade");
-        field(out, "upgrade", protocol);
-    }
-    if head.body == Body::Chunked {
-        field(out, "transfer-encoding", b"chunked");
-    }
     changes.write(out);
-    out.extend_from_slice(b"\r\n");
     ids
+}
+
+/// The path and the query that the endpoint gets.
+fn target<'a>(head: &'a head::Request<'_, '_>, rewrite: Option<&'a Rewrite>) -> (Cow<'a, str>, Option<&'a str>) {
+    let path = rewrite.and_then(|rewrite| rewrite.path.as_ref());
+    (path.map_or(Cow::Borrowed(&*head.path), |change| changed_path(&head.path, change)), head.query)
+}
+
+/// The host that the endpoint is asked for.
+fn host<'a>(head: &'a head::Request<'_, '_>, rewrite: Option<&'a Rewrite>) -> &'a [u8] {
+    let host = rewrite.and_then(|rewrite| rewrite.hostname.as_ref()).map(HeaderValue::as_bytes);
+    host.unwrap_or(head.authority.as_bytes())
 }
 
 /// What of the fields that the proxy may have to write was there already.
@@ -141,14 +152,20 @@ struct Found {
     /// The trace's id, if there is a valid field.
     traceparent: Option<u128>,
     tracestate: bool,
+    cut_cookie: bool,
 }
 
 impl Found {
     /// Whether a field of the request is sent on as it is.
-    fn passes(&mut self, header: &Header<'_>, known: Known, head: &request::Head<'_, '_>, origin: &Origin) -> bool {
+    fn passes(&mut self, header: &Header<'_>, known: Known, head: &head::Request<'_, '_>, origin: &Origin) -> bool {
         match known {
             Known::Other => !head.connection.others || !named_by_connection(head.headers, head.known, header.name),
             Known::ContentLength | Known::Date | Known::Expect => true,
+            // HTTP/2 may cut a cookie into several fields, which other versions do not know (RFC 9113, 8.2.3).
+            Known::Cookie => {
+                self.cut_cookie = head.version == Version::Http2;
+                !self.cut_cookie
+            }
             // On a Service's address a proxy's words are as good as any other header: Kubernetes would not touch them.
             Known::ForwardedFor => !origin.edge,
             Known::ForwardedProto => {
@@ -179,44 +196,56 @@ impl Found {
 
     fn write_generated(
         &self,
-        out: &mut Vec<u8>,
-        head: &request::Head<'_, '_>,
+        out: &mut impl Fields,
+        head: &head::Request<'_, '_>,
         changes: Changes<'_>,
         origin: &Origin,
         random: &mut Rng,
     ) -> Ids {
         let mut ids = Ids { request: None, trace: self.traceparent };
         if origin.edge && changes.keep("x-forwarded-for") {
-            out.extend_from_slice(b"x-forwarded-for: ");
-            for before in head.values(Known::ForwardedFor).filter(|value| !value.is_empty()) {
-                out.extend_from_slice(before);
-                out.extend_from_slice(b", ");
-            }
-            out.extend_from_slice(origin.client.as_bytes());
-            out.extend_from_slice(b"\r\n");
+            let before = head.values(Known::ForwardedFor).filter(|value| !value.is_empty());
+            joined(out, "x-forwarded-for", before.chain([origin.client.as_bytes()]), b", ");
         }
         if origin.edge && changes.keep("x-forwarded-proto") {
-            field(out, "x-forwarded-proto", origin.scheme.as_bytes());
+            out.field("x-forwarded-proto", origin.scheme.as_bytes());
+        }
+        if self.cut_cookie && changes.keep("cookie") {
+            joined(out, "cookie", head.values(Known::Cookie), b"; ");
         }
         if !self.request_id && changes.keep("x-request-id") {
             let id = uuid::Builder::from_random_bytes(random.u128(..).to_ne_bytes()).into_uuid();
             let mut text = [0; 36];
-            field(out, "x-request-id", id.hyphenated().encode_lower(&mut text).as_bytes());
+            out.field("x-request-id", id.hyphenated().encode_lower(&mut text).as_bytes());
             ids.request = Some(text);
         }
         if self.traceparent.is_some() {
             let states = head.values(Known::Tracestate).filter(|_| self.tracestate && changes.keep("tracestate"));
-            states.for_each(|state| field(out, "tracestate", state));
+            states.for_each(|state| out.field("tracestate", state));
         } else if changes.keep("traceparent") {
             // The lowest bit keeps either id from being all zeroes, which would be invalid. Sampled: without a proxy the
             // application would decide for itself, and an unsampled parent would keep it from recording anything.
             let (trace, span) = (random.u128(..) | 1, random.u64(..) | 1);
-            // Writing to a vector cannot fail.
-            _ = write!(out, "traceparent: 00-{trace:032x}-{span:016x}-01\r\n");
+            let mut text = [0; 55];
+            // It has exactly this length.
+            _ = write!(text.as_mut_slice(), "00-{trace:032x}-{span:016x}-01");
+            out.field("traceparent", &text);
             ids.trace = Some(trace);
         }
         ids
     }
+}
+
+/// Writes several values as one field.
+fn joined<'a>(out: &mut impl Fields, name: &str, mut values: impl Iterator<Item = &'a [u8]>, separator: &[u8]) {
+    let Some(first) = values.next() else { return };
+    let mut all = Cow::Borrowed(first);
+    for value in values {
+        let all = all.to_mut();
+        all.extend_from_slice(separator);
+        all.extend_from_slice(value);
+    }
+    out.field(name, &all);
 }
 
 /// The trace's id of a valid traceparent.
@@ -258,79 +287,33 @@ pub(super) fn changed_path<'a>(path: &'a str, change: &'a PathChange) -> Cow<'a,
     }
 }
 
-/// What is said of the client's connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Connection {
-    /// Nothing: it stays open, as HTTP/1.1 has it.
-    Unsaid,
-    /// It stays open, to a client that speaks HTTP/1.0.
-    KeepAlive,
-    /// It is closed after this response.
-    Close,
-    /// It changes to another protocol.
-    Upgrade,
-}
-
-impl Connection {
-    /// What to say to a client of a minor `version`.
-    pub fn after(keeps_alive: bool, version: u8) -> Self {
-        match (keeps_alive, version) {
-            (false, _) => Self::Close,
-            (true, 0) => Self::KeepAlive,
-            (true, _) => Self::Unsaid,
-        }
-    }
-
-    pub fn write(self, out: &mut Vec<u8>) {
-        match self {
-            Self::Unsaid => {}
-            Self::KeepAlive => field(out, "connection", b"keep-alive"),
-            Self::Close => field(out, "connection", b"close"),
-            Self::Upgrade => field(out, "connection", b"upgrade"),
-        }
-    }
-}
-
-/// Writes the head that the client gets; `chunked` says how the body follows it.
-pub(super) fn response(
-    out: &mut Vec<u8>,
-    head: &response::Head<'_, '_>,
-    changes: Changes<'_>,
-    connection: Connection,
-    chunked: bool,
-    date: &[u8],
-) {
-    // Writing to a vector cannot fail.
-    _ = write!(out, "HTTP/1.1 {} {}\r\n", head.status, head.reason);
+/// The fields that the client gets, but for those that frame the message.
+fn response_fields(out: &mut impl Fields, head: &head::Response<'_, '_>, changes: Changes<'_>, date: &[u8]) {
     let mut dated = false;
     for (header, known) in head.headers.iter().zip(head.known) {
         dated |= *known == Known::Date;
         if passes_back(header, *known, head) && changes.keep(header.name) {
-            field(out, header.name, header.value);
+            out.field(header.name, header.value);
         }
     }
-    if !dated && head.status >= 200 && changes.keep("date") {
-        field(out, "date", date);
-    }
-    connection.write(out);
-    if chunked {
-        field(out, "transfer-encoding", b"chunked");
-    }
     if head.status >= 200 {
+        if !dated && changes.keep("date") {
+            out.field("date", date);
+        }
         changes.write(out);
     }
-    out.extend_from_slice(b"\r\n");
 }
 
 /// Whether a field of the response is sent on.
-fn passes_back(header: &Header<'_>, known: Known, head: &response::Head<'_, '_>) -> bool {
+fn passes_back(header: &Header<'_>, known: Known, head: &head::Response<'_, '_>) -> bool {
     match known {
         Known::Other => !head.connection.others || !named_by_connection(head.headers, head.known, header.name),
         // These have no body, and a length might make somebody wait for one.
         Known::ContentLength => !matches!(head.status, 100..=199 | 204),
         Known::Upgrade => matches!(head.status, 101 | 426),
         Known::Connection | Known::Hop | Known::Te | Known::TransferEncoding => false,
-        Known::Date
+        Known::Cookie
+        | Known::Date
         | Known::Expect
         | Known::ForwardedFor
         | Known::ForwardedProto

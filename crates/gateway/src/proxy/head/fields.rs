@@ -15,6 +15,7 @@ pub(in crate::proxy) enum Known {
     Other,
     Connection,
     ContentLength,
+    Cookie,
     Date,
     Expect,
     ForwardedFor,
@@ -37,6 +38,7 @@ pub(in crate::proxy) fn known(name: &str) -> Known {
         2 if is("te") => Known::Te,
         4 if is("host") => Known::Host,
         4 if is("date") => Known::Date,
+        6 if is("cookie") => Known::Cookie,
         6 if is("expect") => Known::Expect,
         7 if is("upgrade") => Known::Upgrade,
         10 if is("connection") => Known::Connection,
@@ -82,7 +84,7 @@ pub(in crate::proxy) struct Framing {
 /// # Errors
 /// More than one `Content-Length` (even the same), one that is not a number, one beside `Transfer-Encoding`, any coding but
 /// `chunked`, `Transfer-Encoding` before HTTP/1.1.
-pub(super) fn scan(
+pub(in crate::proxy) fn scan(
     headers: &[Header<'_>],
     known_fields: &mut [Known; MAX_FIELDS],
     version: u8,

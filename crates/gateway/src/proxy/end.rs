@@ -1,0 +1,48 @@
+//! One end of an exchange, whichever version of HTTP is spoken there.
+
+use std::task::{Context, Poll};
+
+use super::{http2::Stream, side::Side};
+
+/// The client or the endpoint.
+#[derive(Debug)]
+pub(super) enum End<'a> {
+    /// A connection that this exchange has for itself.
+    Http1(&'a mut Side),
+    /// One stream of a connection that others use as well.
+    Http2(&'a mut Stream),
+}
+
+impl End<'_> {
+    /// The same end for a shorter time.
+    pub fn reborrow(&mut self) -> End<'_> {
+        match self {
+            Self::Http1(side) => End::Http1(side),
+            Self::Http2(stream) => End::Http2(stream),
+        }
+    }
+
+    /// Counts what was read and written, so that a stalled exchange is told from a slow one.
+    pub fn moved(&self) -> u64 {
+        match self {
+            Self::Http1(side) => side.moved,
+            Self::Http2(stream) => stream.moved,
+        }
+    }
+
+    /// Whether the other party has gone away; costs nothing while nothing arrives.
+    pub fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Http1(side) => side.poll_closed(cx),
+            Self::Http2(stream) => stream.poll_reset(cx),
+        }
+    }
+
+    /// Says that nothing more will be sent. A stream of HTTP/2 said so with its last frame.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        match self {
+            Self::Http1(side) => side.poll_shutdown(cx),
+            Self::Http2(_) => Poll::Ready(Ok(())),
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! A response's head.
+
+use httparse::Header;
+
+use super::{
+    Body,
+    fields::{ConnectionOptions, Known},
+};
+
+/// A response's head; everything is borrowed from where it arrived.
+#[derive(Debug)]
+pub(in crate::proxy) struct Response<'b, 's> {
+    pub status: u16,
+    pub reason: &'b str,
+    pub headers: &'s [Header<'b>],
+    /// What each of `headers` is.
+    pub known: &'s [Known],
+    pub body: Body,
+    pub connection: ConnectionOptions,
+    /// Whether the connection can be used again afterwards.
+    pub keeps_alive: bool,
+}

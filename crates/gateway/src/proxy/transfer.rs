@@ -1,0 +1,92 @@
+//! One direction of an exchange.
+
+use std::task::{Context, Poll};
+
+use super::{
+    end::End,
+    head::Body,
+    pump::{Broken, Pump},
+    relay::Relay,
+    worker::Worker,
+};
+
+/// How a message gets from one end to the other.
+#[derive(Debug)]
+pub(super) enum Transfer {
+    /// Between two ends of HTTP/1: what is read is written, without a copy.
+    Direct(Pump),
+    /// With HTTP/2 at either end.
+    Relayed(Box<Relay>),
+}
+
+impl Transfer {
+    /// Sends `head`, then a body that arrives as `body`, in chunks if `chunked`; `direct` if both ends speak HTTP/1.
+    pub fn new(direct: bool, head: Vec<u8>, body: Body, chunked: bool) -> Self {
+        if direct {
+            Self::Direct(Pump::new(head, body, chunked))
+        } else {
+            Self::Relayed(Box::new(Relay::new(head, body, chunked)))
+        }
+    }
+
+    /// Sends bytes as they arrive, until the source closes.
+    pub fn raw(direct: bool) -> Self {
+        Self::new(direct, Vec::new(), Body::UntilClose, false)
+    }
+
+    /// Prepares to send the same message once more, to another sink; `false` if some of the body is gone.
+    pub fn rewind(&mut self) -> bool {
+        match self {
+            Self::Direct(pump) => pump.rewind(),
+            Self::Relayed(relay) => relay.rewind(),
+        }
+    }
+
+    /// Whether everything has arrived at the proxy.
+    pub fn source_done(&self) -> bool {
+        match self {
+            Self::Direct(pump) => pump.source_done(),
+            Self::Relayed(relay) => relay.source_done(),
+        }
+    }
+
+    /// Whether it is the source that is waited for.
+    pub fn is_starved(&self) -> bool {
+        match self {
+            Self::Direct(pump) => pump.is_starved(),
+            Self::Relayed(relay) => relay.is_starved(),
+        }
+    }
+
+    /// How many bytes of the body the sink has, without what frames them.
+    pub fn moved(&self) -> u64 {
+        match self {
+            Self::Direct(pump) => pump.moved(),
+            Self::Relayed(relay) => relay.moved(),
+        }
+    }
+
+    /// The head's memory, to be used again.
+    pub fn into_head(self) -> Vec<u8> {
+        match self {
+            Self::Direct(pump) => pump.head,
+            Self::Relayed(relay) => relay.head,
+        }
+    }
+
+    /// Moves what can be moved; ready when the sink has all of the message.
+    pub fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &Worker,
+        source: &mut End<'_>,
+        sink: &mut End<'_>,
+    ) -> Poll<Result<(), Broken>> {
+        match (self, source, sink) {
+            (Self::Direct(pump), End::Http1(source), End::Http1(sink)) => pump.poll(cx, worker, source, sink),
+            (Self::Relayed(relay), source, sink) => relay.poll(cx, worker, source, sink),
+            // Only ends of HTTP/1 are joined directly.
+            (Self::Direct(_), ..) => Poll::Ready(Err(Broken::Source)),
+        }
+    }
+}
