@@ -40,7 +40,6 @@ impl Kind {
 }
 
 const ALL: &[&str] = &["all"];
-const GATEWAY: &[&str] = &["gateway-api"];
 
 /// A namespaced kind without subresources; rows below change what differs.
 const BASE: Kind = Kind {
@@ -55,6 +54,24 @@ const BASE: Kind = Kind {
     status: false,
     scale: false,
     stored_as: None,
+};
+
+const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
+
+/// A namespaced kind of Gateway API.
+const GATEWAY_API: Kind = Kind { group: GATEWAY_GROUP, categories: &["gateway-api"], status: true, ..BASE };
+
+/// An older version of one, whose objects have the same fields.
+const GATEWAY_VIEW: Kind = Kind { stored_as: Some((GATEWAY_GROUP, "v1")), ..GATEWAY_API };
+
+/// Kept in the version that every release of Gateway API has.
+const REFERENCE_GRANT: Kind = Kind {
+    kind: "ReferenceGrant",
+    plural: "referencegrants",
+    singular: "referencegrant",
+    short_names: &["refgrant"],
+    status: false,
+    ..GATEWAY_API
 };
 
 /// Every kind served; of a group's versions, the preferred one first.
@@ -159,45 +176,65 @@ pub static KINDS: &[Kind] = &[
         ..BASE
     },
     Kind {
-        group: "gateway.networking.k8s.io",
         kind: "GatewayClass",
         plural: "gatewayclasses",
         singular: "gatewayclass",
         short_names: &["gc"],
-        categories: GATEWAY,
         namespaced: false,
-        status: true,
-        ..BASE
+        ..GATEWAY_API
+    },
+    Kind { kind: "Gateway", plural: "gateways", singular: "gateway", short_names: &["gtw"], ..GATEWAY_API },
+    Kind {
+        kind: "ListenerSet",
+        plural: "listenersets",
+        singular: "listenerset",
+        short_names: &["lset"],
+        ..GATEWAY_API
+    },
+    Kind { kind: "HTTPRoute", plural: "httproutes", singular: "httproute", ..GATEWAY_API },
+    Kind { kind: "GRPCRoute", plural: "grpcroutes", singular: "grpcroute", ..GATEWAY_API },
+    Kind { kind: "TLSRoute", plural: "tlsroutes", singular: "tlsroute", ..GATEWAY_API },
+    Kind { kind: "TCPRoute", plural: "tcproutes", singular: "tcproute", ..GATEWAY_API },
+    Kind { kind: "UDPRoute", plural: "udproutes", singular: "udproute", ..GATEWAY_API },
+    Kind {
+        kind: "BackendTLSPolicy",
+        plural: "backendtlspolicies",
+        singular: "backendtlspolicy",
+        short_names: &["btlspolicy"],
+        ..GATEWAY_API
+    },
+    Kind { stored_as: Some((GATEWAY_GROUP, "v1beta1")), ..REFERENCE_GRANT },
+    Kind {
+        version: "v1beta1",
+        kind: "GatewayClass",
+        plural: "gatewayclasses",
+        singular: "gatewayclass",
+        short_names: &["gc"],
+        namespaced: false,
+        ..GATEWAY_VIEW
     },
     Kind {
-        group: "gateway.networking.k8s.io",
+        version: "v1beta1",
         kind: "Gateway",
         plural: "gateways",
         singular: "gateway",
         short_names: &["gtw"],
-        categories: GATEWAY,
-        status: true,
-        ..BASE
+        ..GATEWAY_VIEW
     },
+    Kind { version: "v1beta1", kind: "HTTPRoute", plural: "httproutes", singular: "httproute", ..GATEWAY_VIEW },
+    Kind { version: "v1beta1", ..REFERENCE_GRANT },
     Kind {
-        group: "gateway.networking.k8s.io",
-        kind: "HTTPRoute",
-        plural: "httproutes",
-        singular: "httproute",
-        categories: GATEWAY,
-        status: true,
-        ..BASE
+        version: "v1alpha3",
+        kind: "BackendTLSPolicy",
+        plural: "backendtlspolicies",
+        singular: "backendtlspolicy",
+        short_names: &["btlspolicy"],
+        ..GATEWAY_VIEW
     },
-    Kind {
-        group: "gateway.networking.k8s.io",
-        version: "v1beta1",
-        kind: "ReferenceGrant",
-        plural: "referencegrants",
-        singular: "referencegrant",
-        short_names: &["refgrant"],
-        categories: GATEWAY,
-        ..BASE
-    },
+    Kind { version: "v1alpha3", kind: "TLSRoute", plural: "tlsroutes", singular: "tlsroute", ..GATEWAY_VIEW },
+    Kind { version: "v1alpha2", kind: "TLSRoute", plural: "tlsroutes", singular: "tlsroute", ..GATEWAY_VIEW },
+    Kind { version: "v1alpha2", kind: "TCPRoute", plural: "tcproutes", singular: "tcproute", ..GATEWAY_VIEW },
+    Kind { version: "v1alpha2", kind: "UDPRoute", plural: "udproutes", singular: "udproute", ..GATEWAY_VIEW },
 ];
 
 /// Every kind in the version that its objects are kept in: one for each sort of object.

@@ -24,7 +24,7 @@ pub fn to_stored(view: &Kind, object: Value) -> Result<Value, Failure> {
     match view.kind {
         "HorizontalPodAutoscaler" => autoscaler::to_v2(object),
         "Event" => Ok(event::to_core(object)),
-        _ => Ok(object),
+        _ => Ok(renamed(object, view.stored_as)),
     }
 }
 
@@ -33,8 +33,17 @@ pub fn from_stored(view: &Kind, object: Value) -> Value {
     match (view.stored_as, view.kind) {
         (Some(_), "HorizontalPodAutoscaler") => autoscaler::to_v1(object),
         (Some(_), "Event") => event::from_core(object),
+        (Some(_), _) => renamed(object, Some((view.group, view.version))),
         _ => object,
     }
+}
+
+/// An object whose versions differ in their name alone.
+fn renamed(mut object: Value, version: Option<(&str, &str)>) -> Value {
+    if let (Some((group, version)), Some(map)) = (version, object.as_object_mut()) {
+        map.insert("apiVersion".to_owned(), format!("{group}/{version}").into());
+    }
+    object
 }
 
 /// The path in the stored object of a field that a selector of `view` names.

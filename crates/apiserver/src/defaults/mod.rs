@@ -46,7 +46,13 @@ pub fn apply(kind: &Kind, object: &mut Value) {
             gateway::gateway(section(object, "spec"));
             gateway::gateway_status(section(object, "status"));
         }
+        "ListenerSet" => {
+            gateway::listener_set(section(object, "spec"));
+            gateway::gateway_status(section(object, "status"));
+        }
         "HTTPRoute" => gateway::http_route(section(object, "spec")),
+        "GRPCRoute" => gateway::grpc_route(section(object, "spec")),
+        "TLSRoute" | "TCPRoute" | "UDPRoute" => gateway::layer4_route(section(object, "spec")),
         _ => {}
     }
 }

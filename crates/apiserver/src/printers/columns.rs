@@ -42,11 +42,16 @@ pub(super) fn of(kind: &Kind) -> Vec<Column> {
             column("Programmed", |g, _| condition(g, "Programmed").map_or(Value::Null, |c| found(c, "/status"))),
             DATE,
         ],
-        "HTTPRoute" => &[
+        "ListenerSet" => &[
+            column("Accepted", |l, _| condition(l, "Accepted").map_or(Value::Null, |c| found(c, "/status"))),
+            column("Programmed", |l, _| condition(l, "Programmed").map_or(Value::Null, |c| found(c, "/status"))),
+            DATE,
+        ],
+        "HTTPRoute" | "GRPCRoute" => &[
             column("Hostnames", |r, _| r.pointer("/spec/hostnames").map_or(Value::Null, |h| h.to_string().into())),
             DATE,
         ],
-        "ReferenceGrant" => &[DATE],
+        "TLSRoute" | "TCPRoute" | "UDPRoute" | "BackendTLSPolicy" | "ReferenceGrant" => &[DATE],
         _ => &[AGE],
     };
     std::iter::once(NAME).chain(own.iter().copied()).collect()

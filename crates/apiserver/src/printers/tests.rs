@@ -50,7 +50,13 @@ fn headings_are_upstreams() {
         ("HorizontalPodAutoscaler", "Name|Reference|Targets|MinPods|MaxPods|Replicas|Age"),
         ("GatewayClass", "Name|Controller|Accepted|Age|Description"),
         ("Gateway", "Name|Class|Address|Programmed|Age"),
+        ("ListenerSet", "Name|Accepted|Programmed|Age"),
         ("HTTPRoute", "Name|Hostnames|Age"),
+        ("GRPCRoute", "Name|Hostnames|Age"),
+        ("TLSRoute", "Name|Age"),
+        ("TCPRoute", "Name|Age"),
+        ("UDPRoute", "Name|Age"),
+        ("BackendTLSPolicy", "Name|Age"),
         ("ReferenceGrant", "Name|Age"),
     ] {
         assert_eq!(headings(kind), expected, "{kind}");

@@ -7,7 +7,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LocalObjectReference, SecretObjectReference};
+use super::{LocalObjectReference, ObjectReference, SecretObjectReference};
 
 /// What a Gateway asks for.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
@@ -34,6 +34,96 @@ pub struct GatewaySpec {
     /// Marks for whatever is created on behalf of the Gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub infrastructure: Option<GatewayInfrastructure>,
+    /// Which ListenerSets may add listeners; absent means none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_listeners: Option<AllowedListeners>,
+    /// TLS settings that concern clients and backends rather than one listener.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<GatewayTLSConfig>,
+}
+
+/// Which ListenerSets may add listeners to a Gateway.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AllowedListeners {
+    /// From where; absent means from nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<ListenerNamespaces>,
+}
+
+/// Namespaces whose ListenerSets may attach.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerNamespaces {
+    /// `None` (the default), `Same`, `All` or `Selector`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// On the namespace's labels, for `Selector`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+}
+
+/// A Gateway's TLS settings towards both sides.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayTLSConfig {
+    /// Towards backends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<GatewayBackendTLS>,
+    /// Towards clients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frontend: Option<FrontendTLSConfig>,
+}
+
+/// What a Gateway shows to backends that it speaks TLS with.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayBackendTLS {
+    /// Its own certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate_ref: Option<SecretObjectReference>,
+}
+
+/// What a Gateway's HTTPS listeners ask of clients.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FrontendTLSConfig {
+    /// On every port that `perPort` does not name.
+    #[serde(rename = "default")]
+    pub default_: TLSConfig,
+    /// On single ports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_port: Option<Vec<TLSPortConfig>>,
+}
+
+/// What is asked of clients.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TLSConfig {
+    /// How client certificates are checked; absent means that none is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<FrontendTLSValidation>,
+}
+
+/// What is asked of clients on one port.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TLSPortConfig {
+    /// The listeners' port.
+    pub port: i32,
+    /// What takes the default's place.
+    pub tls: TLSConfig,
+}
+
+/// How client certificates are checked.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FrontendTLSValidation {
+    /// Objects (ConfigMaps by their `ca.crt`) with the authorities that are trusted.
+    pub ca_certificate_refs: Vec<ObjectReference>,
+    /// `AllowValidOnly` (the default) or `AllowInsecureFallback`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
 }
 
 /// One port, protocol and host name.
@@ -51,7 +141,7 @@ pub struct Listener {
     pub protocol: String,
     /// For `HTTPS` and `TLS`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<GatewayTLSConfig>,
+    pub tls: Option<ListenerTLSConfig>,
     /// Which routes may attach; absent means those of the Gateway's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_routes: Option<AllowedRoutes>,
@@ -60,7 +150,7 @@ pub struct Listener {
 /// A listener's TLS settings.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct GatewayTLSConfig {
+pub struct ListenerTLSConfig {
     /// `Terminate` (the default) or `Passthrough`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
@@ -141,12 +231,15 @@ pub struct GatewayStatus {
     /// Addresses in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub addresses: Option<Vec<GatewayAddress>>,
-    /// `Accepted` and `Programmed`.
+    /// `Accepted`, `Programmed` and `ResolvedRefs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conditions: Option<Vec<Condition>>,
     /// One per listener of the spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listeners: Option<Vec<ListenerStatus>>,
+    /// How many ListenerSets are attached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attached_listener_sets: Option<i32>,
 }
 
 /// What the controller says of a listener.

@@ -51,7 +51,7 @@ macro_rules! groups {
 }
 
 /// Every group and version with kinds that are served, or sent to subresources.
-static GROUPS: [Group; 12] = groups! {
+static GROUPS: [Group; 14] = groups! {
     "" "v1" "io.k8s.api.core.v1." {
         Binding: api::core::v1::Binding, ConfigMap: api::core::v1::ConfigMap, Event: api::core::v1::Event,
         Namespace: api::core::v1::Namespace, Node: api::core::v1::Node, Pod: api::core::v1::Pod,
@@ -80,10 +80,20 @@ static GROUPS: [Group; 12] = groups! {
     "events.k8s.io" "v1" "io.k8s.api.events.v1." { Event: api::events::v1::Event }
     "policy" "v1" "io.k8s.api.policy.v1." { Eviction: api::policy::v1::Eviction }
     "gateway.networking.k8s.io" "v1" "io.k8s.networking.gateway.v1." {
-        GatewayClass: gateway::GatewayClass, Gateway: gateway::Gateway, HTTPRoute: gateway::HTTPRoute,
+        GatewayClass: gateway::GatewayClass, Gateway: gateway::Gateway, ListenerSet: gateway::ListenerSet,
+        HTTPRoute: gateway::HTTPRoute, GRPCRoute: gateway::GRPCRoute, TLSRoute: gateway::TLSRoute,
+        TCPRoute: gateway::TCPRoute, UDPRoute: gateway::UDPRoute, BackendTLSPolicy: gateway::BackendTLSPolicy,
+        ReferenceGrant: gateway::ReferenceGrant,
     }
     "gateway.networking.k8s.io" "v1beta1" "io.k8s.networking.gateway.v1beta1." {
+        GatewayClass: gateway::GatewayClass, Gateway: gateway::Gateway, HTTPRoute: gateway::HTTPRoute,
         ReferenceGrant: gateway::ReferenceGrant,
+    }
+    "gateway.networking.k8s.io" "v1alpha3" "io.k8s.networking.gateway.v1alpha3." {
+        BackendTLSPolicy: gateway::BackendTLSPolicy, TLSRoute: gateway::TLSRoute,
+    }
+    "gateway.networking.k8s.io" "v1alpha2" "io.k8s.networking.gateway.v1alpha2." {
+        TLSRoute: gateway::TLSRoute, TCPRoute: gateway::TCPRoute, UDPRoute: gateway::UDPRoute,
     }
 };
 

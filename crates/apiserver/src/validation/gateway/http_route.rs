@@ -1,33 +1,17 @@
-//! The CEL rules of HTTPRoutes: parents, rules, filters, backends, timeouts.
+//! The CEL rules of HTTPRoutes: rules, filters, timeouts.
 
 use objects::gateway::parse_duration;
 use serde_json::Value;
 
-use super::{Row, Rule::Holds, list, text};
+use super::{
+    Row,
+    Rule::Holds,
+    list,
+    routes::{elements, once},
+    text,
+};
 
 pub(super) const RULES: &[Row] = &[
-    (
-        "spec.parentRefs",
-        Holds(
-            "sectionName or port must be specified when parentRefs includes 2 or more references to the same parent",
-            |all| pairs(all).all(|(a, b)| !same_parent(a, b) || is_part(a) && is_part(b)),
-        ),
-    ),
-    (
-        "spec.parentRefs",
-        Holds(
-            "sectionName or port must be unique when parentRefs includes 2 or more references to the same parent",
-            |all| pairs(all).all(|(a, b)| !same_parent(a, b) || !is_part(a) || !is_part(b) || part(a) != part(b)),
-        ),
-    ),
-    (
-        "spec.rules",
-        Holds(
-            "While 16 rules and 64 matches per rule are allowed, the total number of matches across all rules in a route must \
-             be less than 128",
-            |rules| elements(rules).map(|rule| list(rule, "matches").len()).sum::<usize>() <= 128,
-        ),
-    ),
     (
         "spec.rules.*",
         Holds("RequestRedirect filter must not be used together with backendRefs", |rule| {
@@ -60,23 +44,44 @@ pub(super) const RULES: &[Row] = &[
         }),
     ),
     (
-        "spec.rules.*.backendRefs.*",
-        Holds("Must have port for Service reference", |backend| {
-            !text(backend, "group").is_empty() || text(backend, "kind") != "Service" || backend.get("port").is_some()
-        }),
+        "spec.rules.*",
+        Holds(
+            "Within backendRefs, when using RequestRedirect filter with path.replacePrefixMatch, exactly one PathPrefix match \
+             must be specified",
+            |rule| every_backend(rule, |filters| replaces_one_prefix(rule, filters, "requestRedirect")),
+        ),
+    ),
+    (
+        "spec.rules.*",
+        Holds(
+            "Within backendRefs, When using URLRewrite filter with path.replacePrefixMatch, exactly one PathPrefix match must be \
+             specified",
+            |rule| every_backend(rule, |filters| replaces_one_prefix(rule, filters, "urlRewrite")),
+        ),
     ),
     ("spec.rules.*.filters", Holds(BOTH, not_both)),
-    (
-        "spec.rules.*.filters",
-        Holds("RequestHeaderModifier filter cannot be repeated", |f| once(f, "RequestHeaderModifier")),
-    ),
-    (
-        "spec.rules.*.filters",
-        Holds("ResponseHeaderModifier filter cannot be repeated", |f| once(f, "ResponseHeaderModifier")),
-    ),
+    ("spec.rules.*.filters", Holds("CORS filter cannot be repeated", |f| once(f, "CORS"))),
     ("spec.rules.*.filters", Holds("RequestRedirect filter cannot be repeated", |f| once(f, "RequestRedirect"))),
     ("spec.rules.*.filters", Holds("URLRewrite filter cannot be repeated", |f| once(f, "URLRewrite"))),
     ("spec.rules.*.backendRefs.*.filters", Holds(BOTH, not_both)),
+    ("spec.rules.*.backendRefs.*.filters", Holds("CORS filter cannot be repeated", |f| once(f, "CORS"))),
+    (
+        "spec.rules.*.backendRefs.*.filters",
+        Holds("RequestRedirect filter cannot be repeated", |f| once(f, "RequestRedirect")),
+    ),
+    ("spec.rules.*.backendRefs.*.filters", Holds("URLRewrite filter cannot be repeated", |f| once(f, "URLRewrite"))),
+    (
+        "spec.rules.*.filters.*.cors.allowOrigins",
+        Holds("AllowOrigins cannot contain '*' alongside other origins", any_or_some),
+    ),
+    (
+        "spec.rules.*.filters.*.cors.allowMethods",
+        Holds("AllowMethods cannot contain '*' alongside other methods", any_or_some),
+    ),
+    (
+        "spec.rules.*.filters.*.cors.allowHeaders",
+        Holds("AllowHeaders cannot contain '*' alongside other methods", any_or_some),
+    ),
 ];
 
 const BOTH: &str = "May specify either httpRouteFilterRequestRedirect or httpRouteFilterRequestRewrite, but not both";
@@ -123,25 +128,12 @@ pub(super) const MODIFIERS: &[[Row; 4]] = unions!(
     [("ReplaceFullPath", "replaceFullPath"), ("ReplacePrefixMatch", "replacePrefixMatch")]
 );
 
-fn elements(all: &Value) -> impl Iterator<Item = &Value> {
-    all.as_array().into_iter().flatten()
+fn every_backend(rule: &Value, holds: impl Fn(&[Value]) -> bool) -> bool {
+    list(rule, "backendRefs").iter().all(|backend| holds(list(backend, "filters")))
 }
 
-fn pairs(all: &Value) -> impl Iterator<Item = (&Value, &Value)> {
-    elements(all).enumerate().flat_map(move |(index, a)| elements(all).skip(index + 1).map(move |b| (a, b)))
-}
-
-fn same_parent(a: &Value, b: &Value) -> bool {
-    ["group", "kind", "name", "namespace"].iter().all(|field| text(a, field) == text(b, field))
-}
-
-/// What of a parent a reference names.
-fn part(reference: &Value) -> (&str, Option<&Value>) {
-    (text(reference, "sectionName"), reference.get("port"))
-}
-
-fn is_part(reference: &Value) -> bool {
-    part(reference) != ("", None)
+fn any_or_some(all: &Value) -> bool {
+    elements(all).count() <= 1 || !elements(all).any(|one| one == "*")
 }
 
 fn replaces_one_prefix(rule: &Value, filters: &[Value], field: &str) -> bool {
@@ -160,8 +152,4 @@ fn replaces_one_prefix(rule: &Value, filters: &[Value], field: &str) -> bool {
 fn not_both(filters: &Value) -> bool {
     let has = |name: &str| elements(filters).any(|filter| text(filter, "type") == name);
     !(has("RequestRedirect") && has("URLRewrite"))
-}
-
-fn once(filters: &Value, name: &str) -> bool {
-    elements(filters).filter(|filter| text(filter, "type") == name).count() <= 1
 }

@@ -1,4 +1,4 @@
-//! The CEL rules of a Gateway's listeners and addresses.
+//! The CEL rules of Gateways and of listeners, which ListenerSets have too.
 
 use serde_json::Value;
 
@@ -49,8 +49,18 @@ pub(super) const RULES: &[Row] = &[
             text(tls, "mode") != "Terminate" || !list(tls, "certificateRefs").is_empty() || options
         }),
     ),
+];
+
+/// Of Gateways alone.
+pub(super) const GATEWAY: &[Row] = &[
     ("spec.addresses", Holds("IPAddress values must be unique", |all| unique_addresses(all, "IPAddress"))),
     ("spec.addresses", Holds("Hostname values must be unique", |all| unique_addresses(all, "Hostname"))),
+    (
+        "spec.tls.frontend.perPort",
+        Holds("Port for TLS configuration must be unique within the Gateway", |all| {
+            unique(all, |t| t.get("port").cloned())
+        }),
+    ),
 ];
 
 fn elements(all: &Value) -> impl Iterator<Item = &Value> {

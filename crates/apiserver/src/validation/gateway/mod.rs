@@ -1,9 +1,11 @@
 //! The kinds of Gateway API: what their CustomResourceDefinitions' schemas and CEL rules ask for, in the words in which the API
 //! server answers for custom resources.
 
+mod backend_tls;
 mod http_route;
 mod listeners;
 mod matches;
+mod routes;
 mod rules;
 
 use objects::kinds::Kind;
@@ -37,15 +39,31 @@ type Row = (&'static str, Rule);
 
 /// Checks an object of one of the kinds; others pass.
 pub(super) fn check(kind: &Kind, object: &At<'_>, causes: &mut Vec<Cause>) {
+    let filters = http_route::FILTERS.iter().map(<[Row; 14]>::as_slice);
+    let routes = [rules::PARENTS, routes::PARENTS, rules::HOSTNAMES, rules::BACKENDS, routes::BACKENDS].into_iter();
     let tables: Vec<&[Row]> = match kind.kind {
         "GatewayClass" => vec![rules::GATEWAY_CLASS],
-        "Gateway" => vec![rules::GATEWAY, listeners::RULES],
+        "Gateway" => vec![rules::GATEWAY, listeners::GATEWAY, rules::LISTENERS, listeners::RULES],
+        "ListenerSet" => vec![rules::LISTENER_SET, rules::LISTENERS, listeners::RULES],
         "HTTPRoute" => {
-            let own =
-                [rules::PARENTS, rules::HTTP_ROUTE, rules::MATCHES, rules::FILTERS, http_route::RULES, matches::RULES];
-            let filters = http_route::FILTERS.iter().map(<[Row; 14]>::as_slice);
-            own.into_iter().chain(filters).chain(http_route::MODIFIERS.iter().map(<[Row; 4]>::as_slice)).collect()
+            let own = [
+                rules::HTTP_ROUTE,
+                rules::MATCHES,
+                rules::FILTERS,
+                routes::REQUESTS,
+                http_route::RULES,
+                matches::RULES,
+            ];
+            let modifiers = http_route::MODIFIERS.iter().map(<[Row; 4]>::as_slice);
+            routes.chain(own).chain(filters).chain(modifiers).collect()
         }
+        "GRPCRoute" => {
+            let own = [rules::GRPC_ROUTE, rules::MATCHES, rules::FILTERS, routes::REQUESTS, routes::METHODS];
+            routes.chain(own).chain(filters).collect()
+        }
+        "TLSRoute" => routes.chain([rules::LAYER4_ROUTE, routes::NAMES]).collect(),
+        "TCPRoute" | "UDPRoute" => routes.chain([rules::LAYER4_ROUTE]).collect(),
+        "BackendTLSPolicy" => vec![rules::BACKEND_TLS, backend_tls::RULES],
         "ReferenceGrant" => vec![rules::REFERENCE_GRANT],
         _ => Vec::new(),
     };
