@@ -1,102 +1,192 @@
-//! Attaching a route to its parents, and the conditions that says so.
+//! Attaching a route of any kind to its parents, and the conditions that say so.
 
 use jiff::Timestamp;
-use objects::gateway::{GROUP, HTTPRoute, ParentReference, RouteParentStatus, RouteStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use objects::gateway::{
+    GROUP, GRPCRoute, HTTPRoute, ListenerSet, ParentReference, RouteParentStatus, RouteStatus, TCPRoute, TLSRoute,
+    UDPRoute,
+};
 
 use super::{
     CONTROLLER, Snapshot,
     hosts::intersect,
     listeners::State,
     routes::Built,
-    status::{Said, conditions, say},
+    status::{Said, StatusKind, StatusUpdate, conditions, say, update},
 };
 
-/// A listener (by index) and the host name a route is served under there.
-pub(super) type Attachment = (usize, String);
+/// What attaching needs of a route.
+#[derive(Clone, Copy)]
+pub(super) struct Route<'a> {
+    pub kind: StatusKind,
+    pub meta: &'a ObjectMeta,
+    pub parents: &'a [ParentReference],
+    /// Empty for the listeners'.
+    pub hostnames: &'a [String],
+    pub status: Option<&'a RouteStatus>,
+}
 
-/// Finds where a route attaches and writes what each of our parents says of it.
-pub(super) fn attach(
-    route: &HTTPRoute,
-    built: &Built,
-    listeners: &mut [State<'_>],
-    snapshot: &Snapshot,
-    now: Timestamp,
-) -> (Vec<Attachment>, RouteStatus) {
-    let mut attached: Vec<Attachment> = Vec::new();
-    let old = route.status.as_ref().map(|s| s.parents.as_slice()).unwrap_or_default();
-    let mut parents: Vec<_> = old.iter().filter(|p| p.controller_name != CONTROLLER).cloned().collect();
-    for parent in route.spec.parent_refs.iter().flatten() {
-        let found = at_gateway(route, parent, listeners);
-        let Some(found) = found else { continue };
-        let outcome = places(route, parent, &found, listeners, snapshot);
-        let said = say_parent(built, outcome.as_ref().err());
-        let known = old.iter().find(|p| p.controller_name == CONTROLLER && p.parent_ref == *parent);
-        let known = known.map(|p| p.conditions.as_slice()).unwrap_or_default();
-        parents.push(RouteParentStatus {
-            parent_ref: parent.clone(),
-            controller_name: CONTROLLER.to_owned(),
-            conditions: conditions(known, said, route.metadata.generation, now),
-        });
-        attached.extend(outcome.unwrap_or_default());
+/// Rows: a kind, and its host names.
+macro_rules! routes {
+    ($($kind:ident: |$route:ident| $hostnames:expr;)*) => {$(
+        impl<'a> From<&'a $kind> for Route<'a> {
+            fn from($route: &'a $kind) -> Self {
+                let parents = $route.spec.parent_refs.as_deref().unwrap_or_default();
+                let (meta, status) = (&$route.metadata, $route.status.as_ref());
+                Self { kind: StatusKind::$kind, meta, parents, hostnames: $hostnames, status }
+            }
+        }
+    )*};
+}
+
+routes! {
+    HTTPRoute: |route| route.spec.hostnames.as_deref().unwrap_or_default();
+    GRPCRoute: |route| route.spec.hostnames.as_deref().unwrap_or_default();
+    TLSRoute: |route| &route.spec.hostnames;
+    TCPRoute: |route| &[];
+    UDPRoute: |route| &[];
+}
+
+impl Route<'_> {
+    fn namespace(&self) -> &str {
+        self.meta.namespace.as_deref().unwrap_or_default()
     }
-    attached.sort();
-    attached.dedup();
-    let mut counted: Vec<_> = attached.iter().map(|(index, _)| *index).collect();
-    counted.dedup();
-    for index in counted {
-        if let Some(state) = listeners.get_mut(index) {
-            state.attached += 1;
+
+    /// What one of HTTP and gRPC has of a listener's hosts, the other may not have.
+    fn rival(&self) -> Option<StatusKind> {
+        match self.kind {
+            StatusKind::HTTPRoute => Some(StatusKind::GRPCRoute),
+            StatusKind::GRPCRoute => Some(StatusKind::HTTPRoute),
+            _ => None,
         }
     }
-    (attached, RouteStatus { parents })
 }
 
-/// The listeners of the Gateway a parentRef names; `None` if it is not one of ours.
-fn at_gateway(route: &HTTPRoute, parent: &ParentReference, listeners: &[State<'_>]) -> Option<Vec<usize>> {
-    if parent.group.as_deref().unwrap_or(GROUP) != GROUP || parent.kind.as_deref().unwrap_or("Gateway") != "Gateway" {
-        return None;
-    }
-    let namespace = parent.namespace.as_deref().or(route.metadata.namespace.as_deref());
-    let of_it = |s: &State<'_>| {
-        s.gateway.metadata.namespace.as_deref() == namespace && s.gateway.metadata.name.as_deref() == Some(&parent.name)
-    };
-    let found: Vec<_> = listeners.iter().enumerate().filter(|(_, s)| of_it(s)).map(|(i, _)| i).collect();
-    (!found.is_empty()).then_some(found)
+/// What routes may attach to, and when.
+pub(super) struct Parents<'a> {
+    pub snapshot: &'a Snapshot,
+    /// Every listener, of every Gateway of ours.
+    pub listeners: Vec<State<'a>>,
+    /// ListenerSets of our Gateways that are not let in.
+    pub refused: Vec<&'a ListenerSet>,
+    pub now: Timestamp,
 }
 
-fn places(
-    route: &HTTPRoute,
-    parent: &ParentReference,
-    found: &[usize],
-    listeners: &[State<'_>],
-    snapshot: &Snapshot,
-) -> Result<Vec<Attachment>, Said> {
-    let no = |reason, message: &str| Err(say("Accepted", false, reason, message));
-    let named = |s: &State<'_>| {
-        parent.section_name.as_ref().is_none_or(|n| *n == s.listener.name)
-            && parent.port.is_none_or(|p| p == s.listener.port)
-    };
-    let candidates: Vec<_> =
-        found.iter().filter_map(|i| Some((*i, listeners.get(*i)?))).filter(|(_, s)| named(s)).collect();
-    if candidates.is_empty() {
-        return no("NoMatchingParent", "the Gateway has no listener of that name and port");
+/// Where a route is attached.
+pub(super) struct Attached {
+    /// Listeners (by index) and the host name that the route is served under there, each once.
+    pub places: Vec<(usize, String)>,
+    /// The status to write, if it is not what the route has.
+    pub status: Option<StatusUpdate>,
+}
+
+impl Parents<'_> {
+    /// Finds where a route attaches and writes what each of our parents says of it. Of routes that cannot have the same host,
+    /// the one that comes first has it: they are given in order of age.
+    pub fn attach(&mut self, route: Route<'_>, built: &Built) -> Attached {
+        let mut attached = Vec::new();
+        let old = route.status.map(|s| s.parents.as_slice()).unwrap_or_default();
+        let mut parents: Vec<_> = old.iter().filter(|p| p.controller_name != CONTROLLER).cloned().collect();
+        for parent in route.parents {
+            let Some(outcome) = self.at(route, parent) else { continue };
+            let said = say_parent(built, outcome.as_ref().err());
+            let known = old.iter().find(|p| p.controller_name == CONTROLLER && p.parent_ref == *parent);
+            let known = known.map(|p| p.conditions.as_slice()).unwrap_or_default();
+            parents.push(RouteParentStatus {
+                parent_ref: parent.clone(),
+                controller_name: CONTROLLER.to_owned(),
+                conditions: conditions(known, said, route.meta.generation, self.now),
+            });
+            attached.extend(outcome.unwrap_or_default());
+        }
+        attached.sort();
+        attached.dedup();
+        self.count(route, &attached);
+        let status = RouteStatus { parents };
+        let concerns_us = route.status.is_some() || !status.parents.is_empty();
+        let status = if concerns_us { update(route.kind, route.meta, route.status, &status) } else { None };
+        Attached { places: attached, status }
     }
-    let namespace = route.metadata.namespace.as_deref().unwrap_or_default();
-    let allowed: Vec<_> = candidates.into_iter().filter(|(_, s)| s.usable() && s.allows(namespace, snapshot)).collect();
-    if allowed.is_empty() {
-        return no("NotAllowedByListeners", "no valid listener allows this route's namespace and kind");
+
+    /// Where a route attaches at one parent, or why not; `None` if the parent is not ours.
+    fn at(&self, route: Route<'_>, parent: &ParentReference) -> Option<Result<Vec<(usize, String)>, Said>> {
+        if parent.group.as_deref().unwrap_or(GROUP) != GROUP {
+            return None;
+        }
+        let kind = parent.kind.as_deref().unwrap_or("Gateway");
+        let namespace = parent.namespace.as_deref().unwrap_or(route.namespace());
+        let is_it = |kind_of: StatusKind, meta: &ObjectMeta| {
+            kind_of.name() == kind
+                && meta.namespace.as_deref() == Some(namespace)
+                && meta.name.as_deref() == Some(&parent.name)
+        };
+        let of_it =
+            |(index, state): (usize, &State<'_>)| is_it(state.owner.kind(), state.owner.meta()).then_some(index);
+        let found: Vec<_> = self.listeners.iter().enumerate().filter_map(of_it).collect();
+        if !found.is_empty() {
+            return Some(self.places(route, parent, &found));
+        }
+        let refused = self.refused.iter().any(|set| is_it(StatusKind::ListenerSet, &set.metadata));
+        refused.then(|| Err(say("Accepted", false, "NoMatchingParent", "the ListenerSet is not let in by its Gateway")))
     }
-    let any = [String::new()];
-    let hosts = route.spec.hostnames.as_deref().filter(|h| !h.is_empty()).unwrap_or(&any);
-    let mut places = Vec::new();
-    for (index, state) in allowed {
-        let lower = hosts.iter().map(|host| host.to_ascii_lowercase());
-        places.extend(lower.filter_map(|host| Some((index, intersect(&state.hostname, &host)?.to_owned()))));
+
+    fn places(
+        &self,
+        route: Route<'_>,
+        parent: &ParentReference,
+        found: &[usize],
+    ) -> Result<Vec<(usize, String)>, Said> {
+        let no = |reason, message: &str| Err(say("Accepted", false, reason, message));
+        let named = |s: &State<'_>| {
+            parent.section_name.as_ref().is_none_or(|n| *n == s.listener.name)
+                && parent.port.is_none_or(|p| p == s.listener.port)
+        };
+        let candidates: Vec<_> =
+            found.iter().filter_map(|i| Some((*i, self.listeners.get(*i)?))).filter(|(_, s)| named(s)).collect();
+        if candidates.is_empty() {
+            return no("NoMatchingParent", "the parent has no listener of that name and port");
+        }
+        let allows = |s: &State<'_>| s.usable() && s.allows(route.kind, route.namespace(), self.snapshot);
+        let allowed: Vec<_> = candidates.into_iter().filter(|(_, s)| allows(s)).collect();
+        if allowed.is_empty() {
+            return no("NotAllowedByListeners", "no valid listener allows this route's namespace and kind");
+        }
+        let any = [String::new()];
+        let hosts = if route.hostnames.is_empty() { &any } else { route.hostnames };
+        let mut places = Vec::new();
+        for (index, state) in allowed {
+            let lower = hosts.iter().map(|host| host.to_ascii_lowercase());
+            places.extend(lower.filter_map(|host| Some((index, intersect(&state.hostname, &host)?.to_owned()))));
+        }
+        if places.is_empty() {
+            return no("NoMatchingListenerHostname", "no hostname of the route is one of a listener's");
+        }
+        if let Some(rival) = route.rival() {
+            let overlap = |(index, host): &(usize, String)| {
+                let taken = self.listeners.get(*index).into_iter().flat_map(|state| &state.taken);
+                taken.into_iter().any(|(kind, taken)| *kind == rival && intersect(taken, host).is_some())
+            };
+            if let Some((_, host)) = places.iter().find(|place| overlap(place)) {
+                let host = if host.is_empty() { "every host" } else { host };
+                return no("HostnameConflict", &format!("an older {} has {host} on the same listener", rival.name()));
+            }
+        }
+        Ok(places)
     }
-    if places.is_empty() {
-        return no("NoMatchingListenerHostname", "no hostname of the route is one of a listener's");
+
+    /// Counts a route at each listener once, and notes what hosts it has there.
+    fn count(&mut self, route: Route<'_>, attached: &[(usize, String)]) {
+        let mut last = None;
+        for (index, host) in attached {
+            let Some(state) = self.listeners.get_mut(*index) else { continue };
+            if last.replace(*index) != Some(*index) {
+                state.attached += 1;
+            }
+            if route.rival().is_some() {
+                state.taken.push((route.kind, host.clone()));
+            }
+        }
     }
-    Ok(places)
 }
 
 fn say_parent(built: &Built, refused: Option<&Said>) -> Vec<Said> {

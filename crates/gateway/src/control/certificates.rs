@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use k8s_openapi::api::core::v1::Secret;
-use objects::gateway::{Gateway, Listener, SecretObjectReference};
+use objects::gateway::{Listener, SecretObjectReference};
 use rustls::{
     ServerConfig,
     crypto::aws_lc_rs,
@@ -12,7 +12,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::{Snapshot, grants};
+use super::{Snapshot, grants, listeners::Owner};
 use crate::table::Certificates;
 
 /// Parsed certificates, kept from one compilation to the next: parsing a key takes longer than compiling a route, and clients
@@ -40,12 +40,11 @@ pub(super) struct Resolved {
 
 impl Keys {
     /// The certificates that a listener refers to.
-    pub fn resolve(&mut self, gateway: &Gateway, listener: &Listener, snapshot: &Snapshot) -> Resolved {
+    pub fn resolve(&mut self, owner: Owner<'_>, listener: &Listener, snapshot: &Snapshot) -> Resolved {
         let mut resolved = Resolved::default();
-        let namespace = gateway.metadata.namespace.as_deref().unwrap_or_default();
         let references = listener.tls.iter().flat_map(|tls| tls.certificate_refs.iter().flatten());
         for reference in references {
-            match self.one(namespace, reference, snapshot) {
+            match self.one(owner, reference, snapshot) {
                 Ok(key) => resolved.keys.push(key),
                 Err(failed) => resolved.failed = resolved.failed.or(Some(failed)),
             }
@@ -59,7 +58,7 @@ impl Keys {
 
     fn one(
         &mut self,
-        from: &str,
+        owner: Owner<'_>,
         reference: &SecretObjectReference,
         snapshot: &Snapshot,
     ) -> Result<Arc<CertifiedKey>, (&'static str, String)> {
@@ -70,9 +69,10 @@ impl Keys {
                 "a certificate in a {kind} of group {group:?} is not supported: use a Secret"
             )));
         }
+        let (kind, from) = (owner.kind().name(), owner.namespace());
         let (namespace, name) = (reference.namespace.as_deref().unwrap_or(from), reference.name.as_str());
-        if namespace != from && !grants::permitted(snapshot, ("Gateway", from), ("", "Secret", namespace, name)) {
-            let message = format!("no ReferenceGrant in {namespace} lets Gateways of {from} refer to Secret {name}");
+        if namespace != from && !grants::permitted(snapshot, (kind, from), ("", "Secret", namespace, name)) {
+            let message = format!("no ReferenceGrant in {namespace} lets {kind}s of {from} refer to Secret {name}");
             return Err(("RefNotPermitted", message));
         }
         let is_it = |secret: &&Arc<Secret>| {

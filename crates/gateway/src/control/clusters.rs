@@ -97,7 +97,8 @@ impl Clusters {
     ) -> Arc<Cluster> {
         let namespace = service.metadata.namespace.clone().unwrap_or_default();
         let name = service.metadata.name.clone().unwrap_or_default();
-        let full: Arc<str> = format!("{namespace}/{name}:{}", port.port).into();
+        let transport = if port.protocol.as_deref() == Some("UDP") { "/udp" } else { "" };
+        let full: Arc<str> = format!("{namespace}/{name}:{}{transport}", port.port).into();
         let port = port.name.clone().unwrap_or_default();
         let ready = slices.ready(&namespace, &name, &port);
         let known = self.known.entry(full.clone()).or_insert_with(|| Known {

@@ -79,7 +79,9 @@ fn rank(entry: &Entry) -> impl Ord + use<> {
     let (kind, length) = match &entry.matches.path {
         PathMatch::Exact(path) => (0, path.len()),
         PathMatch::Regex(regex) => (1, regex.as_str().len()),
-        PathMatch::Prefix(path) => (2, path.len()),
+        PathMatch::Prefix(path) if !path.is_empty() => (2, path.len()),
+        PathMatch::Method(method) => (3, method.len()),
+        PathMatch::Prefix(_) => (4, 0),
     };
     let matches = &entry.matches;
     let conditions = (matches.method.is_none(), Reverse(matches.headers.len()), Reverse(matches.queries.len()));

@@ -1,23 +1,81 @@
-//! Gateway listeners: which are valid, where they are bound, and what their status says.
+//! Listeners of Gateways and ListenerSets: which are valid, where they are bound, and what their status says.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use objects::{
-    gateway::{GROUP, Gateway, Listener, RouteGroupKind},
+    gateway::{GROUP, Gateway, Listener, ListenerSet, ListenerStatus, RouteGroupKind},
     selector::Labels,
 };
 
 use super::{
     Options, Snapshot,
     certificates::{Keys, Resolved},
-    status::{Said, say},
+    status::{Said, StatusKind, conditions, say},
 };
 
 /// The protocol of a listener that ends TLS.
 pub(super) const HTTPS: &str = "HTTPS";
 
+/// The protocols that the proxy speaks.
+const SERVED: &[&str] = &["HTTP", HTTPS];
+
+/// The kinds of route that a listener takes, by its protocol; none for a protocol that nobody knows.
+fn kinds(listener: &Listener) -> &'static [&'static str] {
+    let mode = listener.tls.as_ref().and_then(|tls| tls.mode.as_deref());
+    match listener.protocol.as_str() {
+        "HTTP" | HTTPS => &["HTTPRoute", "GRPCRoute"],
+        "TLS" if mode == Some("Passthrough") => &["TLSRoute"],
+        "TLS" => &["TLSRoute", "TCPRoute"],
+        "TCP" => &["TCPRoute"],
+        "UDP" => &["UDPRoute"],
+        _ => &[],
+    }
+}
+
+/// The object that a listener belongs to.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Owner<'a> {
+    Gateway(&'a Gateway),
+    Set(&'a ListenerSet),
+}
+
+impl<'a> Owner<'a> {
+    pub fn kind(self) -> StatusKind {
+        match self {
+            Self::Gateway(_) => StatusKind::Gateway,
+            Self::Set(_) => StatusKind::ListenerSet,
+        }
+    }
+
+    pub fn meta(self) -> &'a ObjectMeta {
+        match self {
+            Self::Gateway(gateway) => &gateway.metadata,
+            Self::Set(set) => &set.metadata,
+        }
+    }
+
+    pub fn namespace(self) -> &'a str {
+        self.meta().namespace.as_deref().unwrap_or_default()
+    }
+
+    /// Whether this is the very object.
+    pub fn is(self, other: Self) -> bool {
+        std::ptr::eq(self.meta(), other.meta())
+    }
+
+    fn listeners(self) -> &'a [Listener] {
+        match self {
+            Self::Gateway(gateway) => &gateway.spec.listeners,
+            Self::Set(set) => &set.spec.listeners,
+        }
+    }
+}
+
 /// One listener and what was found of it.
 pub(super) struct State<'a> {
+    pub owner: Owner<'a>,
+    /// The Gateway that it is a listener of, whoever owns it.
     pub gateway: &'a Gateway,
     pub listener: &'a Listener,
     /// Lower case; empty for every host.
@@ -38,9 +96,11 @@ pub(super) struct State<'a> {
     /// Why it is bound nowhere.
     pub unbound: Option<String>,
     pub attached: i32,
+    /// Hosts that HTTPRoutes and GRPCRoutes have here: what one kind has, the other may not have.
+    pub taken: Vec<(StatusKind, String)>,
 }
 
-impl<'a> State<'a> {
+impl State<'_> {
     /// Whether routes may attach at all.
     pub fn usable(&self) -> bool {
         (self.refused.is_none() || self.bind_failed) && self.conflict.is_none() && !self.kinds.is_empty()
@@ -51,8 +111,26 @@ impl<'a> State<'a> {
         self.usable() && !self.binds.is_empty() && !self.lacks_certificate()
     }
 
+    /// What is told apart at its port by more than the port: HTTP by its host, and TLS, whatever is inside, by the server's name.
+    fn family(&self) -> &str {
+        match self.listener.protocol.as_str() {
+            HTTPS | "TLS" => "TLS",
+            other => other,
+        }
+    }
+
+    /// Whether it listens for datagrams, which share a port with nothing but each other.
+    pub fn is_udp(&self) -> bool {
+        self.listener.protocol == "UDP"
+    }
+
     fn lacks_certificate(&self) -> bool {
         self.listener.protocol == HTTPS && self.certificates.keys.is_empty()
+    }
+
+    /// Whether it is valid, be it bound or not.
+    pub fn accepted(&self) -> bool {
+        self.refused.is_none() && self.conflict.is_none()
     }
 
     /// Whether requests arrive.
@@ -60,53 +138,60 @@ impl<'a> State<'a> {
         self.served() && !self.bind_failed
     }
 
-    /// Whether `allowedRoutes` lets in routes of this namespace.
-    pub fn allows(&self, namespace: &str, snapshot: &Snapshot) -> bool {
+    /// Whether `allowedRoutes` lets in routes of this kind and namespace.
+    pub fn allows(&self, kind: StatusKind, namespace: &str, snapshot: &Snapshot) -> bool {
         let namespaces = self.listener.allowed_routes.as_ref().and_then(|a| a.namespaces.as_ref());
-        match namespaces.and_then(|n| n.from.as_deref()).unwrap_or("Same") {
-            "All" => true,
-            "Same" => self.gateway.metadata.namespace.as_deref() == Some(namespace),
-            "Selector" => {
-                let selector = namespaces.and_then(|n| n.selector.as_ref());
-                let selector = selector.and_then(|s| Labels::from_selector(s).ok());
-                let found = snapshot.namespaces.iter().find(|n| n.metadata.name.as_deref() == Some(namespace));
-                let labels = found.map(|n| n.metadata.labels.clone().unwrap_or_default());
-                selector.zip(labels).is_some_and(|(selector, labels)| selector.matches(&labels))
-            }
-            _ => false,
-        }
+        let from = namespaces.and_then(|n| n.from.as_deref()).unwrap_or("Same");
+        let selector = namespaces.and_then(|n| n.selector.as_ref());
+        self.kinds.iter().any(|taken| taken.kind == kind.name())
+            && admits((from, selector), self.owner.namespace(), namespace, snapshot)
     }
 
     /// The listener's conditions.
-    pub fn conditions(&self) -> Vec<Said> {
-        let accepted = match (&self.refused, self.conflict) {
-            (Some((reason, message)), _) => say("Accepted", false, reason, message),
-            (None, Some(reason)) => say("Accepted", false, reason, "the listener conflicts with another"),
+    fn conditions(&self) -> Vec<Said> {
+        let accepted = match (self.conflict, &self.refused) {
+            (Some(reason), _) => say("Accepted", false, reason, "the listener conflicts with another"),
+            (None, Some((reason, message))) => say("Accepted", false, reason, message),
             _ => say("Accepted", true, "Accepted", "the listener is valid"),
         };
-        let programmed = match &self.unbound {
+        let programmed = match (&self.unbound, self.conflict) {
             _ if self.programmed() => say("Programmed", true, "Programmed", format!("bound at {}", list(&self.binds))),
+            (_, Some(reason)) => say("Programmed", false, reason, "the listener conflicts with another"),
             _ if self.lacks_certificate() => say("Programmed", false, "Invalid", "there is no certificate to present"),
-            Some(message) if self.usable() => say("Programmed", false, "Pending", message),
+            (Some(message), _) if self.usable() => say("Programmed", false, "Pending", message),
             _ => say("Programmed", false, "Invalid", "the listener is not valid"),
-        };
-        let resolved = if let Some((reason, message)) = &self.certificates.failed {
-            say("ResolvedRefs", false, reason, message)
-        } else if self.bad_kinds {
-            say(
-                "ResolvedRefs",
-                false,
-                "InvalidRouteKinds",
-                "allowedRoutes.kinds names a kind that HTTP listeners do not take",
-            )
-        } else {
-            say("ResolvedRefs", true, "ResolvedRefs", "all references are resolved")
         };
         let conflicted = match self.conflict {
             Some(reason) => say("Conflicted", true, reason, "another listener wants the same port"),
             None => say("Conflicted", false, "NoConflicts", "no conflict with another listener"),
         };
-        vec![accepted, programmed, resolved, conflicted]
+        let (resolved, reason, message) = self.resolved();
+        vec![accepted, programmed, say("ResolvedRefs", resolved, reason, message), conflicted]
+    }
+
+    /// What `ResolvedRefs` says: status, reason and message.
+    pub fn resolved(&self) -> (bool, &'static str, String) {
+        if let Some((reason, message)) = &self.certificates.failed {
+            (false, reason, message.clone())
+        } else if self.bad_kinds {
+            let protocol = &self.listener.protocol;
+            let message = format!("allowedRoutes.kinds names a kind that {protocol} listeners do not take");
+            (false, "InvalidRouteKinds", message)
+        } else {
+            (true, "ResolvedRefs", "all references are resolved".to_owned())
+        }
+    }
+
+    /// The listener's status; `old` are those that the owner has.
+    pub fn status(&self, old: &[ListenerStatus], now: jiff::Timestamp) -> ListenerStatus {
+        let known = old.iter().find(|l| l.name == self.listener.name);
+        let known = known.map(|l| l.conditions.as_slice()).unwrap_or_default();
+        ListenerStatus {
+            name: self.listener.name.clone(),
+            supported_kinds: self.kinds.clone(),
+            attached_routes: self.attached,
+            conditions: conditions(known, self.conditions(), self.owner.meta().generation, now),
+        }
     }
 }
 
@@ -114,23 +199,55 @@ fn list(addresses: &[SocketAddr]) -> String {
     addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Judges every listener of one Gateway.
-pub(super) fn of<'a>(gateway: &'a Gateway, options: &Options, snapshot: &Snapshot, keys: &mut Keys) -> Vec<State<'a>> {
-    gateway.spec.listeners.iter().map(|listener| judge(gateway, listener, options, snapshot, keys)).collect()
+/// Whether objects of a namespace may attach to one of `own`, by `from` and its selector.
+pub(super) fn admits(
+    (from, selector): (&str, Option<&LabelSelector>),
+    own: &str,
+    namespace: &str,
+    snapshot: &Snapshot,
+) -> bool {
+    match from {
+        "All" => true,
+        "Same" => own == namespace,
+        "Selector" => {
+            let selector = selector.and_then(|s| Labels::from_selector(s).ok());
+            let found = snapshot.namespaces.iter().find(|n| n.metadata.name.as_deref() == Some(namespace));
+            let labels = found.map(|n| n.metadata.labels.clone().unwrap_or_default());
+            selector.zip(labels).is_some_and(|(selector, labels)| selector.matches(&labels))
+        }
+        _ => false,
+    }
 }
 
-/// Of Gateways that share a port the oldest says whether TLS is spoken there; `states` are in the order of age.
+/// Judges every listener of a Gateway: its own, then those of its ListenerSets, which are given in order of precedence.
+pub(super) fn of<'a>(
+    gateway: &'a Gateway,
+    sets: &[&'a ListenerSet],
+    options: &Options,
+    snapshot: &Snapshot,
+    keys: &mut Keys,
+) -> Vec<State<'a>> {
+    let owners = std::iter::once(Owner::Gateway(gateway)).chain(sets.iter().map(|set| Owner::Set(set)));
+    let listeners = owners.flat_map(|owner| owner.listeners().iter().map(move |listener| (owner, listener)));
+    let mut states: Vec<_> =
+        listeners.map(|(owner, listener)| judge(owner, gateway, listener, options, snapshot, keys)).collect();
+    find_conflicts(&mut states);
+    states
+}
+
+/// Of Gateways that share a port the oldest says what is spoken there; `states` are in the order of age.
 pub(super) fn separate_protocols(states: &mut [State<'_>]) {
-    let mut spoken: BTreeMap<u16, &str> = BTreeMap::new();
-    for state in states.iter_mut().filter(|state| state.refused.is_none() && state.conflict.is_none()) {
-        let protocol = state.listener.protocol.as_str();
-        if *spoken.entry(state.port).or_insert(protocol) != protocol {
+    let mut spoken: BTreeMap<(bool, u16), String> = BTreeMap::new();
+    for state in states.iter_mut().filter(|state| state.accepted()) {
+        let family = state.family().to_owned();
+        if spoken.entry((state.is_udp(), state.port)).or_insert_with(|| family.clone()) != &family {
             state.conflict = Some("ProtocolConflict");
         }
     }
 }
 
 fn judge<'a>(
+    owner: Owner<'a>,
     gateway: &'a Gateway,
     listener: &'a Listener,
     options: &Options,
@@ -139,14 +256,10 @@ fn judge<'a>(
 ) -> State<'a> {
     let port = u16::try_from(listener.port).unwrap_or(0);
     let mut refused = None;
-    let http = RouteGroupKind { group: Some(GROUP.to_owned()), kind: "HTTPRoute".to_owned() };
-    let wanted = listener.allowed_routes.as_ref().and_then(|a| a.kinds.as_ref()).filter(|k| !k.is_empty());
-    let is_http = |k: &RouteGroupKind| k.kind == "HTTPRoute" && k.group.as_deref().unwrap_or(GROUP) == GROUP;
-    let bad_kinds = wanted.is_some_and(|kinds| !kinds.iter().all(is_http));
-    let mut kinds = if wanted.is_none_or(|kinds| kinds.iter().any(is_http)) { vec![http] } else { Vec::new() };
+    let (mut kinds, bad_kinds) = wanted_kinds(listener);
     let certificates =
-        if listener.protocol == HTTPS { keys.resolve(gateway, listener, snapshot) } else { Resolved::default() };
-    if !matches!(listener.protocol.as_str(), "HTTP" | HTTPS) {
+        if listener.protocol == HTTPS { keys.resolve(owner, listener, snapshot) } else { Resolved::default() };
+    if !SERVED.contains(&listener.protocol.as_str()) {
         refused = Some(("UnsupportedProtocol", format!("protocol {} is not supported yet", listener.protocol)));
         kinds.clear();
     } else if port == 0 {
@@ -160,28 +273,55 @@ fn judge<'a>(
         refused = Some(("PortUnavailable", format!("cannot bind {}: {}", error.address, error.message)));
     }
     State {
+        owner,
         gateway,
         listener,
         hostname: listener.hostname.as_deref().unwrap_or_default().to_ascii_lowercase(),
         port,
         refused,
         bind_failed,
-        conflict: conflict(&gateway.spec.listeners, listener),
+        conflict: None,
         bad_kinds,
         kinds,
         certificates,
         binds,
         unbound,
         attached: 0,
+        taken: Vec::new(),
     }
 }
 
-fn conflict(all: &[Listener], one: &Listener) -> Option<&'static str> {
-    let others = || all.iter().filter(|other| other.name != one.name && other.port == one.port);
-    let host = |l: &Listener| l.hostname.as_deref().unwrap_or_default().to_ascii_lowercase();
-    if others().any(|other| other.protocol != one.protocol && one.protocol != "UDP" && other.protocol != "UDP") {
+/// The kinds that a listener takes, and whether it names others.
+fn wanted_kinds(listener: &Listener) -> (Vec<RouteGroupKind>, bool) {
+    let possible = kinds(listener);
+    let wanted = listener.allowed_routes.as_ref().and_then(|a| a.kinds.as_ref()).filter(|k| !k.is_empty());
+    let asks_for =
+        |wanted: &RouteGroupKind, kind: &str| wanted.kind == kind && wanted.group.as_deref().unwrap_or(GROUP) == GROUP;
+    let taken = possible.iter().filter(|kind| wanted.is_none_or(|all| all.iter().any(|w| asks_for(w, kind))));
+    let taken = taken.map(|kind| RouteGroupKind { group: Some(GROUP.to_owned()), kind: (*kind).to_owned() });
+    let bad = wanted.is_some_and(|all| !all.iter().all(|w| possible.iter().any(|kind| asks_for(w, kind))));
+    (taken.collect(), bad)
+}
+
+/// Finds the listeners of one Gateway that cannot be served together: those of the Gateway itself that conflict with each other
+/// are all refused, one of a ListenerSet yields to those before it.
+fn find_conflicts(states: &mut [State<'_>]) {
+    for index in 0..states.len() {
+        let (before, rest) = states.split_at_mut(index);
+        let Some((one, after)) = rest.split_first_mut() else { continue };
+        let of_gateway = |s: &&State<'_>| matches!(s.owner, Owner::Gateway(_));
+        one.conflict = match one.owner {
+            Owner::Gateway(_) => conflict(one, before.iter().chain(after.iter()).filter(of_gateway)),
+            Owner::Set(_) => conflict(one, before.iter().filter(|s| of_gateway(s) || s.conflict.is_none())),
+        };
+    }
+}
+
+fn conflict<'s, 'a: 's>(one: &State<'_>, others: impl Iterator<Item = &'s State<'a>> + Clone) -> Option<&'static str> {
+    let mut others = others.filter(|other| other.port == one.port && other.is_udp() == one.is_udp());
+    if others.clone().any(|other| other.family() != one.family()) {
         Some("ProtocolConflict")
-    } else if others().any(|other| other.protocol == one.protocol && host(other) == host(one)) {
+    } else if others.any(|other| other.hostname == one.hostname) {
         Some("HostnameConflict")
     } else {
         None

@@ -2,13 +2,19 @@
 //! their statuses. [`compile`] does no I/O; [`run`] is the loop around it.
 
 mod attach;
+mod backends;
 mod certificates;
 mod clusters;
 mod compile;
 mod dump;
+mod edges;
 mod filters;
+mod gateways;
 mod grants;
+mod grpc_routes;
 mod hosts;
+mod layer4;
+mod listener_sets;
 mod listeners;
 mod routes;
 mod run;
@@ -22,10 +28,13 @@ use std::{
 };
 
 use k8s_openapi::api::{
-    core::v1::{Namespace, Secret, Service},
+    core::v1::{ConfigMap, Namespace, Secret, Service},
     discovery::v1::EndpointSlice,
 };
-use objects::gateway::{Gateway, GatewayClass, HTTPRoute, ReferenceGrant};
+use objects::gateway::{
+    BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, ReferenceGrant, TCPRoute, TLSRoute,
+    UDPRoute,
+};
 
 pub use compile::{Compiled, Memory, compile};
 pub use dump::dump;
@@ -92,14 +101,28 @@ pub struct Snapshot {
     pub classes: Vec<Arc<GatewayClass>>,
     /// Gateways.
     pub gateways: Vec<Arc<Gateway>>,
+    /// ListenerSets.
+    pub listener_sets: Vec<Arc<ListenerSet>>,
     /// HTTPRoutes.
     pub routes: Vec<Arc<HTTPRoute>>,
+    /// GRPCRoutes.
+    pub grpc_routes: Vec<Arc<GRPCRoute>>,
+    /// TLSRoutes.
+    pub tls_routes: Vec<Arc<TLSRoute>>,
+    /// TCPRoutes.
+    pub tcp_routes: Vec<Arc<TCPRoute>>,
+    /// UDPRoutes.
+    pub udp_routes: Vec<Arc<UDPRoute>>,
+    /// BackendTLSPolicies.
+    pub backend_tls: Vec<Arc<BackendTLSPolicy>>,
     /// ReferenceGrants.
     pub grants: Vec<Arc<ReferenceGrant>>,
     /// Services.
     pub services: Vec<Arc<Service>>,
     /// Of type `kubernetes.io/tls`.
     pub secrets: Vec<Arc<Secret>>,
+    /// Only their `ca.crt`: the certificates of authorities.
+    pub config_maps: Vec<Arc<ConfigMap>>,
     /// EndpointSlices.
     pub slices: Vec<Arc<EndpointSlice>>,
     /// Namespaces, for `allowedRoutes` selectors.

@@ -1,23 +1,21 @@
 //! One HTTPRoute: its rules as table entries, and what is wrong with them.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use http::{HeaderName, Method, StatusCode};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use objects::gateway::{
     HTTPBackendRef, HTTPPathMatch, HTTPRoute, HTTPRouteMatch, HTTPRouteRule, HTTPValueMatch, parse_duration,
 };
 use regex::Regex;
 
 use super::{
-    clusters,
+    backends::resolve,
     compile::Context,
     filters::{Filters, Invalid, filters, unsupported},
-    grants,
+    status::StatusKind,
 };
-use crate::{
-    balance::Policy,
-    table::{Action, Backend, Entry, Match, PathMatch, Rule, ValueMatch},
-};
+use crate::table::{Action, Backend, Entry, Match, PathMatch, Rule, ValueMatch};
 
 /// A route's entries in the order of its rules, and its faults.
 #[derive(Default)]
@@ -33,29 +31,45 @@ pub(super) struct Built {
     pub ignored: Vec<String>,
 }
 
-/// Compiles every rule; a rule that is invalid leaves the others working.
-pub(super) fn build(route: &HTTPRoute, context: &mut Context<'_>) -> Built {
-    let mut built = Built::default();
+/// Who a rule belongs to: the kind of route and its namespace.
+pub(super) type Owner<'a> = (StatusKind, &'a str);
+
+/// Compiles every rule of an HTTPRoute; a rule that is invalid leaves the others working.
+pub(super) fn http(route: &HTTPRoute, context: &mut Context<'_>) -> Built {
     let default = [HTTPRouteRule::default()];
     let rules = route.spec.rules.as_deref().unwrap_or(&default);
-    let namespace = route.metadata.namespace.clone().unwrap_or_default();
-    let route_name = route.metadata.name.clone().unwrap_or_default();
-    for (index, rule) in rules.iter().enumerate() {
+    let rules = rules.iter().map(|rule| (matches(rule), Cow::Borrowed(rule)));
+    build(StatusKind::HTTPRoute, &route.metadata, rules, context)
+}
+
+/// Compiles rules that are like HTTPRoute's but for their matches.
+pub(super) fn build<'a>(
+    kind: StatusKind,
+    meta: &ObjectMeta,
+    rules: impl Iterator<Item = (Result<Vec<Match>, Invalid>, Cow<'a, HTTPRouteRule>)>,
+    context: &mut Context<'_>,
+) -> Built {
+    let mut built = Built::default();
+    let namespace = meta.namespace.clone().unwrap_or_default();
+    let route_name = meta.name.clone().unwrap_or_default();
+    let owner = (kind, namespace.as_str());
+    for (index, (matches, rule)) in rules.enumerate() {
         let label = rule.name.clone().unwrap_or_else(|| index.to_string());
         if rule.retry.is_some() || rule.session_persistence.is_some() {
             built.ignored.push(format!("rule {label}: retry and sessionPersistence have no effect yet"));
         }
-        let matches = match matches(rule) {
+        let matches = match matches {
             Ok(matches) => matches,
             Err(fault) => {
                 let message = format!("Dropped Rule {label}: {}", fault.message);
                 built.invalid.push(Invalid { message, ..fault });
+                look_up(&rule, owner, context, &mut built);
                 continue;
             }
         };
         let name: Arc<str> = format!("{namespace}/{route_name}/{label}").into();
         let prefix = common_prefix(&matches);
-        let rule = match compile_rule(rule, name.clone(), prefix.as_deref(), &namespace, context, &mut built) {
+        let rule = match compile_rule(&rule, name.clone(), prefix.as_deref(), owner, context, &mut built) {
             Ok(rule) => {
                 built.valid += 1;
                 rule
@@ -63,6 +77,7 @@ pub(super) fn build(route: &HTTPRoute, context: &mut Context<'_>) -> Built {
             Err(fault) => {
                 let message = format!("rule {label} answers 500: {}", fault.message);
                 built.invalid.push(Invalid { message, ..fault });
+                look_up(&rule, owner, context, &mut built);
                 Rule::new(name, Action::Respond(StatusCode::INTERNAL_SERVER_ERROR))
             }
         };
@@ -72,11 +87,20 @@ pub(super) fn build(route: &HTTPRoute, context: &mut Context<'_>) -> Built {
     built
 }
 
+/// Resolves the references of a rule that is not served, for what the status says of them.
+fn look_up(rule: &HTTPRouteRule, owner: Owner<'_>, context: &mut Context<'_>, built: &mut Built) {
+    for wanted in rule.backend_refs.iter().flatten() {
+        if let Err(problem) = resolve(&wanted.object, owner, context) {
+            built.unresolved.get_or_insert(problem);
+        }
+    }
+}
+
 fn compile_rule(
     rule: &HTTPRouteRule,
     name: Arc<str>,
     prefix: Option<&str>,
-    namespace: &str,
+    owner: Owner<'_>,
     context: &mut Context<'_>,
     built: &mut Built,
 ) -> Result<Rule, Invalid> {
@@ -89,9 +113,12 @@ fn compile_rule(
     };
     let (request_timeout, backend_timeout) = (duration(timeouts.request)?, duration(timeouts.backend_request)?);
     let refs = rule.backend_refs.as_deref().unwrap_or_default();
-    let backends = refs.iter().map(|r| backend(r, namespace, context, built)).collect::<Result<Vec<_>, _>>()?;
+    let backends = refs.iter().map(|r| backend(r, owner, context, built)).collect::<Result<Vec<_>, _>>()?;
     let action = match redirect {
         Some(redirect) => Action::Redirect(redirect),
+        None if backends.iter().all(|b| b.weight == 0) && owner.0 == StatusKind::GRPCRoute => {
+            Action::Respond(StatusCode::SERVICE_UNAVAILABLE)
+        }
         None if backends.iter().all(|b| b.weight == 0) => Action::Respond(StatusCode::INTERNAL_SERVER_ERROR),
         None => Action::Forward(backends),
     };
@@ -103,52 +130,24 @@ fn compile_rule(
 
 fn backend(
     wanted: &HTTPBackendRef,
-    namespace: &str,
+    owner: Owner<'_>,
     context: &mut Context<'_>,
     built: &mut Built,
 ) -> Result<Backend, Invalid> {
     let changes = filters(wanted.filters.as_deref().unwrap_or_default(), None, true)?;
-    let target = resolve(wanted, namespace, context).map_err(|problem| {
+    let target = resolve(&wanted.object, owner, context).map_err(|problem| {
         built.unresolved.get_or_insert(problem);
-        StatusCode::INTERNAL_SERVER_ERROR
+        // To a gRPC client, 503 is UNAVAILABLE.
+        if owner.0 == StatusKind::GRPCRoute {
+            StatusCode::SERVICE_UNAVAILABLE
+        } else {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
     });
     let weight = u32::try_from(wanted.weight.unwrap_or(1)).unwrap_or(0);
     let mut backend = Backend::new(weight, target);
     (backend.request_headers, backend.response_headers) = (changes.request, changes.response);
     Ok(backend)
-}
-
-fn resolve(
-    wanted: &HTTPBackendRef,
-    from: &str,
-    context: &mut Context<'_>,
-) -> Result<Arc<crate::table::Cluster>, (&'static str, String)> {
-    let object = &wanted.object;
-    let (group, kind) = (object.group.as_deref().unwrap_or_default(), object.kind.as_deref().unwrap_or("Service"));
-    if !group.is_empty() || kind != "Service" {
-        return Err(("InvalidKind", format!("backend {} is a {kind} of group {group:?}, not a Service", object.name)));
-    }
-    let namespace = object.namespace.as_deref().unwrap_or(from);
-    let to = ("", "Service", namespace, object.name.as_str());
-    if namespace != from && !grants::permitted(context.snapshot, ("HTTPRoute", from), to) {
-        let message =
-            format!("no ReferenceGrant in {namespace} lets HTTPRoutes of {from} refer to Service {}", object.name);
-        return Err(("RefNotPermitted", message));
-    }
-    let Some(service) = context.services.get(&(namespace, object.name.as_str())).copied() else {
-        return Err(("BackendNotFound", format!("Service {namespace}/{} does not exist", object.name)));
-    };
-    let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
-    let Some(port) = ports.into_iter().find(|p| Some(p.port) == object.port) else {
-        let wanted = object.port.map_or_else(|| "(none given)".to_owned(), |p| p.to_string());
-        return Err(("BackendNotFound", format!("Service {namespace}/{} has no port {wanted}", object.name)));
-    };
-    let unsupported = |other| {
-        let message = format!("appProtocol {other} of Service {namespace}/{} is not spoken with backends", object.name);
-        ("UnsupportedProtocol", message)
-    };
-    let protocol = clusters::spoken(port).map_err(unsupported)?;
-    Ok(context.clusters.get(&context.slices, service, port, protocol, &Policy::EDGE))
 }
 
 fn matches(rule: &HTTPRouteRule) -> Result<Vec<Match>, Invalid> {
@@ -159,15 +158,7 @@ fn matches(rule: &HTTPRouteRule) -> Result<Vec<Match>, Invalid> {
 
 fn one_match(wanted: &HTTPRouteMatch) -> Result<Match, Invalid> {
     let method = wanted.method.as_deref().map(|m| Method::from_bytes(m.as_bytes())).transpose();
-    let mut headers: Vec<(HeaderName, ValueMatch)> = Vec::new();
-    for header in wanted.headers.iter().flatten() {
-        let name = HeaderName::from_bytes(header.name.as_bytes());
-        let name = name.map_err(|_| unsupported(format!("{:?} is not a header name", header.name)))?;
-        // Of entries with equal names only the first counts.
-        if headers.iter().all(|(known, _)| *known != name) {
-            headers.push((name, value(header)?));
-        }
-    }
+    let headers = headers(wanted.headers.as_deref().unwrap_or_default())?;
     let mut queries: Vec<(String, ValueMatch)> = Vec::new();
     for query in wanted.query_params.iter().flatten() {
         if queries.iter().all(|(known, _)| *known != query.name) {
@@ -176,6 +167,19 @@ fn one_match(wanted: &HTTPRouteMatch) -> Result<Match, Invalid> {
     }
     let method = method.map_err(|_| unsupported("the method is not a token"))?;
     Ok(Match { path: path(&wanted.path.clone().unwrap_or_default())?, method, headers, queries })
+}
+
+pub(super) fn headers(wanted: &[HTTPValueMatch]) -> Result<Vec<(HeaderName, ValueMatch)>, Invalid> {
+    let mut headers: Vec<(HeaderName, ValueMatch)> = Vec::new();
+    for header in wanted {
+        let name = HeaderName::from_bytes(header.name.as_bytes());
+        let name = name.map_err(|_| unsupported(format!("{:?} is not a header name", header.name)))?;
+        // Of entries with equal names only the first counts.
+        if headers.iter().all(|(known, _)| *known != name) {
+            headers.push((name, value(header)?));
+        }
+    }
+    Ok(headers)
 }
 
 fn path(wanted: &HTTPPathMatch) -> Result<PathMatch, Invalid> {
@@ -197,7 +201,7 @@ fn value(wanted: &HTTPValueMatch) -> Result<ValueMatch, Invalid> {
 }
 
 /// An expression that must match the whole text. The expression alone is checked first, lest `a)(b` pass by accident.
-fn whole(expression: &str) -> Result<Regex, Invalid> {
+pub(super) fn whole(expression: &str) -> Result<Regex, Invalid> {
     let bad = |error: regex::Error| unsupported(format!("{expression:?} is not a regular expression: {error}"));
     Regex::new(expression).map_err(bad)?;
     Regex::new(&format!("^(?:{expression})$")).map_err(bad)

@@ -12,13 +12,19 @@ use std::{
 
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::{
+    core::v1::{ConfigMap, Namespace, Secret, Service},
+    discovery::v1::EndpointSlice,
+};
 use kube::{
     Api, Client, Resource,
-    api::{Patch, PatchParams},
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
     runtime::{WatchStreamExt, reflector, reflector::Store, watcher},
 };
-use objects::gateway::{Gateway, GatewayClass, HTTPRoute};
+use objects::gateway::{
+    BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, ReferenceGrant, TCPRoute, TLSRoute,
+    UDPRoute,
+};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::{sync::Notify, task::JoinSet};
@@ -92,81 +98,84 @@ pub async fn run(client: Client, options: Options, sink: impl Sink, stop: Cancel
     }
 }
 
-struct Watched {
-    classes: Store<GatewayClass>,
-    gateways: Store<Gateway>,
-    routes: Store<HTTPRoute>,
-    grants: Store<objects::gateway::ReferenceGrant>,
-    services: Store<k8s_openapi::api::core::v1::Service>,
-    secrets: Store<Secret>,
-    slices: Store<k8s_openapi::api::discovery::v1::EndpointSlice>,
-    namespaces: Store<k8s_openapi::api::core::v1::Namespace>,
-}
-
-impl Watched {
-    fn start(client: &Client, wake: &Arc<Wake>, tasks: &mut JoinSet<()>) -> Self {
-        Self {
-            classes: watch(client, wake, tasks, true),
-            gateways: watch(client, wake, tasks, true),
-            routes: watch(client, wake, tasks, true),
-            grants: watch(client, wake, tasks, true),
-            services: watch(client, wake, tasks, true),
-            secrets: watch_some(client, wake, tasks, true, "type=kubernetes.io/tls"),
-            slices: watch(client, wake, tasks, false),
-            namespaces: watch(client, wake, tasks, true),
+/// Rows: a field of [`Snapshot`], its kind, and what wakes the loop when it changes.
+macro_rules! watched {
+    ($($field:ident: $kind:ty = $watch:expr;)*) => {
+        struct Watched {
+            $($field: Store<$kind>,)*
         }
-    }
 
-    /// Waits until every kind has been listed once.
-    async fn ready(&self) {
-        // An error means that its task ended, which happens only when the loop is being torn down.
-        _ = self.classes.wait_until_ready().await;
-        _ = self.gateways.wait_until_ready().await;
-        _ = self.routes.wait_until_ready().await;
-        _ = self.grants.wait_until_ready().await;
-        _ = self.services.wait_until_ready().await;
-        _ = self.secrets.wait_until_ready().await;
-        _ = self.slices.wait_until_ready().await;
-        _ = self.namespaces.wait_until_ready().await;
-    }
+        impl Watched {
+            fn start(client: &Client, wake: &Arc<Wake>, tasks: &mut JoinSet<()>) -> Self {
+                Self { $($field: $watch.start(client, wake, tasks),)* }
+            }
 
-    fn snapshot(&self, bind_errors: &[BindError]) -> Snapshot {
-        Snapshot {
-            classes: self.classes.state(),
-            gateways: self.gateways.state(),
-            routes: self.routes.state(),
-            grants: self.grants.state(),
-            services: self.services.state(),
-            secrets: self.secrets.state(),
-            slices: self.slices.state(),
-            namespaces: self.namespaces.state(),
-            bind_errors: bind_errors.to_vec(),
+            /// Waits until every kind has been listed once.
+            async fn ready(&self) {
+                // An error means that its task ended, which happens only when the loop is being torn down.
+                $(_ = self.$field.wait_until_ready().await;)*
+            }
+
+            fn snapshot(&self, bind_errors: &[BindError]) -> Snapshot {
+                Snapshot { $($field: self.$field.state(),)* bind_errors: bind_errors.to_vec() }
+            }
         }
-    }
-}
-
-fn watch<K>(client: &Client, wake: &Arc<Wake>, tasks: &mut JoinSet<()>, objects: bool) -> Store<K>
-where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-    K::DynamicType: Default + Eq + Hash + Clone + Send + Sync + Unpin,
-{
-    watch_some(client, wake, tasks, objects, "")
-}
-
-/// Watches what a field selector chooses.
-fn watch_some<K>(client: &Client, wake: &Arc<Wake>, tasks: &mut JoinSet<()>, objects: bool, fields: &str) -> Store<K>
-where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-    K::DynamicType: Default + Eq + Hash + Clone + Send + Sync + Unpin,
-{
-    let (store, writer) = reflector::store();
-    let config = watcher::Config {
-        field_selector: Some(fields.to_owned()).filter(|fields| !fields.is_empty()),
-        ..watcher::Config::default()
     };
-    let stream = watcher(Api::<K>::all(client.clone()), config).default_backoff().reflect(writer);
-    tasks.spawn(follow(stream, K::kind(&K::DynamicType::default()).into_owned(), wake.clone(), objects));
-    store
+}
+
+watched! {
+    classes: GatewayClass = Watch::OBJECTS;
+    gateways: Gateway = Watch::OBJECTS;
+    listener_sets: ListenerSet = Watch::OBJECTS;
+    routes: HTTPRoute = Watch::OBJECTS;
+    grpc_routes: GRPCRoute = Watch::OBJECTS;
+    tls_routes: TLSRoute = Watch::OBJECTS;
+    tcp_routes: TCPRoute = Watch::OBJECTS;
+    udp_routes: UDPRoute = Watch::OBJECTS;
+    backend_tls: BackendTLSPolicy = Watch::OBJECTS;
+    grants: ReferenceGrant = Watch::OBJECTS;
+    services: Service = Watch::OBJECTS;
+    secrets: Secret = Watch { fields: "type=kubernetes.io/tls", ..Watch::OBJECTS };
+    config_maps: ConfigMap = Watch { keep: only_authorities, ..Watch::OBJECTS };
+    slices: EndpointSlice = Watch { objects: false, ..Watch::OBJECTS };
+    namespaces: Namespace = Watch::OBJECTS;
+}
+
+/// How a kind is watched.
+struct Watch<K> {
+    /// A field selector.
+    fields: &'static str,
+    /// Whether a change needs compiling, rather than only new endpoints.
+    objects: bool,
+    /// Drops what nobody needs to have in memory.
+    keep: fn(&mut K),
+}
+
+impl<K> Watch<K>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K::DynamicType: Default + Eq + Hash + Clone + Send + Sync + Unpin,
+{
+    const OBJECTS: Self = Self { fields: "", objects: true, keep: |object| object.meta_mut().managed_fields = None };
+
+    fn start(self, client: &Client, wake: &Arc<Wake>, tasks: &mut JoinSet<()>) -> Store<K> {
+        let (store, writer) = reflector::store();
+        let config = watcher::Config {
+            field_selector: Some(self.fields.to_owned()).filter(|fields| !fields.is_empty()),
+            ..watcher::Config::default()
+        };
+        let stream = watcher(Api::<K>::all(client.clone()), config).default_backoff().modify(self.keep).reflect(writer);
+        tasks.spawn(follow(stream, K::kind(&K::DynamicType::default()).into_owned(), wake.clone(), self.objects));
+        store
+    }
+}
+
+fn only_authorities(map: &mut ConfigMap) {
+    map.metadata.managed_fields = None;
+    map.binary_data = None;
+    if let Some(data) = &mut map.data {
+        data.retain(|key, _| key == "ca.crt");
+    }
 }
 
 async fn follow<K: Send>(
@@ -211,16 +220,20 @@ async fn write_statuses(client: Client, mut pending: tokio::sync::watch::Receive
 async fn write(client: &Client, update: &StatusUpdate) -> Result<(), kube::Error> {
     let patch = json!({"metadata": {"resourceVersion": update.resource_version}, "status": update.status});
     let (patch, params) = (Patch::Merge(patch), PatchParams::default());
-    let (name, namespace) = (update.name.as_str(), update.namespace.as_deref().unwrap_or_default());
-    match update.kind {
-        StatusKind::GatewayClass => {
-            Api::<GatewayClass>::all(client.clone()).patch_status(name, &params, &patch).await.map(drop)
-        }
-        StatusKind::Gateway => {
-            Api::<Gateway>::namespaced(client.clone(), namespace).patch_status(name, &params, &patch).await.map(drop)
-        }
-        StatusKind::HTTPRoute => {
-            Api::<HTTPRoute>::namespaced(client.clone(), namespace).patch_status(name, &params, &patch).await.map(drop)
-        }
-    }
+    let resource = match update.kind {
+        StatusKind::GatewayClass => ApiResource::erase::<GatewayClass>(&()),
+        StatusKind::Gateway => ApiResource::erase::<Gateway>(&()),
+        StatusKind::ListenerSet => ApiResource::erase::<ListenerSet>(&()),
+        StatusKind::HTTPRoute => ApiResource::erase::<HTTPRoute>(&()),
+        StatusKind::GRPCRoute => ApiResource::erase::<GRPCRoute>(&()),
+        StatusKind::TLSRoute => ApiResource::erase::<TLSRoute>(&()),
+        StatusKind::TCPRoute => ApiResource::erase::<TCPRoute>(&()),
+        StatusKind::UDPRoute => ApiResource::erase::<UDPRoute>(&()),
+        StatusKind::BackendTLSPolicy => ApiResource::erase::<BackendTLSPolicy>(&()),
+    };
+    let api: Api<DynamicObject> = match &update.namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    api.patch_status(&update.name, &params, &patch).await.map(drop)
 }

@@ -12,8 +12,37 @@ pub enum StatusKind {
     GatewayClass,
     /// `Gateway`.
     Gateway,
+    /// `ListenerSet`.
+    ListenerSet,
     /// `HTTPRoute`.
     HTTPRoute,
+    /// `GRPCRoute`.
+    GRPCRoute,
+    /// `TLSRoute`.
+    TLSRoute,
+    /// `TCPRoute`.
+    TCPRoute,
+    /// `UDPRoute`.
+    UDPRoute,
+    /// `BackendTLSPolicy`.
+    BackendTLSPolicy,
+}
+
+impl StatusKind {
+    /// As in `kind`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::GatewayClass => "GatewayClass",
+            Self::Gateway => "Gateway",
+            Self::ListenerSet => "ListenerSet",
+            Self::HTTPRoute => "HTTPRoute",
+            Self::GRPCRoute => "GRPCRoute",
+            Self::TLSRoute => "TLSRoute",
+            Self::TCPRoute => "TCPRoute",
+            Self::UDPRoute => "UDPRoute",
+            Self::BackendTLSPolicy => "BackendTLSPolicy",
+        }
+    }
 }
 
 /// A status that differs from the one the object has.

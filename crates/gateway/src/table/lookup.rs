@@ -29,6 +29,7 @@ pub(super) struct Index {
     exact: Map<Vec<usize>>,
     regex: Vec<usize>,
     prefix: Map<Vec<usize>>,
+    method: Map<Vec<usize>>,
     /// Length of the longest prefix: a request's path is not looked at beyond it.
     longest: usize,
 }
@@ -40,6 +41,7 @@ impl Index {
             match &entry.matches.path {
                 PathMatch::Exact(path) => index.exact.entry(path.as_str().into()).or_default().push(position),
                 PathMatch::Regex(_) => index.regex.push(position),
+                PathMatch::Method(method) => index.method.entry(method.as_str().into()).or_default().push(position),
                 PathMatch::Prefix(path) => {
                     index.longest = index.longest.max(path.len());
                     index.prefix.entry(path.as_str().into()).or_default().push(position);
@@ -52,7 +54,7 @@ impl Index {
 
 impl Routes {
     /// The first rule in order of precedence that the request matches: exact paths, then regular expressions, then prefixes
-    /// from the longest.
+    /// from the longest; before the empty prefix, methods of any service.
     pub(crate) fn find(&self, request: &impl Asked) -> Option<&Arc<Rule>> {
         let path = request.path();
         let holds = |position: &usize| self.entries.get(*position).filter(|e| e.matches.conditions_hold(request));
@@ -64,6 +66,13 @@ impl Routes {
             return Some(&found.rule);
         }
         prefixes(path, self.index.longest).find_map(|prefix| {
+            let method = || self.index.method.get(called(path)?).into_iter().flatten().find_map(holds);
+            if prefix.is_empty()
+                && !self.index.method.is_empty()
+                && let Some(found) = method()
+            {
+                return Some(&found.rule);
+            }
             let entry = self.index.prefix.get(prefix).into_iter().flatten().find_map(holds)?;
             Some(&entry.rule)
         })
@@ -84,6 +93,12 @@ fn prefixes(path: &str, longest: usize) -> impl Iterator<Item = &str> {
         }
         None
     })
+}
+
+/// The method that a gRPC call's path names: `/service/method`.
+fn called(path: &str) -> Option<&str> {
+    let (service, method) = path.strip_prefix('/')?.split_once('/')?;
+    (!service.is_empty() && !method.contains('/')).then_some(method)
 }
 
 impl Match {

@@ -168,6 +168,8 @@ pub enum PathMatch {
     Prefix(String),
     /// A regular expression that must match the whole path.
     Regex(regex::Regex),
+    /// The second of exactly two elements: a gRPC method, of whatever service.
+    Method(String),
 }
 
 /// A condition on a header or query parameter.

@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BackendObjectReference, HTTPHeaderFilter, HTTPRequestMirrorFilter, HTTPValueMatch, LocalObjectReference,
-    ParentReference, RouteStatus, SessionPersistence,
+    BackendObjectReference, HTTPBackendRef, HTTPHeaderFilter, HTTPRequestMirrorFilter, HTTPRouteFilter, HTTPRouteRule,
+    HTTPValueMatch, LocalObjectReference, ParentReference, RouteStatus, SessionPersistence,
 };
 
 /// What a GRPCRoute asks for.
@@ -116,4 +116,37 @@ pub struct GRPCBackendRef {
     /// Changes for this backend alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filters: Option<Vec<GRPCRouteFilter>>,
+}
+
+impl From<GRPCRouteFilter> for HTTPRouteFilter {
+    fn from(filter: GRPCRouteFilter) -> Self {
+        Self {
+            type_: filter.type_,
+            request_header_modifier: filter.request_header_modifier,
+            response_header_modifier: filter.response_header_modifier,
+            request_mirror: filter.request_mirror,
+            extension_ref: filter.extension_ref,
+            ..Self::default()
+        }
+    }
+}
+
+impl From<GRPCBackendRef> for HTTPBackendRef {
+    fn from(backend: GRPCBackendRef) -> Self {
+        let filters = backend.filters.map(|filters| filters.into_iter().map(HTTPRouteFilter::from).collect());
+        Self { object: backend.object, weight: backend.weight, filters }
+    }
+}
+
+/// Everything but the matches.
+impl From<GRPCRouteRule> for HTTPRouteRule {
+    fn from(rule: GRPCRouteRule) -> Self {
+        Self {
+            name: rule.name,
+            filters: rule.filters.map(|filters| filters.into_iter().map(HTTPRouteFilter::from).collect()),
+            backend_refs: rule.backend_refs.map(|backends| backends.into_iter().map(HTTPBackendRef::from).collect()),
+            session_persistence: rule.session_persistence,
+            ..Self::default()
+        }
+    }
 }

@@ -1,0 +1,72 @@
+//! TLSRoutes, TCPRoutes and UDPRoutes: where they are attached, and what their backends come to.
+
+use std::sync::Arc;
+
+use objects::gateway::BackendRef;
+
+use super::{
+    attach::{Parents, Route},
+    backends::resolve,
+    compile::{Context, age},
+    hosts::Age,
+    routes::Built,
+    status::StatusUpdate,
+};
+use crate::table::{Share, Split};
+
+/// A route at one listener.
+#[derive(Debug, Clone)]
+#[expect(dead_code, reason = "only statuses are written as long as no listener of such a protocol is served")]
+pub(super) struct Placed {
+    /// Position among the listeners of [`Parents`].
+    pub listener: usize,
+    /// What of the listener's and the route's names belongs to both; empty for every one.
+    pub hostname: String,
+    /// Of routes that are placed alike, the oldest is served.
+    pub age: Age,
+    /// `namespace/name` of the route.
+    pub name: Arc<str>,
+    /// What it leads to.
+    pub split: Arc<Split>,
+}
+
+/// Attaches every such route, the oldest first.
+pub(super) fn attach(context: &mut Context<'_>, parents: &mut Parents<'_>) -> (Vec<Placed>, Vec<StatusUpdate>) {
+    let snapshot = context.snapshot;
+    let tls = snapshot.tls_routes.iter().map(|r| (Route::from(&**r), refs(&r.spec.rules, |rule| &rule.backend_refs)));
+    let tcp = snapshot.tcp_routes.iter().map(|r| (Route::from(&**r), refs(&r.spec.rules, |rule| &rule.backend_refs)));
+    let udp = snapshot.udp_routes.iter().map(|r| (Route::from(&**r), refs(&r.spec.rules, |rule| &rule.backend_refs)));
+    let mut routes: Vec<_> = tls.chain(tcp).chain(udp).map(|(route, refs)| (age(route.meta), route, refs)).collect();
+    routes.sort_by(|a, b| a.0.cmp(&b.0));
+    let (mut placed, mut statuses) = (Vec::new(), Vec::new());
+    for (age, route, refs) in routes {
+        let (built, split) = build(route, &refs, context);
+        let attached = parents.attach(route, &built);
+        statuses.extend(attached.status);
+        let name: Arc<str> = format!("{}/{}", age.namespace, age.name).into();
+        placed.extend(attached.places.into_iter().map(|(listener, hostname)| {
+            let (age, name, split) = (age.clone(), name.clone(), split.clone());
+            Placed { listener, hostname, age, name, split }
+        }));
+    }
+    (placed, statuses)
+}
+
+/// The backends of every rule; the API takes only one rule.
+fn refs<R>(rules: &[R], of: impl Fn(&R) -> &Vec<BackendRef>) -> Vec<&BackendRef> {
+    rules.iter().flat_map(of).collect()
+}
+
+fn build(route: Route<'_>, refs: &[&BackendRef], context: &mut Context<'_>) -> (Built, Arc<Split>) {
+    let namespace = route.meta.namespace.as_deref().unwrap_or_default();
+    let mut built = Built { valid: 1, ..Built::default() };
+    let mut split = Split::default();
+    for wanted in refs {
+        let cluster = resolve(&wanted.object, (route.kind, namespace), context).map_err(|problem| {
+            built.unresolved.get_or_insert(problem);
+        });
+        let weight = u32::try_from(wanted.weight.unwrap_or(1)).unwrap_or(0);
+        split.shares.push(Share { weight, cluster: cluster.ok() });
+    }
+    (built, Arc::new(split))
+}
