@@ -1,8 +1,8 @@
 //! Listening sockets: one per worker for each address, between which the kernel spreads connections.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, os::fd::OwnedFd};
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// Connections the kernel completes before the proxy takes them.
 const BACKLOG: i32 = 4096;
@@ -54,6 +54,61 @@ pub(super) fn group(held: Held, count: usize) -> io::Result<Vec<std::net::TcpLis
     Ok(sockets.into_iter().map(Into::into).collect())
 }
 
+/// `count` sockets, or more, that listen where these listen already: connections that wait at each of them are still accepted.
+/// Those that are missing join the group.
+///
+/// # Errors
+/// What the operating system says.
+pub(super) fn regroup(mut sockets: Vec<std::net::TcpListener>, count: usize) -> io::Result<Vec<std::net::TcpListener>> {
+    let Some(first) = sockets.first() else { return Ok(sockets) };
+    let address = first.local_addr()?;
+    if sockets.len() < count {
+        sockets.iter().try_for_each(|socket| SockRef::from(socket).set_reuse_port(true))?;
+    }
+    for _ in sockets.len()..count {
+        let socket = new_socket(address)?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        sockets.push(socket.into());
+    }
+    Ok(sockets)
+}
+
+/// What another process held or listened on, as it is.
+///
+/// # Errors
+/// It is not the socket of an address.
+pub(super) fn inherited(sockets: Vec<OwnedFd>) -> io::Result<Inherited> {
+    let sockets: Vec<Socket> = sockets.into_iter().map(Socket::from).collect();
+    let first = sockets.first().ok_or(io::ErrorKind::InvalidInput)?;
+    let address = first.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    for socket in &sockets {
+        socket.set_nonblocking(true)?;
+    }
+    if first.is_listener()? {
+        return Ok(Inherited::Group(address, sockets.into_iter().map(Into::into).collect()));
+    }
+    let socket = sockets.into_iter().next().ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(Inherited::Held(Held { socket, address }))
+}
+
+/// What has come from another process.
+pub(super) enum Inherited {
+    /// An address that is held.
+    Held(Held),
+    /// Sockets that listen.
+    Group(SocketAddr, Vec<std::net::TcpListener>),
+}
+
+impl Held {
+    /// The same socket once more.
+    pub fn share(&self) -> io::Result<OwnedFd> {
+        self.socket.try_clone().map(Into::into)
+    }
+}
+
 fn new_socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
@@ -103,6 +158,18 @@ mod tests {
         }
         drop(group);
         hold(address).unwrap();
+    }
+
+    #[test]
+    fn a_group_that_is_taken_over_by_more_workers_grows() {
+        let held = hold(ANY_PORT).unwrap();
+        let address = held.address;
+        let group = regroup(group(held, 1).unwrap(), 3).unwrap();
+        let clients: Vec<_> = (0..96).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+        let accepted = group.iter().map(|socket| std::iter::from_fn(|| socket.accept().ok()).count());
+        let accepted: Vec<_> = accepted.collect();
+        assert_eq!(accepted.iter().sum::<usize>(), clients.len());
+        assert!(accepted.len() == 3 && accepted.iter().all(|count| *count > 0), "{accepted:?}");
     }
 
     #[test]

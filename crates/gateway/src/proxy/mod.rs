@@ -12,6 +12,7 @@ mod end;
 mod exchange;
 #[doc(hidden)]
 pub mod fuzzing;
+mod handover;
 mod head;
 mod hello;
 mod http1;
@@ -48,6 +49,7 @@ use crate::{
     observe::{AccessLog, Live, Metrics, WorkerFigures, Writer},
     table::{Listener, Table},
 };
+pub use handover::Handed;
 use worker::{Command, Slot};
 
 /// For the last lines of the access log to be written.
@@ -113,6 +115,10 @@ pub struct Proxy {
 struct Open {
     slots: HashMap<SocketAddr, Arc<Slot>>,
     held: HashMap<SocketAddr, listen::Held>,
+    /// The sockets of `slots`, for the next process.
+    listening: HashMap<SocketAddr, Vec<std::net::TcpListener>>,
+    /// Those of the last process that no table has asked for yet.
+    inherited: HashMap<SocketAddr, Vec<std::net::TcpListener>>,
     /// What has a name in the newest table.
     table: Arc<Table>,
     ended: bool,
@@ -151,6 +157,12 @@ impl Proxy {
     /// # Errors
     /// What the operating system says: in use, not permitted, not of this machine.
     pub fn hold(&self, address: SocketAddr) -> io::Result<SocketAddr> {
+        {
+            let open = self.open();
+            if open.held.contains_key(&address) || open.inherited.contains_key(&address) {
+                return Ok(address);
+            }
+        }
         let held = listen::hold(address)?;
         let address = held.address;
         self.open().held.insert(address, held);
@@ -185,19 +197,30 @@ impl Proxy {
 
     /// Closes the listeners, lets requests that have begun finish for at most `limit`, and ends the workers.
     pub async fn shutdown(&self, limit: Duration) {
-        {
-            let mut open = self.open();
-            open.ended = true;
-            open.held.clear();
-            open.slots.drain().for_each(|(_, slot)| slot.stop.cancel());
-        }
-        let drained = self.workers.iter().filter_map(|worker| {
-            let (done, drained) = oneshot::channel();
-            worker.send(Command::Drain(limit, done)).ok().map(|()| drained)
+        self.close();
+        self.each(|done| Command::Drain(limit, done)).await;
+    }
+
+    /// Stops accepting.
+    fn close(&self) {
+        let mut open = self.open();
+        open.ended = true;
+        open.held.clear();
+        open.inherited.clear();
+        // A worker that stops takes what the kernel has completed by then: its socket must be the last.
+        open.listening.clear();
+        open.slots.drain().for_each(|(_, slot)| slot.stop.cancel());
+    }
+
+    /// Tells every worker something, and waits until each has done it.
+    async fn each(&self, command: impl Fn(oneshot::Sender<()>) -> Command) {
+        let told = self.workers.iter().filter_map(|worker| {
+            let (done, told) = oneshot::channel();
+            worker.send(command(done)).ok().map(|()| told)
         });
-        for drained in drained.collect::<Vec<_>>() {
+        for told in told.collect::<Vec<_>>() {
             // A worker that is gone has nothing left to finish.
-            _ = drained.await;
+            _ = told.await;
         }
         let log = self.log().take();
         if let Some(log) = log {
@@ -210,21 +233,25 @@ impl Proxy {
     }
 
     fn listen(&self, open: &mut Open, listener: &Listener) -> io::Result<()> {
-        let held = match open.held.remove(&listener.bind) {
-            Some(held) => held,
-            None => listen::hold(listener.bind)?,
+        let count = self.workers.len();
+        let sockets = match (open.inherited.remove(&listener.bind), open.held.remove(&listener.bind)) {
+            (Some(sockets), _) => listen::regroup(sockets, count)?,
+            (None, Some(held)) => listen::group(held, count)?,
+            (None, None) => listen::group(listen::hold(listener.bind)?, count)?,
         };
-        let sockets = listen::group(held, self.workers.len())?;
+        let shared = sockets.iter().map(std::net::TcpListener::try_clone).collect::<io::Result<_>>()?;
         let slot = Slot {
             listener: ArcSwap::from_pointee(listener.clone()),
             closed: false.into(),
             stop: CancellationToken::new(),
         };
         let slot = Arc::new(slot);
-        for (worker, socket) in self.workers.iter().zip(sockets) {
+        // The last process may have had more workers.
+        for (worker, socket) in self.workers.iter().cycle().zip(sockets) {
             // A worker ends only with the proxy.
             _ = worker.send(Command::Accept(socket, slot.clone()));
         }
+        open.listening.insert(listener.bind, shared);
         open.slots.insert(listener.bind, slot);
         Ok(())
     }
@@ -241,7 +268,9 @@ impl Sink for Proxy {
         open.table = table.clone();
         let wanted: HashMap<_, _> = table.listeners.iter().map(|listener| (listener.bind, listener)).collect();
         let gone: Vec<_> = open.slots.extract_if(|address, _| !wanted.contains_key(address)).collect();
-        for (_, slot) in &gone {
+        for (address, slot) in &gone {
+            // First: see `close`.
+            open.listening.remove(address);
             slot.closed.store(true, Ordering::Relaxed);
             slot.stop.cancel();
         }
@@ -259,6 +288,7 @@ impl Sink for Proxy {
                 }
             }
         }
+        open.inherited.clear();
         errors
     }
 }

@@ -156,7 +156,7 @@ impl Served<'_> {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::End),
                 Poll::Ready(Ok(_)) if first => self.worker.clock.set(&self.watch, self.worker.timeouts.head),
                 Poll::Ready(Ok(_)) => {}
-                Poll::Pending if first && self.worker.closing(self.slot) => return Poll::Ready(Next::End),
+                Poll::Pending if first && self.worker.closing_idle(self.slot) => return Poll::Ready(Next::End),
                 Poll::Pending if !self.worker.clock.expired(&self.watch) => return Poll::Pending,
                 Poll::Pending if first => return Poll::Ready(Next::End),
                 Poll::Pending => {

@@ -58,6 +58,10 @@ pub(super) enum Command {
     Look,
     /// Say what has been counted; forget what is not there any more.
     Tell(Arc<Live>, oneshot::Sender<WorkerFigures>),
+    /// Tell clients with their next response that their connection ends, but close none that waits for a request.
+    Retire,
+    /// Say when there is no connection left, or after this long.
+    Emptied(Duration, oneshot::Sender<()>),
     /// Accept nothing more, finish what has begun, for at most this long; then say so.
     Drain(Duration, oneshot::Sender<()>),
 }
@@ -71,7 +75,12 @@ pub(super) struct Worker {
     pub http2: http2::Pool,
     pub random: RefCell<fastrand::Rng>,
     pub observe: Rc<Observe>,
+    /// Connections end after their request.
+    retiring: Cell<bool>,
+    /// Those that wait for a request end as well.
     draining: Cell<bool>,
+    /// Sockets that are accepted from, or have not been emptied yet.
+    accepting: Cell<usize>,
     connections: Cell<usize>,
     max_connections: usize,
     pub timeouts: Timeouts,
@@ -82,6 +91,11 @@ pub(super) struct Worker {
 impl Worker {
     /// Whether a connection of this slot must end after its request.
     pub fn closing(&self, slot: &Slot) -> bool {
+        self.retiring.get() || self.closing_idle(slot)
+    }
+
+    /// Whether a connection of this slot must end although it waits for a request.
+    pub fn closing_idle(&self, slot: &Slot) -> bool {
         self.draining.get() || slot.closed.load(Ordering::Relaxed)
     }
 }
@@ -140,7 +154,9 @@ async fn run(
         http2: http2::Pool::default(),
         random: RefCell::new(fastrand::Rng::new()),
         observe: Observe::new(log),
+        retiring: Cell::new(false),
         draining: Cell::new(false),
+        accepting: Cell::new(0),
         connections: Cell::new(0),
         max_connections,
         timeouts,
@@ -154,12 +170,24 @@ async fn run(
     while let Some(command) = commands.recv().await {
         match command {
             Command::Accept(listener, slot) => match TcpListener::from_std(listener) {
-                Ok(listener) => _ = tokio::task::spawn_local(accept(worker.clone(), listener, slot)),
+                Ok(listener) => {
+                    worker.accepting.set(worker.accepting.get() + 1);
+                    tokio::task::spawn_local(accept(worker.clone(), listener, slot));
+                }
                 Err(error) => tracing::error!(error = %error, "a listener could not be registered"),
             },
             Command::Look => worker.clock.wake_all(),
             // Whoever asked may have gone.
             Command::Tell(live, tell) => _ = tell.send(worker.observe.figures(&live, std::time::Instant::now())),
+            Command::Retire => {
+                worker.retiring.set(true);
+                // HTTP/2 has a way of saying it at once.
+                worker.clock.wake_all();
+            }
+            Command::Emptied(limit, done) => {
+                _ = tokio::time::timeout(limit, drained(&worker)).await;
+                _ = done.send(());
+            }
             Command::Drain(limit, done) => {
                 worker.draining.set(true);
                 worker.clock.wake_all();
@@ -174,7 +202,7 @@ async fn run(
 async fn drained(worker: &Worker) {
     loop {
         let ended = worker.ended.notified();
-        if worker.connections.get() == 0 {
+        if worker.connections.get() == 0 && worker.accepting.get() == 0 {
             return;
         }
         ended.await;
@@ -205,12 +233,15 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, slot: Arc<Slot>) {
             },
         }
     }
-    let Ok(listener) = listener.into_std() else { return };
-    while let Ok((stream, peer)) = listener.accept() {
-        if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
-            spawn(&worker, stream, peer, &slot);
+    if let Ok(listener) = listener.into_std() {
+        while let Ok((stream, peer)) = listener.accept() {
+            if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+                spawn(&worker, stream, peer, &slot);
+            }
         }
     }
+    worker.accepting.set(worker.accepting.get() - 1);
+    worker.ended.notify_waiters();
 }
 
 /// The client was gone before it was accepted.

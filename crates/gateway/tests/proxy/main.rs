@@ -7,6 +7,7 @@ mod balancing;
 mod changes;
 mod failures;
 mod figures;
+mod handover;
 mod heads;
 mod l4;
 mod log;
