@@ -11,6 +11,7 @@ use super::{
     CONTROLLER, Snapshot,
     hosts::intersect,
     listeners::State,
+    mesh::{self, Port, Services},
     routes::Built,
     status::{Said, StatusKind, StatusUpdate, conditions, say, update},
 };
@@ -47,8 +48,8 @@ routes! {
     UDPRoute: |route| &[];
 }
 
-impl Route<'_> {
-    fn namespace(&self) -> &str {
+impl<'a> Route<'a> {
+    fn namespace(&self) -> &'a str {
         self.meta.namespace.as_deref().unwrap_or_default()
     }
 
@@ -69,22 +70,31 @@ pub(super) struct Parents<'a> {
     pub listeners: Vec<State<'a>>,
     /// ListenerSets of our Gateways that are not let in.
     pub refused: Vec<&'a ListenerSet>,
+    pub services: &'a Services<'a>,
     pub now: Timestamp,
 }
 
+/// Where a route attaches at one parent.
+enum Places<'a> {
+    Listeners(Vec<(usize, String)>),
+    Ports(Vec<Port<'a>>),
+}
+
 /// Where a route is attached.
-pub(super) struct Attached {
+pub(super) struct Attached<'a> {
     /// Listeners (by index) and the host name that the route is served under there, each once.
     pub places: Vec<(usize, String)>,
+    /// Ports of Services at whose addresses the route's rules apply, each once.
+    pub ports: Vec<Port<'a>>,
     /// The status to write, if it is not what the route has.
     pub status: Option<StatusUpdate>,
 }
 
-impl Parents<'_> {
+impl<'a> Parents<'a> {
     /// Finds where a route attaches and writes what each of our parents says of it. Of routes that cannot have the same host,
     /// the one that comes first has it: they are given in order of age.
-    pub fn attach(&mut self, route: Route<'_>, built: &Built) -> Attached {
-        let mut attached = Vec::new();
+    pub fn attach(&mut self, route: Route<'a>, built: &Built) -> Attached<'a> {
+        let (mut attached, mut ports) = (Vec::new(), Vec::new());
         let old = route.status.map(|s| s.parents.as_slice()).unwrap_or_default();
         let mut parents: Vec<_> = old.iter().filter(|p| p.controller_name != CONTROLLER).cloned().collect();
         for parent in route.parents {
@@ -97,19 +107,28 @@ impl Parents<'_> {
                 controller_name: CONTROLLER.to_owned(),
                 conditions: conditions(known, said, route.meta.generation, self.now),
             });
-            attached.extend(outcome.unwrap_or_default());
+            match outcome {
+                Ok(Places::Listeners(places)) => attached.extend(places),
+                Ok(Places::Ports(found)) => ports.extend(found),
+                Err(_) => {}
+            }
         }
         attached.sort();
         attached.dedup();
+        ports.sort_unstable();
+        ports.dedup();
         self.count(route, &attached);
         let status = RouteStatus { parents };
         let concerns_us = route.status.is_some() || !status.parents.is_empty();
         let status = if concerns_us { update(route.kind, route.meta, route.status, &status) } else { None };
-        Attached { places: attached, status }
+        Attached { places: attached, ports, status }
     }
 
     /// Where a route attaches at one parent, or why not; `None` if the parent is not ours.
-    fn at(&self, route: Route<'_>, parent: &ParentReference) -> Option<Result<Vec<(usize, String)>, Said>> {
+    fn at(&self, route: Route<'a>, parent: &'a ParentReference) -> Option<Result<Places<'a>, Said>> {
+        if mesh::is_service(parent) && route.rival().is_some() {
+            return Some(mesh::ports(self.services, parent, route.namespace()).map(Places::Ports));
+        }
         if parent.group.as_deref().unwrap_or(GROUP) != GROUP {
             return None;
         }
@@ -124,7 +143,7 @@ impl Parents<'_> {
             |(index, state): (usize, &State<'_>)| is_it(state.owner.kind(), state.owner.meta()).then_some(index);
         let found: Vec<_> = self.listeners.iter().enumerate().filter_map(of_it).collect();
         if !found.is_empty() {
-            return Some(self.places(route, parent, &found));
+            return Some(self.places(route, parent, &found).map(Places::Listeners));
         }
         let refused = self.refused.iter().any(|set| is_it(StatusKind::ListenerSet, &set.metadata));
         refused.then(|| Err(say("Accepted", false, "NoMatchingParent", "the ListenerSet is not let in by its Gateway")))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use objects::gateway::BackendObjectReference;
 
-use super::{clusters, compile::Context, grants, status::StatusKind};
+use super::{clusters, compile::Context, grants, services, status::StatusKind};
 use crate::{
     balance::Policy,
     table::{Cluster, Upstream},
@@ -53,5 +53,6 @@ pub(super) fn resolve(
         })?,
         _ => Upstream::default(),
     };
-    Ok(context.clusters.get(&context.slices, service, port, protocol, &Policy::EDGE))
+    let policy = if context.inside { services::policy(service) } else { Policy::EDGE };
+    Ok(context.clusters.get(&context.slices, service, port, protocol, &policy))
 }

@@ -1,9 +1,6 @@
 //! From a snapshot of objects to the routing table and the statuses.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Service, apimachinery::pkg::apis::meta::v1::ObjectMeta};
@@ -17,7 +14,10 @@ use super::{
     edges, gateways,
     grpc_routes::grpc,
     hosts::{Age, PortHosts},
-    layer4, listener_sets, listeners, routes, services,
+    layer4, listener_sets, listeners,
+    mesh::{Mesh, Services},
+    routes::{self, Built},
+    services,
     status::StatusUpdate,
 };
 use crate::table::Table;
@@ -34,9 +34,11 @@ pub struct Compiled {
 /// What rules are resolved against.
 pub(super) struct Context<'a> {
     pub snapshot: &'a Snapshot,
-    pub services: HashMap<(&'a str, &'a str), &'a Service>,
+    pub services: &'a Services<'a>,
     pub slices: Slices<'a>,
     pub clusters: &'a mut Clusters,
+    /// Whether it is for calls inside the cluster.
+    pub inside: bool,
 }
 
 /// What is kept from one compilation to the next.
@@ -62,11 +64,12 @@ pub fn compile(snapshot: &Snapshot, options: &Options, memory: &mut Memory, now:
     ordered.sort_by_cached_key(|s| key(s));
     let named =
         ordered.iter().filter_map(|s| Some(((s.metadata.namespace.as_deref()?, s.metadata.name.as_deref()?), &***s)));
-    let mut context = Context { snapshot, services: named.collect(), slices: Slices::of(snapshot), clusters };
+    let services: Services<'_> = named.collect();
+    let mut context = Context { snapshot, services: &services, slices: Slices::of(snapshot), clusters, inside: false };
 
     let mut statuses = gateways::classes(snapshot, now);
     let ours = gateways::ours(snapshot);
-    let mut parents = Parents { snapshot, listeners: Vec::new(), refused: Vec::new(), now };
+    let mut parents = Parents { snapshot, listeners: Vec::new(), refused: Vec::new(), services: &services, now };
     let mut sets = Vec::new();
     for gateway in &ours {
         let (let_in, refused) = listener_sets::of(gateway, snapshot);
@@ -77,7 +80,7 @@ pub fn compile(snapshot: &Snapshot, options: &Options, memory: &mut Memory, now:
     keys.retain(snapshot);
     listeners::separate_protocols(&mut parents.listeners);
 
-    let ports = attach_requests(&mut context, &mut parents, &mut statuses);
+    let (ports, mut mesh) = attach_requests(&mut context, &mut parents, &mut statuses);
     let (_placed, said) = layer4::attach(&mut context, &mut parents);
     statuses.extend(said);
 
@@ -89,7 +92,7 @@ pub fn compile(snapshot: &Snapshot, options: &Options, memory: &mut Memory, now:
     }
     let mut table = Table { listeners: edges::listeners(ports, &states, keys) };
     for service in ordered {
-        table.listeners.extend(services::listeners(service, &context.slices, context.clusters));
+        table.listeners.extend(services::listeners(service, &context.slices, context.clusters, &mut mesh));
     }
     context.clusters.end();
     Compiled { table, statuses }
@@ -101,27 +104,41 @@ enum Requests<'a> {
     Grpc(&'a GRPCRoute),
 }
 
+impl<'a> Requests<'a> {
+    fn build(&self, context: &mut Context<'_>) -> Built {
+        match self {
+            Self::Http(route) => routes::http(route, context),
+            Self::Grpc(route) => grpc(route, context),
+        }
+    }
+
+    fn route(&self) -> Route<'a> {
+        match *self {
+            Self::Http(route) => Route::from(route),
+            Self::Grpc(route) => Route::from(route),
+        }
+    }
+}
+
 /// Attaches HTTPRoutes and GRPCRoutes, the oldest first, and gathers what is served port by port.
-fn attach_requests(
+fn attach_requests<'a>(
     context: &mut Context<'_>,
-    parents: &mut Parents<'_>,
+    parents: &mut Parents<'a>,
     statuses: &mut Vec<StatusUpdate>,
-) -> BTreeMap<u16, PortHosts> {
+) -> (BTreeMap<u16, PortHosts>, Mesh<'a>) {
+    let mut mesh = Mesh::default();
     let mut ports: BTreeMap<u16, PortHosts> = BTreeMap::new();
     for state in parents.listeners.iter().filter(|s| s.served() && edges::takes_requests(s)) {
         ports.entry(state.port).or_default().listener(&state.hostname);
     }
-    let snapshot = context.snapshot;
+    let snapshot = parents.snapshot;
     let http = snapshot.routes.iter().map(|route| (age(&route.metadata), Requests::Http(route)));
     let grpc_routes = snapshot.grpc_routes.iter().map(|route| (age(&route.metadata), Requests::Grpc(route)));
     let mut all: Vec<_> = http.chain(grpc_routes).collect();
     all.sort_by(|a, b| a.0.cmp(&b.0));
-    for (age, route) in all {
-        let (built, route) = match route {
-            Requests::Http(route) => (routes::http(route, context), Route::from(route)),
-            Requests::Grpc(route) => (grpc(route, context), Route::from(route)),
-        };
-        let attached = parents.attach(route, &built);
+    for (age, requests) in all {
+        let built = requests.build(context);
+        let attached = parents.attach(requests.route(), &built);
         statuses.extend(attached.status);
         for (index, host) in attached.places {
             let Some(state) = parents.listeners.get(index) else { continue };
@@ -129,8 +146,15 @@ fn attach_requests(
                 port.add(&state.hostname, &host, &age, &built.entries);
             }
         }
+        if !attached.ports.is_empty() {
+            // Callers inside the cluster are balanced otherwise.
+            context.inside = true;
+            let built = requests.build(context);
+            context.inside = false;
+            attached.ports.into_iter().for_each(|port| mesh.add(port, &age, &built.entries));
+        }
     }
-    ports
+    (ports, mesh)
 }
 
 /// An object's place among others: the oldest first, then by name.

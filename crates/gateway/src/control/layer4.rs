@@ -32,7 +32,7 @@ pub(super) struct Placed {
 
 /// Attaches every such route, the oldest first.
 pub(super) fn attach(context: &mut Context<'_>, parents: &mut Parents<'_>) -> (Vec<Placed>, Vec<StatusUpdate>) {
-    let snapshot = context.snapshot;
+    let snapshot = parents.snapshot;
     let tls = snapshot.tls_routes.iter().map(|r| (Route::from(&**r), refs(&r.spec.rules, |rule| &rule.backend_refs)));
     let tcp = snapshot.tcp_routes.iter().map(|r| (Route::from(&**r), refs(&r.spec.rules, |rule| &rule.backend_refs)));
     let udp = snapshot.udp_routes.iter().map(|r| (Route::from(&**r), refs(&r.spec.rules, |rule| &rule.backend_refs)));

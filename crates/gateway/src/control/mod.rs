@@ -16,6 +16,7 @@ mod hosts;
 mod layer4;
 mod listener_sets;
 mod listeners;
+mod mesh;
 mod routes;
 mod run;
 mod services;

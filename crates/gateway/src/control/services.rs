@@ -7,7 +7,10 @@ use std::{
 
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 
-use super::clusters::{self, Clusters, Slices};
+use super::{
+    clusters::{self, Clusters, Slices},
+    mesh::Mesh,
+};
 use crate::{
     balance::{Algorithm, HashOn, Policy},
     table::{
@@ -16,17 +19,19 @@ use crate::{
     },
 };
 
-/// The listeners of one Service; UDP and SCTP ports are logged and left out.
-pub(super) fn listeners(service: &Service, slices: &Slices<'_>, clusters: &mut Clusters) -> Vec<Listener> {
+/// The listeners of one Service, with the rules of the routes that are attached to its ports; UDP and SCTP ports are logged and
+/// left out.
+pub(super) fn listeners<'a>(
+    service: &'a Service,
+    slices: &Slices<'_>,
+    clusters: &mut Clusters,
+    mesh: &mut Mesh<'a>,
+) -> Vec<Listener> {
     let Some(spec) = &service.spec else { return Vec::new() };
     let (namespace, name) = (service.metadata.namespace.as_deref(), service.metadata.name.as_deref());
     let label: Arc<str> = format!("{}/{}", namespace.unwrap_or_default(), name.unwrap_or_default()).into();
     let Some(address) = spec.cluster_ip.as_deref().and_then(|ip| ip.parse::<IpAddr>().ok()) else { return Vec::new() };
-    // A client's address chooses its pod for as long as that pod is there, which is longer than `timeoutSeconds` asks for.
-    let policy = match spec.session_affinity.as_deref() {
-        Some("ClientIP") => Policy::new(Algorithm::Maglev(HashOn::SourceAddress)),
-        _ => Policy::INSIDE,
-    };
+    let policy = policy(service);
     let mut found = Vec::new();
     for port in spec.ports.iter().flatten() {
         let Ok(number) = u16::try_from(port.port) else { continue };
@@ -35,6 +40,11 @@ pub(super) fn listeners(service: &Service, slices: &Slices<'_>, clusters: &mut C
             continue;
         }
         let protocol = http(port);
+        if let Some(hosts) = mesh.take((namespace.unwrap_or_default(), name.unwrap_or_default(), port.port)) {
+            let (bind, service) = (SocketAddr::new(address, number), ListenerService::Http(hosts));
+            found.push(Listener { bind, name: label.clone(), service, edge: false });
+            continue;
+        }
         let cluster = clusters.get(slices, service, port, protocol.unwrap_or_default(), &policy);
         let service = match protocol {
             Some(_) => ListenerService::Http(Arc::new(everything_to(label.clone(), cluster))),
@@ -45,8 +55,18 @@ pub(super) fn listeners(service: &Service, slices: &Slices<'_>, clusters: &mut C
     found
 }
 
+/// How callers inside the cluster are balanced over a Service's pods.
+pub(super) fn policy(service: &Service) -> Policy {
+    let affinity = service.spec.as_ref().and_then(|spec| spec.session_affinity.as_deref());
+    match affinity {
+        // A client's address chooses its pod for as long as that pod is there, which is longer than `timeoutSeconds` asks for.
+        Some("ClientIP") => Policy::new(Algorithm::Maglev(HashOn::SourceAddress)),
+        _ => Policy::INSIDE,
+    }
+}
+
 /// Which HTTP a port says that it speaks, if any: by `appProtocol`, else by the beginning of its name.
-fn http(port: &ServicePort) -> Option<Upstream> {
+pub(super) fn http(port: &ServicePort) -> Option<Upstream> {
     if port.app_protocol.is_some() {
         return clusters::spoken(port).ok();
     }
