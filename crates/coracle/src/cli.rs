@@ -15,7 +15,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Start everything in the foreground, apply the manifests, and serve until Ctrl-C.
-    Up(Up),
+    Up(Box<Up>),
     /// Print the objects of a kustomization, as `kubectl kustomize` does.
     Build {
         /// The folder with the kustomization.
@@ -59,9 +59,27 @@ pub struct Up {
     /// Read settings from this file [default: ./coracle.toml, if there is one].
     #[arg(long, env = "CORACLE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub observe: Observe,
     /// How progress is printed; `json` is one object a line.
     #[arg(long, env = "CORACLE_OUTPUT", value_name = "FORMAT", default_value = "text")]
     pub output: Output,
+}
+
+/// What is said of the gateway's requests.
+#[derive(Debug, Default, Args)]
+pub struct Observe {
+    /// The port that serves the gateway's metrics at /metrics; 0 takes a free one [default: 7071].
+    #[arg(long, env = "CORACLE_METRICS_PORT", value_name = "PORT")]
+    pub metrics_port: Option<u16>,
+    /// Write a line for every request of the gateway to the end of FILE, or to standard output with `-`. A file that is
+    /// moved away is made again, at once on SIGUSR1.
+    #[arg(long, env = "CORACLE_ACCESS_LOG", value_name = "FILE")]
+    pub access_log: Option<PathBuf>,
+    /// What these lines are: `json` (Envoy Gateway's fields), `text` (Envoy's line), a format with Envoy's operators such as
+    /// '%REQ(:PATH)% %RESPONSE_CODE%', or a JSON object of such formats [default: json].
+    #[arg(long, env = "CORACLE_ACCESS_LOG_FORMAT", value_name = "FORMAT")]
+    pub access_log_format: Option<String>,
 }
 
 /// How pods run.
@@ -94,7 +112,7 @@ impl Cli {
     /// What failed, on which object, why, and what to do next.
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
-            Command::Up(flags) => crate::up::run(flags),
+            Command::Up(flags) => crate::up::run(*flags),
             Command::Build { folder } => crate::build::run(&folder),
         }
     }

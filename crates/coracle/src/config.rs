@@ -7,9 +7,10 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use gateway::observe::{AccessLog, Destination, Format};
 use serde::Deserialize;
 
-use crate::cli::{RuntimeKind, Up};
+use crate::cli::{Observe, RuntimeKind, Up};
 
 /// Settings with every default filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,19 @@ pub struct Config {
     pub image: Vec<(String, PathBuf)>,
     /// A file of further images.
     pub images: Option<PathBuf>,
+    /// Where the gateway's metrics are served.
+    pub metrics: Metrics,
+    /// The gateway's access log.
+    pub access_log: Option<AccessLog>,
+}
+
+/// Where metrics are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// The address on this machine; port 0 is a free one.
+    pub address: SocketAddr,
+    /// Somebody asked for it: without it Coracle does not start.
+    pub asked: bool,
 }
 
 /// A listener port and where it is served.
@@ -52,6 +66,9 @@ struct File {
     runtime: Option<RuntimeKind>,
     image: Option<Vec<String>>,
     images: Option<PathBuf>,
+    metrics_port: Option<u16>,
+    access_log: Option<PathBuf>,
+    access_log_format: Option<String>,
 }
 
 /// What the machine says about itself.
@@ -121,8 +138,34 @@ impl Config {
             runtime: flags.runtime.or(file.runtime).unwrap_or_default(),
             image: image.iter().map(|text| mapping(text)).collect::<anyhow::Result<_>>()?,
             images: flags.images.clone().or(file.images),
+            metrics: metrics(flags.observe.metrics_port.or(file.metrics_port), bind),
+            access_log: access_log(&flags.observe, file.access_log, file.access_log_format)?,
         })
     }
+}
+
+/// Beside the console's 7070.
+const DEFAULT_METRICS_PORT: u16 = 7071;
+
+fn metrics(asked: Option<u16>, bind: IpAddr) -> Metrics {
+    Metrics { address: SocketAddr::new(bind, asked.unwrap_or(DEFAULT_METRICS_PORT)), asked: asked.is_some() }
+}
+
+/// The access log that the flags, or the file's keys, ask for.
+fn access_log(flags: &Observe, to: Option<PathBuf>, format: Option<String>) -> anyhow::Result<Option<AccessLog>> {
+    let format = flags.access_log_format.as_ref().or(format.as_ref());
+    let Some(to) = flags.access_log.as_ref().or(to.as_ref()) else {
+        return match format {
+            Some(_) => bail!("--access-log-format: there is no access log: say where it goes with --access-log"),
+            None => Ok(None),
+        };
+    };
+    let format = Format::parse(format.map_or("json", String::as_str)).context("--access-log-format")?;
+    let to = match to.to_str() {
+        Some("-") => Destination::Stdout,
+        _ => Destination::File(std::path::absolute(to).with_context(|| format!("--access-log {}", to.display()))?),
+    };
+    Ok(Some(AccessLog { to, format }))
 }
 
 /// Above 1024, so that an ordinary user may bind them.
@@ -212,6 +255,28 @@ mod tests {
             let error = resolve(&Up::default(), &format!("image = ['{wrong}']")).unwrap_err();
             assert!(format!("{error:#}").contains("--image"), "{error:#}");
         }
+    }
+
+    #[test]
+    fn an_access_log_is_written_where_it_is_asked_for_in_a_format_that_is_understood() {
+        assert_eq!(resolve(&Up::default(), "").unwrap().access_log, None);
+        let log = resolve(&Up::default(), "access-log = '/tmp/log'\naccess-log-format = 'text'").unwrap().access_log;
+        let observe = Observe { access_log: Some("-".into()), ..Observe::default() };
+        let flags = Up { observe, ..Up::default() };
+        let to = |log: Option<AccessLog>| log.map(|log| log.to);
+        assert_eq!(to(log), Some(Destination::File("/tmp/log".into())));
+        assert_eq!(to(resolve(&flags, "access-log = 'other'").unwrap().access_log), Some(Destination::Stdout));
+        for wrong in ["access-log-format = 'json'", "access-log = '-'\naccess-log-format = '%NOTHING%'"] {
+            let error = format!("{:#}", resolve(&Up::default(), wrong).unwrap_err());
+            assert!(error.contains("--access-log"), "{error}");
+        }
+    }
+
+    #[test]
+    fn metrics_have_a_port_that_nobody_asked_for() {
+        let metrics = |file| resolve(&Up::default(), file).unwrap().metrics;
+        assert_eq!((metrics("").address.port(), metrics("").asked), (DEFAULT_METRICS_PORT, false));
+        assert_eq!((metrics("metrics-port = 0").address.port(), metrics("metrics-port = 0").asked), (0, true));
     }
 
     #[test]

@@ -124,6 +124,13 @@ impl Coracle {
         found["address"].as_str()?.parse().ok()
     }
 
+    /// Where the gateway's metrics are served.
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        let started = self.seen.iter().rev().find(|event| event["event"] == "started")?;
+        let url = started["metrics"].as_str()?;
+        url.strip_prefix("http://")?.split('/').next()?.parse().ok()
+    }
+
     /// The data directory.
     pub fn data_dir(&self) -> &Path {
         self.data_dir.path()
@@ -184,6 +191,7 @@ fn spawn(settings: &Settings, data_dir: &Path) -> anyhow::Result<(Child, Receive
         .arg(data_dir)
         // Native pods need addresses that are one set per machine: a test of them makes a network namespace for itself.
         .env("CORACLE_RUNTIME", "loopback")
+        .env("CORACLE_METRICS_PORT", "0")
         .args(&settings.arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped());

@@ -9,14 +9,19 @@ use std::{
 use anyhow::Context;
 use gateway::{
     control::{self, BindError, Publish, Sink},
+    observe::{AccessLog, Destination},
     proxy::{Options, Proxy},
     table::{ListenerService, Table},
 };
 use kube::Client;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::sync::watch;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 
-use super::{Tasks, reachable};
+use super::{Tasks, metrics, reachable};
 use crate::config::Config;
 
 /// How long requests that have begun may take at the end.
@@ -50,7 +55,13 @@ impl Gateway {
     /// A port that was asked for cannot be had. One of the defaults is done without, and a warning says so.
     pub fn open(config: &Config) -> anyhow::Result<Self> {
         raise_open_files();
-        let proxy = Proxy::start(Options::default()).context("start the proxy")?;
+        let options = Options { access_log: config.access_log.clone(), ..Options::default() };
+        let proxy = Proxy::start(options).context(match &config.access_log {
+            Some(AccessLog { to: Destination::File(file), .. }) => {
+                format!("start the proxy with --access-log {}", file.display())
+            }
+            _ => "start the proxy".to_owned(),
+        })?;
         let mut published = Vec::new();
         for wanted in &config.publish {
             let (address, listener_port) = (wanted.address, wanted.listener_port);
@@ -78,6 +89,28 @@ impl Gateway {
             control::run(client, options, served, stop).await;
             Ok::<_, anyhow::Error>(())
         });
+    }
+
+    /// Serves the metrics, and opens the access log's file again on SIGUSR1.
+    ///
+    /// # Errors
+    /// A signal cannot be listened for.
+    pub fn observe(&self, listener: Option<TcpListener>, tasks: &mut Tasks) -> anyhow::Result<()> {
+        if let Some(listener) = listener {
+            let proxy = self.proxy.clone();
+            tasks.spawn("metrics", |stop| metrics::serve(listener, proxy, stop));
+        }
+        let (proxy, mut moved) =
+            (self.proxy.clone(), signal(SignalKind::user_defined1()).context("listen for SIGUSR1")?);
+        tasks.spawn("access log", |stop| async move {
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return Ok::<_, anyhow::Error>(()),
+                    _ = moved.recv() => proxy.reopen_access_log(),
+                }
+            }
+        });
+        Ok(())
     }
 
     /// Where Gateways answer now.

@@ -3,6 +3,7 @@
 mod gateway;
 mod images;
 mod lifecycle;
+mod metrics;
 mod network;
 mod pods;
 
@@ -43,6 +44,7 @@ pub struct Platform {
     api: ApiServer,
     address: SocketAddr,
     gateway: Gateway,
+    metrics: Option<SocketAddr>,
     kubeconfig: PathBuf,
     network: Arc<network::Network>,
     runtime: Arc<dyn node::runtime::Runtime>,
@@ -58,6 +60,8 @@ impl Platform {
         let listener = listen(config.bind, config.api_port).await?;
         let address = listener.local_addr().context("API server")?;
         let gateway = Gateway::open(config)?;
+        let scraped = metrics::listen(config.metrics).await?;
+        let metrics = scraped.as_ref().and_then(|listener| listener.local_addr().ok());
         let (network, runtime) = pods::open(config.runtime, &data).await?;
         let options = apiserver::Options {
             data_dir: data.path().to_owned(),
@@ -77,13 +81,14 @@ impl Platform {
             Ok::<_, anyhow::Error>(())
         });
         gateway.start(api.client("system:coracle:gateway"), &mut tasks);
+        gateway.observe(scraped, &mut tasks)?;
         if let Some(dns) = network.dns() {
             let client = api.client("coracle:dns");
             tasks.spawn("cluster DNS", |stop| ::network::dns::run(client, dns, stop));
         }
         let node = pods::node(config, &api, &data, &network, runtime.clone()).await?;
         tasks.spawn("node", |stop| node.run(stop));
-        Ok((Self { data, api, address, gateway, kubeconfig, network, runtime }, tasks))
+        Ok((Self { data, api, address, gateway, metrics, kubeconfig, network, runtime }, tasks))
     }
 
     /// A client that acts under this name.
@@ -94,6 +99,11 @@ impl Platform {
     /// Where the API server answers.
     pub fn api_url(&self) -> String {
         format!("https://{}", reachable(self.address))
+    }
+
+    /// Where the gateway's metrics are, if they are served.
+    pub fn metrics_url(&self) -> Option<String> {
+        self.metrics.map(|address| metrics::url(reachable(address)))
     }
 
     /// Waits until the gateway sends requests to the pods that are ready.

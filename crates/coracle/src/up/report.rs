@@ -30,8 +30,12 @@ impl Report {
     /// The API server answers.
     pub fn started(&self, platform: &Platform) {
         let (api, kubeconfig) = (platform.api_url(), platform.kubeconfig());
-        let text = format!("API server  {api}\nkubectl     export KUBECONFIG={}", kubeconfig.display());
-        let event = json!({"event": "started", "api": api, "kubeconfig": kubeconfig});
+        let mut text = format!("API server  {api}\nkubectl     export KUBECONFIG={}", kubeconfig.display());
+        let metrics = platform.metrics_url();
+        if let Some(metrics) = &metrics {
+            text.push_str(&format!("\nMetrics     {metrics}"));
+        }
+        let event = json!({"event": "started", "api": api, "kubeconfig": kubeconfig, "metrics": metrics});
         self.say(&text, event);
     }
 

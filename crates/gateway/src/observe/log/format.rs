@@ -43,10 +43,10 @@ const JSON: &[(&str, &str)] = &[
 ];
 
 /// A compiled format.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Format(Arc<Compiled>);
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Compiled {
     parts: Vec<Part>,
     wanted: Vec<WantedOf>,

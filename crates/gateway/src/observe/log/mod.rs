@@ -23,7 +23,7 @@ pub use format::{Format, FormatError};
 pub(crate) use writer::Writer;
 
 /// Where the access log goes, and what its lines are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessLog {
     /// Where.
     pub to: Destination,

@@ -1,0 +1,108 @@
+//! `GET /metrics`: the gateway's figures for Prometheus, on a port of their own.
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use gateway::{
+    observe::{OPENMETRICS, PROMETHEUS},
+    proxy::Proxy,
+};
+use http::{Method, Request, Response, StatusCode, header};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::TcpListener,
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Metrics;
+
+/// Scrapers at one time; further ones wait.
+const SCRAPERS: usize = 16;
+/// For one scrape.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// After a connection could not be accepted.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// Takes the port.
+///
+/// # Errors
+/// A port that was asked for cannot be had. The default is done without, and a warning says so.
+pub async fn listen(wanted: Metrics) -> anyhow::Result<Option<TcpListener>> {
+    let address = wanted.address;
+    match TcpListener::bind(address).await.with_context(|| format!("listen on {address}")) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if wanted.asked => {
+            Err(error
+                .context("metrics cannot be served: stop what uses the port, or choose another with --metrics-port"))
+        }
+        Err(error) => {
+            tracing::warn!("metrics are not served: {error:#}; choose another port with --metrics-port");
+            Ok(None)
+        }
+    }
+}
+
+/// Answers until `stop`.
+pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, stop: CancellationToken) -> anyhow::Result<()> {
+    let scrapers = Arc::new(Semaphore::new(SCRAPERS));
+    loop {
+        // The semaphore is never closed.
+        let turn = scrapers.clone().acquire_owned().await.ok();
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, peer)) = accepted else {
+            sleep(AGAIN).await;
+            continue;
+        };
+        let proxy = proxy.clone();
+        tokio::spawn(async move {
+            let _turn = turn;
+            if let Err(error) = timeout(PATIENCE, answer(TokioIo::new(stream), &proxy)).await {
+                tracing::debug!(%peer, "a scraper took too long: {error}");
+            }
+        });
+    }
+}
+
+/// Answers one request of a connection.
+async fn answer(stream: TokioIo<tokio::net::TcpStream>, proxy: &Proxy) {
+    let service = service_fn(async |request| Ok::<_, Infallible>(respond(&request, proxy).await));
+    let connection = http1::Builder::new().keep_alive(false).timer(TokioTimer::new()).serve_connection(stream, service);
+    if let Err(error) = connection.await {
+        tracing::debug!("a scrape failed: {error}");
+    }
+}
+
+async fn respond(request: &Request<Incoming>, proxy: &Proxy) -> Response<String> {
+    let plain = |status, text: &str| {
+        let mut response = Response::new(format!("{text}\n"));
+        *response.status_mut() = status;
+        response
+    };
+    if request.uri().path() != "/metrics" {
+        return plain(StatusCode::NOT_FOUND, "the metrics are at /metrics");
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return plain(StatusCode::METHOD_NOT_ALLOWED, "ask with GET");
+    }
+    let accepted = request.headers().get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let wants_openmetrics = accepted.into_iter().any(|accepted| accepted.contains("application/openmetrics-text"));
+    let metrics = proxy.metrics().await;
+    let (text, kind) = match wants_openmetrics {
+        true => (metrics.openmetrics(), OPENMETRICS),
+        false => (metrics.prometheus(), PROMETHEUS),
+    };
+    let mut response = Response::new(text);
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    response
+}
+
+/// Where the metrics are.
+pub fn url(address: SocketAddr) -> String {
+    format!("http://{address}/metrics")
+}
