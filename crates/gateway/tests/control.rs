@@ -7,7 +7,10 @@ mod snapshot;
 
 use std::{fs, path::Path};
 
-use gateway::control::{BindError, Memory, Options, Publish, compile, dump};
+use gateway::{
+    control::{BindError, Memory, Options, Publish, compile, dump},
+    table::Transport,
+};
 use serde_json::json;
 use snapshot::snapshot;
 
@@ -30,7 +33,12 @@ fn every_golden_case_compiles_to_its_table_and_statuses() {
     for case in fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
         let mut snapshot = snapshot(&format!("{prelude}---\n{}", fs::read_to_string(case.join("in.yaml")).unwrap()));
         let message = "Address already in use".to_owned();
-        snapshot.bind_errors = vec![BindError { address: "127.0.0.1:9099".parse().unwrap(), message, denied: false }];
+        snapshot.bind_errors = vec![BindError {
+            address: "127.0.0.1:9099".parse().unwrap(),
+            transport: Transport::Tcp,
+            message,
+            denied: false,
+        }];
         let compiled = compile(&snapshot, &options(), &mut Memory::default(), "2026-02-01T00:00:00Z".parse().unwrap());
         check(&case.join("table.txt"), &dump(&compiled.table));
         let statuses = compiled

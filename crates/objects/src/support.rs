@@ -36,14 +36,8 @@ const ROWS: &[Row] = &[
     Row {
         kind: "Service",
         path: &["spec", "ports", "*", "protocol"],
-        value: Some("UDP"),
-        because: "the cluster IP serves TCP: ask cluster DNS for a headless service's pods instead",
-    },
-    Row {
-        kind: "Service",
-        path: &["spec", "ports", "*", "protocol"],
         value: Some("SCTP"),
-        because: "the cluster IP serves TCP",
+        because: "the cluster IP serves TCP and UDP",
     },
     row("HTTPRoute", &["spec", "rules", "*", "retry"], "retries are not configurable yet"),
     row("HTTPRoute", &["spec", "rules", "*", "sessionPersistence"], "requests are spread over all backends"),

@@ -14,6 +14,8 @@ use super::{
     status::{Said, StatusKind, conditions, say},
 };
 
+use crate::table::Transport;
+
 /// The protocol of a listener that ends TLS.
 pub(super) const HTTPS: &str = "HTTPS";
 
@@ -266,7 +268,9 @@ fn judge<'a>(
         refused = Some(("PortUnavailable", format!("{} is not a port", listener.port)));
     }
     let (binds, mut unbound) = binds(port, options);
-    let failed = snapshot.bind_errors.iter().find(|error| binds.contains(&error.address));
+    let transport = if listener.protocol == "UDP" { Transport::Udp } else { Transport::Tcp };
+    let mut errors = snapshot.bind_errors.iter().filter(|error| error.transport == transport);
+    let failed = errors.find(|error| binds.contains(&error.address));
     let bind_failed = refused.is_none() && failed.is_some();
     if let (None, Some(error)) = (&refused, failed) {
         unbound = Some(format!("cannot bind {}: {}", error.address, error.message));

@@ -42,7 +42,7 @@ pub use dump::dump;
 pub use run::run;
 pub use status::{StatusKind, StatusUpdate};
 
-use crate::table::Table;
+use crate::table::{Listener, Table, Transport};
 
 /// The `controllerName` of the GatewayClasses served.
 pub const CONTROLLER: &str = "coracle.dev/gateway-controller";
@@ -70,10 +70,20 @@ pub struct Publish {
 pub struct BindError {
     /// The address.
     pub address: SocketAddr,
+    /// What it was to be bound for.
+    pub transport: Transport,
     /// What the operating system said.
     pub message: String,
     /// Whether privileges would help.
     pub denied: bool,
+}
+
+impl BindError {
+    /// Why a listener could not be bound.
+    pub fn new(listener: &Listener, error: &std::io::Error) -> Self {
+        let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+        Self { address: listener.bind, transport: listener.transport(), message: error.to_string(), denied }
+    }
 }
 
 /// Takes each new table; the proxy does.

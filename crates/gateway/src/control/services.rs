@@ -1,4 +1,4 @@
-//! Service addresses: every cluster IP and TCP port is a listener.
+//! Service addresses: every cluster IP and port is a listener.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -19,8 +19,8 @@ use crate::{
     },
 };
 
-/// The listeners of one Service, with the rules of the routes that are attached to its ports; UDP and SCTP ports are logged and
-/// left out.
+/// The listeners of one Service, with the rules of the routes that are attached to its ports; SCTP ports are logged and left
+/// out.
 pub(super) fn listeners<'a>(
     service: &'a Service,
     slices: &Slices<'_>,
@@ -35,20 +35,22 @@ pub(super) fn listeners<'a>(
     let mut found = Vec::new();
     for port in spec.ports.iter().flatten() {
         let Ok(number) = u16::try_from(port.port) else { continue };
-        if !matches!(port.protocol.as_deref(), None | Some("TCP")) {
-            tracing::debug!(service = %label, port = number, "a port that is not TCP is not served");
-            continue;
-        }
         let protocol = http(port);
-        if let Some(hosts) = mesh.take((namespace.unwrap_or_default(), name.unwrap_or_default(), port.port)) {
+        let is_tcp = matches!(port.protocol.as_deref(), None | Some("TCP"));
+        if is_tcp && let Some(hosts) = mesh.take((namespace.unwrap_or_default(), name.unwrap_or_default(), port.port)) {
             let (bind, service) = (SocketAddr::new(address, number), ListenerService::Http(hosts));
             found.push(Listener { bind, name: label.clone(), service, edge: false });
             continue;
         }
-        let cluster = clusters.get(slices, service, port, protocol.unwrap_or_default(), &policy);
-        let service = match protocol {
-            Some(_) => ListenerService::Http(Arc::new(everything_to(label.clone(), cluster))),
-            None => ListenerService::Tcp(Arc::new(Split::to(cluster))),
+        let mut cluster = || clusters.get(slices, service, port, protocol.unwrap_or_default(), &policy);
+        let service = match (port.protocol.as_deref().unwrap_or("TCP"), protocol) {
+            ("TCP", Some(_)) => ListenerService::Http(Arc::new(everything_to(label.clone(), cluster()))),
+            ("TCP", None) => ListenerService::Tcp(Arc::new(Split::to(cluster()))),
+            ("UDP", _) => ListenerService::Udp(Arc::new(Split::to(cluster()))),
+            (other, _) => {
+                tracing::debug!(service = %label, port = number, "a port of protocol {other} is not served");
+                continue;
+            }
         };
         found.push(Listener { bind: SocketAddr::new(address, number), name: label.clone(), service, edge: false });
     }

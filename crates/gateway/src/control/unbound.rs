@@ -65,7 +65,12 @@ mod tests {
         let snapshot = Snapshot { services: vec![service], ..Snapshot::default() };
         let error = |address: &str| {
             let address = address.parse().unwrap();
-            BindError { address, message: "Permission denied".to_owned(), denied: true }
+            BindError {
+                address,
+                transport: crate::table::Transport::Tcp,
+                message: "Permission denied".to_owned(),
+                denied: true,
+            }
         };
         let owner_of = |address| owner(&snapshot, &error(address));
         let found = owner_of("127.96.0.9:80").unwrap();

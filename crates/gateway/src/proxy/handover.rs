@@ -33,7 +33,8 @@ impl Proxy {
             Ok(Handed { address: *address, sockets: sockets.collect::<io::Result<_>>()? })
         };
         let held = open.held.values().map(|held| Ok(Handed { address: held.address, sockets: vec![held.share()?] }));
-        open.listening.iter().chain(&open.inherited).map(group).chain(held).collect()
+        let listening = open.listening.iter().chain(&open.inherited).map(group);
+        listening.chain(held).chain(open.receivers.share()).collect()
     }
 
     /// Takes what another proxy shared. Tables and [`Proxy::hold`] find it there instead of binding; what the first table
@@ -46,6 +47,7 @@ impl Proxy {
         for Handed { sockets, .. } in handed {
             match listen::inherited(sockets)? {
                 listen::Inherited::Held(held) => _ = open.held.insert(held.address, held),
+                listen::Inherited::Datagrams(address, sockets) => open.receivers.adopt(address, sockets),
                 listen::Inherited::Group(address, sockets) => _ = open.inherited.insert(address, sockets),
             }
         }

@@ -1,6 +1,10 @@
 //! Listening sockets: one per worker for each address, between which the kernel spreads connections.
 
-use std::{io, net::SocketAddr, os::fd::OwnedFd};
+use std::{
+    io,
+    net::{SocketAddr, UdpSocket},
+    os::fd::OwnedFd,
+};
 
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -87,6 +91,9 @@ pub(super) fn inherited(sockets: Vec<OwnedFd>) -> io::Result<Inherited> {
     for socket in &sockets {
         socket.set_nonblocking(true)?;
     }
+    if first.r#type()? == Type::DGRAM {
+        return Ok(Inherited::Datagrams(address, sockets.into_iter().map(Into::into).collect()));
+    }
     if first.is_listener()? {
         return Ok(Inherited::Group(address, sockets.into_iter().map(Into::into).collect()));
     }
@@ -98,6 +105,8 @@ pub(super) fn inherited(sockets: Vec<OwnedFd>) -> io::Result<Inherited> {
 pub(super) enum Inherited {
     /// An address that is held.
     Held(Held),
+    /// Sockets that receive datagrams.
+    Datagrams(SocketAddr, Vec<UdpSocket>),
     /// Sockets that listen.
     Group(SocketAddr, Vec<std::net::TcpListener>),
 }
@@ -109,8 +118,31 @@ impl Held {
     }
 }
 
+/// `count` sockets, or more, that receive datagrams at an address, between which the kernel spreads clients: those that are given,
+/// and what is missing.
+///
+/// # Errors
+/// The address is in use, or not of this machine, or its port needs privileges.
+pub(super) fn datagrams(address: SocketAddr, mut sockets: Vec<UdpSocket>, count: usize) -> io::Result<Vec<UdpSocket>> {
+    for _ in sockets.len()..count {
+        let socket = socket(address, Type::DGRAM)?;
+        // Another process that receives there already must stand in the way of the first, which shares its port only then.
+        if let Some(first) = sockets.first() {
+            SockRef::from(first).set_reuse_port(true)?;
+            socket.set_reuse_port(true)?;
+        }
+        socket.bind(&address.into())?;
+        sockets.push(socket.into());
+    }
+    Ok(sockets)
+}
+
 fn new_socket(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket(address, Type::STREAM)
+}
+
+fn socket(address: SocketAddr, kind: Type) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, None)?;
     socket.set_nonblocking(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -130,6 +162,15 @@ mod tests {
     fn a_held_address_is_refused_to_others() {
         let held = hold(ANY_PORT).unwrap();
         assert_eq!(hold(held.address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn sockets_for_datagrams_share_their_address_with_nobody_else() {
+        let first = datagrams(ANY_PORT, Vec::new(), 1).unwrap();
+        let address = first[0].local_addr().unwrap();
+        let group = datagrams(address, first, 3).unwrap();
+        assert_eq!(group.len(), 3);
+        assert_eq!(datagrams(address, Vec::new(), 3).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod answer;
 mod buffer;
 mod clock;
 mod connect;
+mod datagrams;
 mod end;
 mod exchange;
 #[doc(hidden)]
@@ -21,6 +22,7 @@ mod listen;
 mod message;
 mod pool;
 mod pump;
+mod receivers;
 mod relay;
 mod reply;
 mod route;
@@ -40,16 +42,15 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     control::{BindError, Sink},
     observe::{AccessLog, Live, Metrics, WorkerFigures, Writer},
-    table::{Listener, Table},
+    table::{Listener, Table, Transport},
 };
 pub use handover::Handed;
+use receivers::Receivers;
 use worker::{Command, Slot};
 
 /// For the last lines of the access log to be written.
@@ -81,6 +82,8 @@ pub struct Timeouts {
     pub exchange: Duration,
     /// For a connection to an endpoint.
     pub connect: Duration,
+    /// For another datagram between a client and an endpoint.
+    pub datagrams: Duration,
 }
 
 impl Default for Timeouts {
@@ -91,6 +94,7 @@ impl Default for Timeouts {
             body: Duration::from_secs(60),
             exchange: Duration::from_secs(300),
             connect: Duration::from_secs(5),
+            datagrams: Duration::from_secs(60),
         }
     }
 }
@@ -119,6 +123,8 @@ struct Open {
     listening: HashMap<SocketAddr, Vec<std::net::TcpListener>>,
     /// Those of the last process that no table has asked for yet.
     inherited: HashMap<SocketAddr, Vec<std::net::TcpListener>>,
+    /// Where datagrams are received.
+    receivers: Receivers,
     /// What has a name in the newest table.
     table: Arc<Table>,
     ended: bool,
@@ -209,6 +215,7 @@ impl Proxy {
         open.inherited.clear();
         // A worker that stops takes what the kernel has completed by then: its socket must be the last.
         open.listening.clear();
+        open.receivers.close();
         open.slots.drain().for_each(|(_, slot)| slot.stop.cancel());
     }
 
@@ -240,12 +247,7 @@ impl Proxy {
             (None, None) => listen::group(listen::hold(listener.bind)?, count)?,
         };
         let shared = sockets.iter().map(std::net::TcpListener::try_clone).collect::<io::Result<_>>()?;
-        let slot = Slot {
-            listener: ArcSwap::from_pointee(listener.clone()),
-            closed: false.into(),
-            stop: CancellationToken::new(),
-        };
-        let slot = Arc::new(slot);
+        let slot = Arc::new(Slot::new(listener));
         // The last process may have had more workers.
         for (worker, socket) in self.workers.iter().cycle().zip(sockets) {
             // A worker ends only with the proxy.
@@ -260,13 +262,14 @@ impl Proxy {
 impl Sink for Proxy {
     /// Opens what is new, closes what is gone, and swaps what is served elsewhere; connections stay.
     fn apply(&self, table: Arc<Table>) -> Vec<BindError> {
-        let mut errors = Vec::new();
         let mut open = self.open();
         if open.ended {
-            return errors;
+            return Vec::new();
         }
         open.table = table.clone();
-        let wanted: HashMap<_, _> = table.listeners.iter().map(|listener| (listener.bind, listener)).collect();
+        let of = |transport| table.listeners.iter().filter(move |listener| listener.transport() == transport);
+        let mut errors = open.receivers.apply(&self.workers, of(Transport::Udp));
+        let wanted: HashMap<_, _> = of(Transport::Tcp).map(|listener| (listener.bind, listener)).collect();
         let gone: Vec<_> = open.slots.extract_if(|address, _| !wanted.contains_key(address)).collect();
         for (address, slot) in &gone {
             // First: see `close`.
@@ -277,13 +280,12 @@ impl Sink for Proxy {
         if !gone.is_empty() {
             self.workers.iter().for_each(|worker| _ = worker.send(Command::Look));
         }
-        for listener in &table.listeners {
+        for listener in of(Transport::Tcp) {
             match open.slots.get(&listener.bind) {
                 Some(slot) => slot.listener.store(Arc::new(listener.clone())),
                 None => {
                     if let Err(error) = self.listen(&mut open, listener) {
-                        let denied = error.kind() == io::ErrorKind::PermissionDenied;
-                        errors.push(BindError { address: listener.bind, message: error.to_string(), denied });
+                        errors.push(BindError::new(listener, &error));
                     }
                 }
             }

@@ -25,7 +25,7 @@ use super::{
     Timeouts,
     buffer::Buffers,
     clock::Clock,
-    http2,
+    datagrams, http2,
     pool::Pool,
     serve,
     side::{Side, Stream},
@@ -50,10 +50,18 @@ pub(super) struct Slot {
     pub stop: CancellationToken,
 }
 
+impl Slot {
+    pub fn new(listener: &Listener) -> Self {
+        Self { listener: ArcSwap::from_pointee(listener.clone()), closed: false.into(), stop: CancellationToken::new() }
+    }
+}
+
 /// What a worker is told.
 pub(super) enum Command {
     /// Accept connections here.
     Accept(std::net::TcpListener, Arc<Slot>),
+    /// Receive datagrams here.
+    Receive(std::net::UdpSocket, Arc<Slot>),
     /// Look at what has changed: a slot was closed.
     Look,
     /// Say what has been counted; forget what is not there any more.
@@ -176,6 +184,9 @@ async fn run(
                 }
                 Err(error) => tracing::error!(error = %error, "a listener could not be registered"),
             },
+            Command::Receive(socket, slot) => {
+                _ = tokio::task::spawn_local(datagrams::serve(worker.clone(), socket, slot));
+            }
             Command::Look => worker.clock.wake_all(),
             // Whoever asked may have gone.
             Command::Tell(live, tell) => _ = tell.send(worker.observe.figures(&live, std::time::Instant::now())),

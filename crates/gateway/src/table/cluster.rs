@@ -11,7 +11,7 @@ use crate::balance::{Ask, Balancer, Endpoint, Picked, Policy, renew};
 /// they are behind their own swap; several clusters may share the records of the same endpoints.
 #[derive(Debug)]
 pub struct Cluster {
-    /// `namespace/service:port`.
+    /// `namespace/service:port`, with `/udp` behind a port for datagrams.
     pub name: Arc<str>,
     /// What its endpoints speak.
     pub protocol: Upstream,
@@ -67,6 +67,11 @@ impl Cluster {
     /// Where the endpoints are now.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.balancer.load().endpoints().iter().map(|endpoint| endpoint.address()).collect()
+    }
+
+    /// Whether this is the address of an endpoint now.
+    pub(crate) fn has(&self, address: SocketAddr) -> bool {
+        self.balancer.load().endpoints().iter().any(|endpoint| endpoint.address() == address)
     }
 
     /// Whether there is no endpoint now.

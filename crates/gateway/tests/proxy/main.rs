@@ -19,3 +19,4 @@ mod snapshot;
 mod strictness;
 mod support;
 mod tls;
+mod udp;
