@@ -64,6 +64,26 @@ fn a_trace_is_continued_or_begun() {
 }
 
 #[test]
+fn a_trace_in_b3_is_passed_on_and_no_other_begun() {
+    let gateway = mirrored(|_| {});
+    let (trace, span) = ("80f198ee56343ba864fe8b2a57d3eff7", "e457b5a2e4d86bd1");
+    let seen = sent(&gateway, &format!("b3: {trace}-{span}-1\r\n"));
+    assert_eq!((field(&seen, "b3"), field(&seen, "traceparent")), (Some(&*format!("{trace}-{span}-1")), None));
+    let seen = sent(&gateway, &format!("X-B3-TraceId: {trace}\r\nX-B3-SpanId: {span}\r\nX-B3-Sampled: 1\r\n"));
+    assert_eq!((field(&seen, "x-b3-traceid"), field(&seen, "x-b3-spanid")), (Some(trace), Some(span)));
+    assert_eq!((field(&seen, "x-b3-sampled"), field(&seen, "traceparent")), (Some("1"), None));
+    assert_eq!(field(&sent(&gateway, "b3: 0\r\n"), "traceparent"), None);
+
+    let both = format!("00-{trace}-{span}-01");
+    let seen = sent(&gateway, &format!("b3: {trace}-{span}-1\r\nTraceparent: {both}\r\n"));
+    assert_eq!((field(&seen, "traceparent"), field(&seen, "b3").is_some()), (Some(&*both), true));
+
+    let seen = sent(&gateway, "b3: nonsense\r\nX-B3-TraceId: 0\r\n");
+    assert_eq!((field(&seen, "b3"), field(&seen, "x-b3-traceid")), (None, None));
+    assert!(field(&seen, "traceparent").is_some());
+}
+
+#[test]
 fn what_is_meant_for_the_next_hop_stays_there() {
     let gateway = mirrored(|_| {});
     let seen = sent(

@@ -13,6 +13,8 @@ pub(in crate::proxy) enum Known {
     /// Passed on as it is.
     #[default]
     Other,
+    /// Any of the fields of B3, a trace context.
+    B3,
     Connection,
     ContentLength,
     Cookie,
@@ -36,6 +38,7 @@ pub(in crate::proxy) fn known(name: &str) -> Known {
     let is = |known: &str| name.eq_ignore_ascii_case(known);
     match name.len() {
         2 if is("te") => Known::Te,
+        2 if is("b3") => Known::B3,
         4 if is("host") => Known::Host,
         4 if is("date") => Known::Date,
         6 if is("cookie") => Known::Cookie,
@@ -44,13 +47,17 @@ pub(in crate::proxy) fn known(name: &str) -> Known {
         10 if is("connection") => Known::Connection,
         10 if is("keep-alive") => Known::Hop,
         10 if is("tracestate") => Known::Tracestate,
+        10 if is("x-b3-flags") => Known::B3,
+        11 if is("x-b3-spanid") => Known::B3,
         11 if is("traceparent") => Known::Traceparent,
         12 if is("x-request-id") => Known::RequestId,
+        12 if is("x-b3-traceid") || is("x-b3-sampled") => Known::B3,
         14 if is("content-length") => Known::ContentLength,
         14 if is("http2-settings") => Known::Hop,
         15 if is("x-forwarded-for") => Known::ForwardedFor,
         16 if is("proxy-connection") => Known::Hop,
         17 if is("transfer-encoding") => Known::TransferEncoding,
+        17 if is("x-b3-parentspanid") => Known::B3,
         17 if is("x-forwarded-proto") => Known::ForwardedProto,
         _ => Known::Other,
     }

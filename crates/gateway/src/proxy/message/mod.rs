@@ -2,6 +2,7 @@
 
 mod http1;
 mod http2;
+mod trace;
 
 use std::{borrow::Cow, io::Write, net::IpAddr};
 
@@ -17,6 +18,8 @@ use crate::{
     balance::hash,
     table::{HeaderChange, PathChange, Rewrite},
 };
+
+use trace::B3;
 
 pub(super) use http1::{Connection, request as http1_request, response as http1_response, trailers as http1_trailers};
 pub(super) use http2::{request as http2_request, response as http2_response, trailers as http2_trailers};
@@ -109,7 +112,7 @@ fn keeps(change: &HeaderChange, name: &str) -> bool {
 pub(super) struct Ids {
     /// The request's id, where it is the proxy that gave it.
     pub request: Option<[u8; 36]>,
-    /// The trace's id (W3C Trace Context, 3.2.2.3).
+    /// The trace's id (W3C Trace Context, 3.2.2.3; or B3's).
     pub trace: Option<u128>,
 }
 
@@ -152,6 +155,10 @@ struct Found {
     /// The trace's id, if there is a valid field.
     traceparent: Option<u128>,
     tracestate: bool,
+    /// The client speaks of its trace in B3.
+    b3: bool,
+    /// The trace's id, as B3 has it.
+    b3_trace: Option<u128>,
     cut_cookie: bool,
 }
 
@@ -177,11 +184,18 @@ impl Found {
                 !origin.edge
             }
             Known::Traceparent => {
-                let first = self.traceparent.is_none() && is_traceparent(header.value);
-                if first {
-                    self.traceparent = trace_id(header.value);
+                let id = trace::traceparent(header.value).filter(|_| self.traceparent.is_none());
+                self.traceparent = self.traceparent.or(id);
+                id.is_some()
+            }
+            Known::B3 => {
+                let read = trace::b3(header.name, header.value);
+                match read {
+                    Some(B3::Trace(id)) => (self.b3, self.b3_trace) = (true, Some(id)),
+                    Some(B3::Sampling) => self.b3 = true,
+                    Some(B3::More) | None => {}
                 }
-                first
+                read.is_some()
             }
             // Written later: without a valid traceparent it means nothing (W3C Trace Context, 3.3).
             Known::Tracestate => {
@@ -202,7 +216,7 @@ impl Found {
         origin: &Origin,
         random: &mut Rng,
     ) -> Ids {
-        let mut ids = Ids { request: None, trace: self.traceparent };
+        let mut ids = Ids { request: None, trace: self.traceparent.or(self.b3_trace) };
         if origin.edge && changes.keep("x-forwarded-for") {
             let before = head.values(Known::ForwardedFor).filter(|value| !value.is_empty());
             joined(out, "x-forwarded-for", before.chain([origin.client.as_bytes()]), b", ");
@@ -222,7 +236,8 @@ impl Found {
         if self.traceparent.is_some() {
             let states = head.values(Known::Tracestate).filter(|_| self.tracestate && changes.keep("tracestate"));
             states.for_each(|state| out.field("tracestate", state));
-        } else if changes.keep("traceparent") {
+        } else if !self.b3 && changes.keep("traceparent") {
+            // Beside B3 a new trace would contradict the one that the client is in, or its wish not to be in any.
             // The lowest bit keeps either id from being all zeroes, which would be invalid. Sampled: without a proxy the
             // application would decide for itself, and an unsampled parent would keep it from recording anything.
             let (trace, span) = (random.u128(..) | 1, random.u64(..) | 1);
@@ -246,29 +261,6 @@ fn joined<'a>(out: &mut impl Fields, name: &str, mut values: impl Iterator<Item 
         all.extend_from_slice(value);
     }
     out.field(name, &all);
-}
-
-/// The trace's id of a valid traceparent.
-fn trace_id(traceparent: &[u8]) -> Option<u128> {
-    u128::from_str_radix(std::str::from_utf8(traceparent.get(3..35)?).ok()?, 16).ok()
-}
-
-/// `version-traceid-parentid-flags` (W3C Trace Context, 3.2).
-fn is_traceparent(value: &[u8]) -> bool {
-    let hex = |from: usize, to: usize| {
-        value.get(from..to).filter(|digits| digits.iter().all(|d| matches!(d, b'0'..=b'9' | b'a'..=b'f')))
-    };
-    let dash = |at: usize| value.get(at) == Some(&b'-');
-    let not_zero = |digits: Option<&[u8]>| digits.is_some_and(|digits| digits.iter().any(|d| *d != b'0'));
-    let version = hex(0, 2);
-    // Later versions may be longer.
-    let long_enough = value.len() == 55 || (value.len() > 55 && version != Some(b"00".as_slice()) && dash(55));
-    version.is_some_and(|version| version != b"ff")
-        && [2, 35, 52].into_iter().all(dash)
-        && not_zero(hex(3, 35))
-        && not_zero(hex(36, 52))
-        && hex(53, 55).is_some()
-        && long_enough
 }
 
 /// The path after a route's change.
@@ -315,6 +307,7 @@ fn passes_back(header: &Header<'_>, known: Known, head: &head::Response<'_, '_>)
         Known::Cookie
         | Known::Date
         | Known::Expect
+        | Known::B3
         | Known::ForwardedFor
         | Known::ForwardedProto
         | Known::Host
