@@ -30,6 +30,15 @@ struct Known {
     key: Result<Arc<CertifiedKey>, String>,
 }
 
+/// What is spoken inside TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Inside {
+    /// HTTP/2 or HTTP/1.1, as the client likes.
+    Http,
+    /// What client and endpoint agree on between them: nothing is said of it in the handshake.
+    Anything,
+}
+
 /// What a listener's references came to.
 #[derive(Debug, Default)]
 pub(super) struct Resolved {
@@ -108,13 +117,19 @@ impl Keys {
         self.known.retain(|(namespace, name), _| there.contains(&(namespace.as_str(), name.as_str())));
     }
 
-    /// How a listener that presents these certificates speaks TLS: versions 1.2 and 1.3, HTTP/2 or HTTP/1.1 inside,
-    /// as the client likes.
-    pub fn config(&mut self, certificates: &[Arc<CertifiedKey>]) -> Result<Arc<ServerConfig>, rustls::Error> {
+    /// How a listener that presents these certificates speaks TLS, in versions 1.2 and 1.3.
+    pub fn config(
+        &mut self,
+        certificates: &[Arc<CertifiedKey>],
+        inside: Inside,
+    ) -> Result<Arc<ServerConfig>, rustls::Error> {
         let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
         let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
         let mut config = builder.with_cert_resolver(Arc::new(Certificates(certificates.to_vec())));
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = match inside {
+            Inside::Http => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            Inside::Anything => Vec::new(),
+        };
         let tickets = match &self.tickets {
             Some(tickets) => tickets.clone(),
             None => self.tickets.insert(aws_lc_rs::Ticketer::new()?).clone(),

@@ -78,10 +78,10 @@ pub fn compile(snapshot: &Snapshot, options: &Options, memory: &mut Memory, now:
         sets.push(let_in);
     }
     keys.retain(snapshot);
-    listeners::separate_protocols(&mut parents.listeners);
+    listeners::separate_gateways(&mut parents.listeners);
 
     let (ports, mut mesh) = attach_requests(&mut context, &mut parents, &mut statuses);
-    let (_placed, said) = layer4::attach(&mut context, &mut parents);
+    let (placed, said) = layer4::attach(&mut context, &mut parents);
     statuses.extend(said);
 
     let Parents { listeners: states, refused, .. } = parents;
@@ -90,7 +90,7 @@ pub fn compile(snapshot: &Snapshot, options: &Options, memory: &mut Memory, now:
         statuses.extend(gateways::status(gateway, &sets, &states, options, now));
         statuses.extend(sets.into_iter().filter_map(|set| listener_sets::status(set, &states, now)));
     }
-    let mut table = Table { listeners: edges::listeners(ports, &states, keys) };
+    let mut table = Table { listeners: edges::listeners(ports, &placed, &states, keys) };
     for service in ordered {
         table.listeners.extend(services::listeners(service, &context.slices, context.clusters, &mut mesh));
     }

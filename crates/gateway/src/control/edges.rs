@@ -5,46 +5,101 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 use objects::gateway::Gateway;
 
 use super::{
-    certificates::Keys,
-    hosts::PortHosts,
-    listeners::{HTTPS, State},
+    certificates::{Inside, Keys},
+    hosts::{PortHosts, owner},
+    layer4::Placed,
+    listeners::{HTTPS, State, TLS, passes_through},
 };
-use crate::table::{Listener, ListenerService, Secured, TlsService};
+use crate::table::{Hosts, Listener, ListenerService, Secured, Split, TlsService, Transport};
+
+/// What a port is made of.
+struct Port<'a> {
+    /// The listeners that share it.
+    sharing: Vec<(usize, &'a State<'a>)>,
+    /// What routes lead to that are not of requests, the first of them first.
+    placed: &'a [Placed],
+}
 
 /// One table listener per bound address; Gateways that share a port share its listener.
-pub(super) fn listeners(ports: BTreeMap<u16, PortHosts>, states: &[State<'_>], keys: &mut Keys) -> Vec<Listener> {
-    let mut built: BTreeMap<SocketAddr, Listener> = BTreeMap::new();
-    for (port, hosts) in ports {
-        let sharing: Vec<_> = states.iter().filter(|s| s.port == port && s.served() && takes_requests(s)).collect();
-        let Some(service) = service(hosts, &sharing, keys) else { continue };
-        let mut names: Vec<_> = sharing.iter().map(|s| format_name(s.gateway)).collect();
+pub(super) fn listeners(
+    mut requests: BTreeMap<u16, PortHosts>,
+    placed: &[Placed],
+    states: &[State<'_>],
+    keys: &mut Keys,
+) -> Vec<Listener> {
+    let mut ports: BTreeMap<(u16, bool), Port<'_>> = BTreeMap::new();
+    for (index, state) in states.iter().enumerate().filter(|(_, state)| state.served()) {
+        let port = ports.entry((state.port, state.is_udp()));
+        port.or_insert_with(|| Port { sharing: Vec::new(), placed }).sharing.push((index, state));
+    }
+    let mut built: BTreeMap<(SocketAddr, Transport), Listener> = BTreeMap::new();
+    for ((number, udp), port) in ports {
+        let hosts = if udp { None } else { requests.remove(&number) };
+        let Some(service) = port.service(hosts.unwrap_or_default().build(), keys) else { continue };
+        let mut names: Vec<_> = port.sharing.iter().map(|(_, state)| format_name(state.gateway)).collect();
         names.dedup();
         let name: Arc<str> = names.join(",").into();
-        for bind in sharing.first().into_iter().flat_map(|s| &s.binds) {
+        for bind in port.sharing.first().into_iter().flat_map(|(_, state)| &state.binds) {
             let listener = Listener { bind: *bind, name: name.clone(), service: service.clone(), edge: true };
-            built.entry(*bind).or_insert(listener);
+            built.entry((*bind, listener.transport())).or_insert(listener);
         }
     }
     built.into_values().collect()
 }
 
-/// What the listeners that share a port speak there.
-fn service(hosts: PortHosts, sharing: &[&State<'_>], keys: &mut Keys) -> Option<ListenerService> {
-    let hosts = hosts.build();
-    if sharing.iter().all(|state| state.listener.protocol != HTTPS) {
-        return Some(ListenerService::Http(Arc::new(hosts)));
-    }
-    let mut services = Vec::new();
-    for state in sharing {
-        match keys.config(&state.certificates.keys) {
-            Ok(config) => services.push((state.hostname.clone(), TlsService::Https(config))),
-            Err(error) => {
-                tracing::error!(error = %error, "TLS cannot be set up");
-                return None;
-            }
+impl Port<'_> {
+    /// What is spoken there.
+    fn service(&self, hosts: Hosts, keys: &mut Keys) -> Option<ListenerService> {
+        let (index, first) = self.sharing.first()?;
+        match first.family() {
+            TLS => match self.secured(hosts, keys) {
+                Ok(secured) => Some(ListenerService::Tls(Arc::new(secured))),
+                Err(error) => {
+                    tracing::error!(error = %error, "TLS cannot be set up");
+                    None
+                }
+            },
+            "TCP" => Some(ListenerService::Tcp(self.only(*index))),
+            "UDP" => Some(ListenerService::Udp(self.only(*index))),
+            _ => Some(ListenerService::Http(Arc::new(hosts))),
         }
     }
-    Some(ListenerService::Tls(Arc::new(Secured::new(hosts, services))))
+
+    /// Where everything goes that arrives at a listener; nowhere without a route.
+    fn only(&self, listener: usize) -> Arc<Split> {
+        self.placed
+            .iter()
+            .find(|placed| placed.listener == listener)
+            .map(|placed| placed.split.clone())
+            .unwrap_or_default()
+    }
+
+    fn secured(&self, hosts: Hosts, keys: &mut Keys) -> Result<Secured, rustls::Error> {
+        let names = || self.sharing.iter().map(|(_, state)| state.hostname.as_str());
+        let mut services = Vec::new();
+        for (index, state) in &self.sharing {
+            if state.listener.protocol == HTTPS {
+                let config = keys.config(&state.certificates.keys, Inside::Http)?;
+                services.push((state.hostname.clone(), TlsService::Https(config)));
+                continue;
+            }
+            let config = match passes_through(state.listener) {
+                true => None,
+                false => Some(keys.config(&state.certificates.keys, Inside::Anything)?),
+            };
+            let to = |split: &Arc<Split>| match &config {
+                Some(config) => TlsService::Terminate(config.clone(), split.clone()),
+                None => TlsService::Passthrough(split.clone()),
+            };
+            let placed = self.placed.iter().filter(|placed| placed.listener == *index);
+            // What another listener is there for in particular is not this one's.
+            let own = placed.filter(|placed| owner(names(), &placed.hostname) == Some(&state.hostname));
+            services.extend(own.map(|placed| (placed.hostname.clone(), to(&placed.split))));
+            // A listener takes its names away from less specific ones, even without a route.
+            services.push((state.hostname.clone(), to(&Arc::default())));
+        }
+        Ok(Secured::new(hosts, services))
+    }
 }
 
 /// Whether what a listener serves is HTTP.

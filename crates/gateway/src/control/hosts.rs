@@ -27,6 +27,12 @@ pub(super) fn intersect<'a>(listener: &'a str, route: &'a str) -> Option<&'a str
     }
 }
 
+/// Whose a host is of all listeners of a port: the most specific one's that takes it in.
+pub(super) fn owner<'l>(listeners: impl Iterator<Item = &'l str>, host: &str) -> Option<&'l str> {
+    let specific = |l: &&str| (!l.is_empty() && !l.starts_with('*'), l.len());
+    listeners.filter(|l| covers(l, host)).max_by_key(specific)
+}
+
 /// A route's place among entries of the same host.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Age {
@@ -51,9 +57,7 @@ impl PortHosts {
 
     /// Adds a route's entries at `host`, unless a more specific listener than `listener` owns that name.
     pub fn add(&mut self, listener: &str, host: &str, age: &Age, entries: &[Entry]) {
-        let specific = |l: &&String| (!l.is_empty() && !l.starts_with('*'), l.len());
-        let best = self.listeners.iter().filter(|l| covers(l, host)).max_by_key(specific);
-        let owned = best.is_some_and(|best| best == listener);
+        let owned = owner(self.listeners.iter().map(String::as_str), host) == Some(listener);
         if owned {
             let numbered = entries.iter().enumerate().map(|(i, entry)| (age.clone(), i, entry.clone()));
             self.hosts.entry(host.to_owned()).or_default().extend(numbered);

@@ -8,7 +8,6 @@ use super::{
     attach::{Parents, Route},
     backends::resolve,
     compile::{Context, age},
-    hosts::Age,
     routes::Built,
     status::StatusUpdate,
 };
@@ -16,21 +15,16 @@ use crate::table::{Share, Split};
 
 /// A route at one listener.
 #[derive(Debug, Clone)]
-#[expect(dead_code, reason = "only statuses are written as long as no listener of such a protocol is served")]
 pub(super) struct Placed {
     /// Position among the listeners of [`Parents`].
     pub listener: usize,
     /// What of the listener's and the route's names belongs to both; empty for every one.
     pub hostname: String,
-    /// Of routes that are placed alike, the oldest is served.
-    pub age: Age,
-    /// `namespace/name` of the route.
-    pub name: Arc<str>,
     /// What it leads to.
     pub split: Arc<Split>,
 }
 
-/// Attaches every such route, the oldest first.
+/// Attaches every such route, the oldest first: of routes that are placed alike, the first is served.
 pub(super) fn attach(context: &mut Context<'_>, parents: &mut Parents<'_>) -> (Vec<Placed>, Vec<StatusUpdate>) {
     let snapshot = parents.snapshot;
     let tls = snapshot.tls_routes.iter().map(|r| (Route::from(&**r), refs(&r.spec.rules, |rule| &rule.backend_refs)));
@@ -39,15 +33,12 @@ pub(super) fn attach(context: &mut Context<'_>, parents: &mut Parents<'_>) -> (V
     let mut routes: Vec<_> = tls.chain(tcp).chain(udp).map(|(route, refs)| (age(route.meta), route, refs)).collect();
     routes.sort_by(|a, b| a.0.cmp(&b.0));
     let (mut placed, mut statuses) = (Vec::new(), Vec::new());
-    for (age, route, refs) in routes {
+    for (_, route, refs) in routes {
         let (built, split) = build(route, &refs, context);
         let attached = parents.attach(route, &built);
         statuses.extend(attached.status);
-        let name: Arc<str> = format!("{}/{}", age.namespace, age.name).into();
-        placed.extend(attached.places.into_iter().map(|(listener, hostname)| {
-            let (age, name, split) = (age.clone(), name.clone(), split.clone());
-            Placed { listener, hostname, age, name, split }
-        }));
+        let places = attached.places.into_iter();
+        placed.extend(places.map(|(listener, hostname)| Placed { listener, hostname, split: split.clone() }));
     }
     (placed, statuses)
 }

@@ -1,6 +1,9 @@
 //! Listeners of Gateways and ListenerSets: which are valid, where they are bound, and what their status says.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    net::SocketAddr,
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use objects::{
@@ -16,23 +19,36 @@ use super::{
 
 use crate::table::Transport;
 
-/// The protocol of a listener that ends TLS.
+/// The protocol of a listener that ends TLS, with HTTP inside.
 pub(super) const HTTPS: &str = "HTTPS";
 
+/// The protocol of a listener for TLS with anything inside.
+pub(super) const TLS: &str = "TLS";
+
 /// The protocols that the proxy speaks.
-const SERVED: &[&str] = &["HTTP", HTTPS];
+const SERVED: &[&str] = &["HTTP", HTTPS, TLS, "TCP", "UDP"];
 
 /// The kinds of route that a listener takes, by its protocol; none for a protocol that nobody knows.
 fn kinds(listener: &Listener) -> &'static [&'static str] {
-    let mode = listener.tls.as_ref().and_then(|tls| tls.mode.as_deref());
     match listener.protocol.as_str() {
         "HTTP" | HTTPS => &["HTTPRoute", "GRPCRoute"],
-        "TLS" if mode == Some("Passthrough") => &["TLSRoute"],
-        "TLS" => &["TLSRoute", "TCPRoute"],
+        TLS if passes_through(listener) => &["TLSRoute"],
+        TLS => &["TLSRoute", "TCPRoute"],
         "TCP" => &["TCPRoute"],
         "UDP" => &["UDPRoute"],
         _ => &[],
     }
+}
+
+/// Whether a TLS listener leaves TLS to the endpoints.
+pub(super) fn passes_through(listener: &Listener) -> bool {
+    let mode = listener.tls.as_ref().and_then(|tls| tls.mode.as_deref());
+    listener.protocol == TLS && mode == Some("Passthrough")
+}
+
+/// Whether TLS ends at a listener.
+fn ends_tls(listener: &Listener) -> bool {
+    matches!(listener.protocol.as_str(), HTTPS | TLS) && !passes_through(listener)
 }
 
 /// The object that a listener belongs to.
@@ -114,9 +130,9 @@ impl State<'_> {
     }
 
     /// What is told apart at its port by more than the port: HTTP by its host, and TLS, whatever is inside, by the server's name.
-    fn family(&self) -> &str {
+    pub fn family(&self) -> &str {
         match self.listener.protocol.as_str() {
-            HTTPS | "TLS" => "TLS",
+            HTTPS | TLS => TLS,
             other => other,
         }
     }
@@ -127,7 +143,7 @@ impl State<'_> {
     }
 
     fn lacks_certificate(&self) -> bool {
-        self.listener.protocol == HTTPS && self.certificates.keys.is_empty()
+        ends_tls(self.listener) && self.certificates.keys.is_empty()
     }
 
     /// Whether it is valid, be it bound or not.
@@ -237,14 +253,20 @@ pub(super) fn of<'a>(
     states
 }
 
-/// Of Gateways that share a port the oldest says what is spoken there; `states` are in the order of age.
-pub(super) fn separate_protocols(states: &mut [State<'_>]) {
+/// Of Gateways that share a port the oldest says what is spoken there, and has the port to itself if nothing but the port tells
+/// one listener from another; `states` are in the order of age.
+pub(super) fn separate_gateways(states: &mut [State<'_>]) {
     let mut spoken: BTreeMap<(bool, u16), String> = BTreeMap::new();
     for state in states.iter_mut().filter(|state| state.accepted()) {
         let family = state.family().to_owned();
-        if spoken.entry((state.is_udp(), state.port)).or_insert_with(|| family.clone()) != &family {
-            state.conflict = Some("ProtocolConflict");
-        }
+        state.conflict = match spoken.entry((state.is_udp(), state.port)) {
+            Entry::Vacant(free) => {
+                free.insert(family);
+                None
+            }
+            Entry::Occupied(first) if *first.get() != family => Some("ProtocolConflict"),
+            Entry::Occupied(_) => matches!(family.as_str(), "TCP" | "UDP").then_some("HostnameConflict"),
+        };
     }
 }
 
@@ -259,8 +281,7 @@ fn judge<'a>(
     let port = u16::try_from(listener.port).unwrap_or(0);
     let mut refused = None;
     let (mut kinds, bad_kinds) = wanted_kinds(listener);
-    let certificates =
-        if listener.protocol == HTTPS { keys.resolve(owner, listener, snapshot) } else { Resolved::default() };
+    let certificates = if ends_tls(listener) { keys.resolve(owner, listener, snapshot) } else { Resolved::default() };
     if !SERVED.contains(&listener.protocol.as_str()) {
         refused = Some(("UnsupportedProtocol", format!("protocol {} is not supported yet", listener.protocol)));
         kinds.clear();
