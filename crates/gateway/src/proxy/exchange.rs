@@ -32,6 +32,8 @@ const MAX_INTERIM: u8 = 16;
 pub(super) enum Failure {
     /// The endpoint's connection failed before any byte of a response: another endpoint may be asked.
     Untouched(io::Error),
+    /// The endpoint says that it has done nothing with the request (RFC 9113, 8.7): another may be asked, whatever it is.
+    Refused(h2::Error),
     /// The endpoint's response cannot be understood or ended in its head.
     BadResponse(&'static str),
     /// The endpoint is silent.
@@ -47,7 +49,7 @@ pub(super) enum Failure {
 impl Failure {
     /// Whether it was the endpoint that failed.
     pub fn is_endpoints(&self) -> bool {
-        matches!(self, Self::Untouched(_) | Self::BadResponse(_) | Self::EndpointStalled)
+        matches!(self, Self::Untouched(_) | Self::Refused(_) | Self::BadResponse(_) | Self::EndpointStalled)
     }
 }
 
@@ -92,7 +94,8 @@ pub(super) struct Progress {
     response: Option<Transfer>,
     interims: u8,
     final_response: Option<Final>,
-    moved: u64,
+    /// What had moved when the deadline was set.
+    moved: Option<u64>,
 }
 
 impl Exchange<'_> {
@@ -178,6 +181,7 @@ impl Exchange<'_> {
         let (response, end) = match said {
             Ok(http2::Said::Interim(response)) => (response, true),
             Ok(http2::Said::Response(response, end)) => (response, end),
+            Err(error) if http2::is_refusal(&error) => return Poll::Ready(Err(Failure::Refused(error))),
             Err(error) => return Poll::Ready(Err(self.unsaid(http2::to_io(error)))),
         };
         let (parts, ()) = response.into_parts();
@@ -266,8 +270,8 @@ impl Exchange<'_> {
     fn poll_stalled(&mut self) -> Poll<Result<Done, Failure>> {
         let moved = self.client.moved() + self.server.moved();
         let starved = !self.progress.request_done && self.request.message.is_starved() && !*self.began;
-        if moved != self.progress.moved {
-            self.progress.moved = moved;
+        if self.progress.moved != Some(moved) {
+            self.progress.moved = Some(moved);
             let Timeouts { body, exchange, .. } = self.worker.timeouts;
             self.worker.clock.set(self.watch, if starved { body } else { exchange });
             return Poll::Pending;

@@ -1,6 +1,6 @@
 //! The head of an endpoint's response, as the client gets it.
 
-use http::StatusCode;
+use http::{StatusCode, header::SEC_WEBSOCKET_ACCEPT};
 
 use super::{
     end::End,
@@ -73,6 +73,8 @@ impl<'a> Reply<'a> {
                 } else {
                     if upgraded {
                         *response.status_mut() = StatusCode::OK;
+                        // It answers a key that the client has not sent.
+                        response.headers_mut().remove(SEC_WEBSOCKET_ACCEPT);
                     }
                     let end = head.body == Body::None && !upgraded;
                     stream.respond(response, end).map_err(|_| Failure::Over(Flag::DownstreamGone))?;

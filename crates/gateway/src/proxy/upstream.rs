@@ -143,6 +143,17 @@ impl<'a> Sender<'a> {
                         self.tried.push(endpoint);
                     }
                 }
+                Err(Failure::Refused(error)) if self.request.message.rewind() => {
+                    let endpoint = link.failed();
+                    tracing::debug!(%endpoint, error = %error, "trying another endpoint");
+                    // A connection that has served others may merely have come to its end.
+                    let at_its_end = link.reused && error.is_go_away();
+                    if let (true, Carrier::Http2(_, lease)) = (at_its_end, &link.carrier) {
+                        lease.give_up();
+                    } else {
+                        self.tried.push(endpoint);
+                    }
+                }
                 Err(failure) => {
                     if let (Failure::EndpointStalled, Carrier::Http2(_, lease)) = (&failure, &link.carrier) {
                         // The others on this connection may fare as badly.
@@ -253,7 +264,7 @@ impl<'a> Sender<'a> {
                 self.record.flag(*flag);
                 return Sent::Over;
             }
-            Failure::Untouched(_) => {
+            Failure::Untouched(_) | Failure::Refused(_) => {
                 let text = "the endpoint closed its connection before it responded";
                 (StatusCode::SERVICE_UNAVAILABLE, Flag::UpstreamGone, text)
             }

@@ -9,6 +9,7 @@ mod failures;
 mod figures;
 mod handover;
 mod heads;
+mod http2;
 mod l4;
 mod log;
 mod messages;

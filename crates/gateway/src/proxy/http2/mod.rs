@@ -9,7 +9,7 @@ mod stream;
 pub(super) use client::{Lease, Pool};
 pub(super) use head::response;
 pub(super) use server::{PREFACE, connection};
-pub(super) use stream::{Piece, Said, Stream, to_io};
+pub(super) use stream::{Piece, Said, Stream, is_refusal, to_io};
 
 /// What one stream may have on its way before its receiver has taken it.
 const STREAM_WINDOW: u32 = 64 * 1024;

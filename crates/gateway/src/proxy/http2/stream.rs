@@ -117,8 +117,8 @@ impl Stream {
 
     /// Sends as much of `data` as the other party takes; ready when that is all. `last` says that nothing follows.
     pub fn poll_send(&mut self, cx: &mut Context<'_>, data: &mut Bytes, last: bool) -> Poll<io::Result<()>> {
-        let Some(sent) = &mut self.sent else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
         while !data.is_empty() {
+            let Some(sent) = &mut self.sent else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
             if sent.capacity() == 0 {
                 sent.reserve_capacity(data.len());
                 match sent.capacity() {
@@ -166,6 +166,11 @@ impl Stream {
             sent.send_reset(reason);
         }
     }
+}
+
+/// Whether an endpoint says that it has done nothing with a request (RFC 9113, 8.7).
+pub(in crate::proxy) fn is_refusal(error: &h2::Error) -> bool {
+    error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM))
 }
 
 /// An error of HTTP/2 as one of the stream that carries it.

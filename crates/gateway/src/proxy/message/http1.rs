@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use fastrand::Rng;
 use http::HeaderMap;
 
@@ -37,6 +38,11 @@ pub(in crate::proxy) fn request(
     if let Some(protocol) = head.upgrade {
         out.field("connection", b"upgrade");
         out.field("upgrade", protocol);
+        if head.version == Version::Http2 {
+            // HTTP/2 does without the key, which HTTP/1.1 insists on (RFC 8441, 5).
+            let key = BASE64_STANDARD.encode(random.u128(..).to_ne_bytes());
+            out.field("sec-websocket-key", key.as_bytes());
+        }
     }
     if head.body == Body::Chunked {
         out.field("transfer-encoding", b"chunked");

@@ -1,7 +1,7 @@
 //! Heads as HTTP/2 has them (RFC 9113, 8.3).
 
 use fastrand::Rng;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header::UPGRADE, uri};
 
 use super::{Changes, Fields, Ids, Origin, host, request_fields, response_fields, target};
 use crate::{
@@ -55,6 +55,8 @@ pub(in crate::proxy) fn response(head: &head::Response<'_, '_>, changes: Changes
     let out = response.headers_mut();
     out.reserve(head.headers.len() + 2);
     response_fields(out, head, changes, date);
+    // There is nothing to change to (RFC 9113, 8.2.2).
+    out.remove(UPGRADE);
     response
 }
 

@@ -1,0 +1,187 @@
+//! What happens when one end goes away, is silent, or has had enough.
+
+use std::{
+    sync::{Arc, Mutex, mpsc},
+    time::Duration,
+};
+
+use gateway::proxy::Timeouts;
+use h2::Reason;
+use http::Response;
+
+use super::{
+    super::support::{self, Gateway, cluster, everything, forward, nobody},
+    Endpoint, ask, connect, frames, get, receive, run, send_whole, to_http2,
+};
+
+#[test]
+fn a_response_that_breaks_off_resets_its_stream_alone() {
+    let endpoint = support::Endpoint::new(|peer| {
+        let (head, _) = peer.message();
+        let broken = head.starts_with("GET /broken");
+        peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\nhalf", if broken { 8 } else { 4 }));
+    });
+    let gateway = Gateway::to(&[&endpoint]);
+    run(async {
+        let client = connect(gateway.address).await;
+        let broken = ask(&client, get("/broken")).await.unwrap_err();
+        assert_eq!(broken.reason(), Some(Reason::INTERNAL_ERROR));
+        assert_eq!(ask(&client, get("/whole")).await.unwrap().text(), "half");
+    });
+}
+
+#[test]
+fn a_client_that_gives_up_ends_the_request_at_the_endpoint() {
+    let (began, begun) = mpsc::channel();
+    let (ended, end) = mpsc::channel();
+    let (began, ended) = (Mutex::new(began), Mutex::new(ended));
+    let endpoint = support::Endpoint::new(move |peer| {
+        peer.message();
+        began.lock().unwrap().send(()).unwrap();
+        peer.assert_closed();
+        ended.lock().unwrap().send(()).unwrap();
+    });
+    let gateway = Gateway::to(&[&endpoint]);
+    let mut raw = frames::Raw::connect(gateway.address);
+    raw.send(frames::request(1, frames::END_STREAM, &[]));
+    begun.recv().unwrap();
+    raw.send(frames::frame(frames::RST_STREAM, 0, 1, &8_u32.to_be_bytes()));
+    end.recv_timeout(Duration::from_secs(20)).unwrap();
+}
+
+#[test]
+fn a_client_that_goes_away_ends_its_requests_at_the_endpoint() {
+    let (began, begun) = mpsc::channel();
+    let (ended, end) = mpsc::channel();
+    let (began, ended) = (Mutex::new(began), Mutex::new(ended));
+    let endpoint = support::Endpoint::new(move |peer| {
+        peer.message();
+        began.lock().unwrap().send(()).unwrap();
+        peer.assert_closed();
+        ended.lock().unwrap().send(()).unwrap();
+    });
+    let gateway = Gateway::to(&[&endpoint]);
+    let mut raw = frames::Raw::connect(gateway.address);
+    raw.send(frames::request(1, frames::END_STREAM, &[]));
+    begun.recv().unwrap();
+    drop(raw);
+    end.recv_timeout(Duration::from_secs(20)).unwrap();
+}
+
+#[test]
+fn a_request_that_an_endpoint_refuses_is_sent_to_another() {
+    let refusing = Endpoint::new(|_, mut respond| async move { respond.send_reset(Reason::REFUSED_STREAM) });
+    let serving = Endpoint::echo("x");
+    let gateway = to_http2(&[refusing.address, serving.address]);
+    run(async {
+        let client = connect(gateway.address).await;
+        for _ in 0..10 {
+            assert_eq!(ask(&client, get("/")).await.unwrap().head.status, 200);
+        }
+    });
+}
+
+#[test]
+fn an_endpoint_that_does_not_speak_http_2_is_a_bad_gateway() {
+    let endpoint = support::Endpoint::answering("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+    let gateway = to_http2(&[endpoint.address]);
+    run(async {
+        let status = ask(&connect(gateway.address).await, get("/")).await.unwrap().head.status;
+        assert!(status == 502 || status == 503, "{status}");
+    });
+    let gateway = to_http2(&[nobody()]);
+    assert_eq!(support::status(&gateway.client().get("/").0), "503");
+}
+
+#[test]
+fn an_endpoint_that_is_silent_is_given_up() {
+    let endpoint = Endpoint::new(|_, respond| async move {
+        std::future::pending::<()>().await;
+        drop(respond);
+    });
+    let timeouts = Timeouts { exchange: Duration::from_millis(300), ..Timeouts::default() };
+    let silent = gateway::table::Cluster::new("default/silent:80".into()).speaking(gateway::table::Upstream::Http2);
+    silent.set_addresses(&[endpoint.address], std::time::Instant::now());
+    let gateway = Gateway::with(everything(forward(Arc::new(silent))), timeouts);
+    run(async {
+        assert_eq!(ask(&connect(gateway.address).await, get("/")).await.unwrap().head.status, 504);
+    });
+}
+
+#[test]
+fn an_endpoint_may_answer_before_it_has_the_body() {
+    let endpoint = Endpoint::new(|request, mut respond| async move {
+        drop(request);
+        let response = Response::builder().status(413).body(()).unwrap();
+        _ = respond.send_response(response, true);
+    });
+    let gateway = endpoint.gateway();
+    run(async {
+        let client = connect(gateway.address).await;
+        let response = send_whole(&client, super::post("/"), vec![0; 500_000], None).await.unwrap();
+        assert_eq!(response.head.status, 413);
+    });
+}
+
+#[test]
+fn requests_that_have_begun_are_finished_before_the_end() {
+    let (began, begun) = mpsc::channel();
+    let (finish, finished) = mpsc::channel::<()>();
+    let (began, finished) = (Mutex::new(began), Mutex::new(finished));
+    let endpoint = support::Endpoint::new(move |peer| {
+        peer.message();
+        began.lock().unwrap().send(()).unwrap();
+        _ = finished.lock().unwrap().recv();
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
+    });
+    let gateway = Gateway::to(&[&endpoint]);
+    run(async {
+        let client = connect(gateway.address).await;
+        let (response, _) = client.clone().ready().await.unwrap().send_request(get("/"), true).unwrap();
+        let asked = tokio::task::spawn_local(super::whole(response));
+        tokio::task::spawn_blocking(move || begun.recv().unwrap()).await.unwrap();
+        let ending = gateway.proxy.shutdown(Duration::from_secs(20));
+        let asking = async {
+            // The connection takes no more requests; the one that has begun is answered.
+            while client.clone().ready().await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+            finish.send(()).unwrap();
+            asked.await.unwrap().unwrap()
+        };
+        let ((), response) = tokio::join!(ending, asking);
+        assert_eq!(response.text(), "done");
+    });
+}
+
+#[test]
+fn a_connection_without_requests_is_told_to_go() {
+    let timeouts = Timeouts { idle: Duration::from_millis(300), ..Timeouts::default() };
+    let endpoint = support::Endpoint::saying("hello");
+    let gateway = Gateway::with(everything(forward(cluster(&[endpoint.address]))), timeouts);
+    let mut raw = frames::Raw::connect(gateway.address);
+    raw.send(frames::request(1, frames::END_STREAM, &[]));
+    assert_eq!(raw.next_of(frames::DATA).unwrap().payload, b"hello");
+    assert_eq!(raw.goaway(), Some(0));
+    while raw.next().is_some() {}
+}
+
+#[test]
+fn a_client_that_takes_nothing_holds_up_nobody_else() {
+    let endpoint = support::Endpoint::new(|peer| {
+        let (head, _) = peer.message();
+        let length = if head.starts_with("GET /large") { 10_000_000 } else { 2 };
+        peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"));
+        peer.send_some(vec![b'x'; length]);
+    });
+    let gateway = Gateway::to(&[&endpoint]);
+    run(async {
+        let client = connect(gateway.address).await;
+        let (large, _) = client.clone().ready().await.unwrap().send_request(get("/large"), true).unwrap();
+        let mut large = large.await.unwrap().into_body();
+        for _ in 0..20 {
+            assert_eq!(ask(&client, get("/small")).await.unwrap().text(), "xx");
+        }
+        assert_eq!(receive(&mut large).await.unwrap().0.len(), 10_000_000);
+    });
+}
