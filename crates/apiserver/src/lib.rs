@@ -111,6 +111,11 @@ impl ApiServer {
         Ok(())
     }
 
+    /// Resolves when every handle and client is gone and the store's file is closed: then another process can open it.
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.handler.registry.closed()
+    }
+
     /// The authority.
     pub fn pki(&self) -> &Pki {
         &self.pki

@@ -61,6 +61,10 @@ pub struct Up {
     pub config: Option<PathBuf>,
     #[command(flatten)]
     pub observe: Observe,
+    /// Take over from the Coracle that runs with the same data directory, without refusing a connection; it ends when this one
+    /// serves. Where none runs this is an ordinary start.
+    #[arg(long)]
+    pub replace: bool,
     /// How progress is printed; `json` is one object a line.
     #[arg(long, env = "CORACLE_OUTPUT", value_name = "FORMAT", default_value = "text")]
     pub output: Output,

@@ -19,6 +19,7 @@ pods/        one directory for each pod: its containers as their shims know them
 volumes/     one directory for each pod: what its containers mount (emptyDir, ConfigMaps, Secrets)
 logs/        the containers' output, one directory for each pod
 network      the range of pod addresses this Coracle used last
+handover     where a new Coracle asks the running one for its sockets (--replace)
 lock         held while a Coracle runs; the process id is in it
 ";
 
@@ -52,7 +53,8 @@ impl DataDir {
             let _ = lock.read_to_string(&mut holder);
             match error {
                 fs::TryLockError::WouldBlock => bail!(
-                    "{} is in use by another Coracle (process {}): stop it, or choose another directory with --data-dir",
+                    "{} is in use by another Coracle (process {}): stop it, take over from it with --replace, or choose another \
+                     directory with --data-dir",
                     what(),
                     holder.trim()
                 ),

@@ -6,6 +6,7 @@ mod build;
 mod cli;
 mod config;
 mod data_dir;
+mod handover;
 mod platform;
 mod up;
 

@@ -87,6 +87,36 @@ impl Coracle {
         self.wait_for("up").map(drop)
     }
 
+    /// Starts another one on the same data directory that takes over, with these further arguments, and waits until everything
+    /// is ready there and the old one has ended well.
+    ///
+    /// # Errors
+    /// One of them ends with an error; what the new one printed.
+    pub fn replace(&mut self, arguments: &[&str]) -> anyhow::Result<()> {
+        let mut settings = self.settings.clone();
+        settings.arguments.extend(["--replace"].iter().chain(arguments).map(|argument| (*argument).to_owned()));
+        let (child, events) = spawn(&settings, self.data_dir.path())?;
+        let mut old = std::mem::replace(&mut self.child, child);
+        let heard = std::mem::replace(&mut self.events, events);
+        self.seen.clear();
+        self.wait_for("up")?;
+        let ended = old.wait()?;
+        let said = heard.try_iter().map(|event| format!("{event}\n")).collect::<String>();
+        if ended.success() { Ok(()) } else { bail!("the old one ended with {ended}:\n{said}") }
+    }
+
+    /// Starts another one that is to take over but cannot; waits for its end.
+    ///
+    /// # Errors
+    /// It cannot be started, or does take over.
+    pub fn replace_in_vain(&self, arguments: &[&str]) -> anyhow::Result<()> {
+        let mut settings = self.settings.clone();
+        settings.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        let (mut child, _events) = spawn(&settings, self.data_dir.path())?;
+        let ended = child.wait()?;
+        if ended.success() { bail!("it took over") } else { Ok(()) }
+    }
+
     /// The next event of this kind that it prints.
     ///
     /// # Errors

@@ -46,6 +46,11 @@ pub enum Deleted {
 }
 
 impl Registry {
+    /// As [`Store::closed`].
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.store.closed()
+    }
+
     /// The registry over a store.
     pub fn new(store: Store, addresses: Addresses) -> Self {
         let registry = Self { store, addresses: Arc::new(addresses), resources: Mutex::default() };

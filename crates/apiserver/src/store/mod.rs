@@ -132,6 +132,12 @@ impl Store {
         Ok(Self { state, writes, tick })
     }
 
+    /// Resolves when every handle to the store is gone and its file is closed: then another process can open it.
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut tick = self.tick.clone();
+        async move { while tick.changed().await.is_ok() {} }
+    }
+
     /// The revision of the last visible write.
     pub fn revision(&self) -> u64 {
         self.read().revision

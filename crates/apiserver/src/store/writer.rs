@@ -67,6 +67,9 @@ pub(super) fn start(
         while waiting.blocking_recv_many(&mut group, GROUP) > 0 {
             Group::new(&state).run(&mut disk, &state, &tick, group.drain(..));
         }
+        // In this order: who waits for the end of the ticks opens the file next.
+        drop(disk);
+        drop(tick);
     })?;
     Ok(queue)
 }

@@ -22,10 +22,13 @@ use tokio::{
 };
 
 use super::{Tasks, metrics, reachable};
-use crate::config::Config;
+use crate::{config::Config, handover::Inheritance};
 
 /// How long requests that have begun may take at the end.
 const DRAIN: Duration = Duration::from_secs(20);
+
+/// For how long clients between two requests are given the chance to hear that their connection ends.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// For how long routes whose backends have no pods are waited for: they may be meant to have none.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -53,7 +56,7 @@ impl Gateway {
     ///
     /// # Errors
     /// A port that was asked for cannot be had. One of the defaults is done without, and a warning says so.
-    pub fn open(config: &Config) -> anyhow::Result<Self> {
+    pub fn open(config: &Config, inherited: Inheritance) -> anyhow::Result<Self> {
         raise_open_files();
         let options = Options { access_log: config.access_log.clone(), ..Options::default() };
         let proxy = Proxy::start(options).context(match &config.access_log {
@@ -62,9 +65,16 @@ impl Gateway {
             }
             _ => "start the proxy".to_owned(),
         })?;
+        proxy.adopt(inherited.proxy).context("take over the proxy's sockets")?;
         let mut published = Vec::new();
         for wanted in &config.publish {
-            let (address, listener_port) = (wanted.address, wanted.listener_port);
+            let (mut address, listener_port) = (wanted.address, wanted.listener_port);
+            // Any free port will do: then the one that clients know is the best.
+            let known =
+                inherited.published.iter().find(|(known, port)| *port == listener_port && known.ip() == address.ip());
+            if let (0, Some((known, _))) = (address.port(), known) {
+                address = *known;
+            }
             match proxy.hold(address).with_context(|| format!("listen on {address}")) {
                 Ok(address) => published.push(Publish { address, listener_port }),
                 Err(error) if wanted.asked => {
@@ -136,9 +146,35 @@ impl Gateway {
         _ = tokio::time::timeout(SETTLE, table.wait_for(has_endpoints)).await;
     }
 
+    /// Waits until the first table is served.
+    pub async fn serves(&self) {
+        // The sender is `self`'s.
+        _ = self.served.subscribe().wait_for(|table| !table.listeners.is_empty()).await;
+    }
+
+    /// The proxy, which goes on serving its last table, with everything that the next one needs.
+    ///
+    /// # Errors
+    /// The sockets cannot be shared.
+    pub fn share(&self) -> anyhow::Result<(Retiring, Inheritance)> {
+        let proxy = self.proxy.share().context("share the proxy's sockets")?;
+        let published = self.published.iter().map(|publish| (publish.address, publish.listener_port)).collect();
+        Ok((Retiring(self.proxy.clone()), Inheritance { api: None, published, proxy }))
+    }
+
     /// Lets requests that have begun finish.
     pub async fn end(&self) {
         self.proxy.shutdown(DRAIN).await;
+    }
+}
+
+/// A proxy that serves until another has taken its sockets.
+pub struct Retiring(Arc<Proxy>);
+
+impl Retiring {
+    /// Sends clients to the other one, and lets requests that have begun finish.
+    pub async fn end(self) {
+        self.0.retire(PATIENCE, DRAIN).await;
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -18,15 +19,19 @@ use apiserver::ApiServer;
 use kube::Client;
 use tokio::net::TcpListener;
 
-use crate::{config::Config, data_dir::DataDir};
+use crate::{config::Config, data_dir::DataDir, handover::Inheritance};
 use gateway::Gateway;
-pub use gateway::Serving;
+pub use gateway::{Retiring, Serving};
 pub use lifecycle::Tasks;
 
 /// The first argument that makes this binary a container's shim.
 pub const SHIM: &str = "shim";
 /// The node's name: there is one.
 const NODE: &str = "coracle";
+
+/// How long the store and the network may take to be free for another process, and how often that is looked at.
+const RELEASE: Duration = Duration::from_secs(10);
+const RELEASE_LOOK: Duration = Duration::from_millis(2);
 
 /// What happens to the pods at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +48,8 @@ pub struct Platform {
     data: DataDir,
     api: ApiServer,
     address: SocketAddr,
+    /// The API server's, for the next process.
+    socket: std::net::TcpListener,
     gateway: Gateway,
     metrics: Option<SocketAddr>,
     kubeconfig: PathBuf,
@@ -55,11 +62,11 @@ impl Platform {
     ///
     /// # Errors
     /// Names the part that could not start and says what to do: a port in use, a data directory that another Coracle holds.
-    pub async fn start(config: &Config) -> anyhow::Result<(Self, Tasks)> {
+    pub async fn start(config: &Config, mut inherited: Inheritance) -> anyhow::Result<(Self, Tasks)> {
         let data = DataDir::open(&config.data_dir)?;
-        let listener = listen(config.bind, config.api_port).await?;
+        let (listener, socket) = api_sockets(config, inherited.api.take()).await?;
         let address = listener.local_addr().context("API server")?;
-        let gateway = Gateway::open(config)?;
+        let gateway = Gateway::open(config, inherited)?;
         let scraped = metrics::listen(config.metrics).await?;
         let metrics = scraped.as_ref().and_then(|listener| listener.local_addr().ok());
         let (network, runtime) = pods::open(config.runtime, &data).await?;
@@ -88,7 +95,7 @@ impl Platform {
         }
         let node = pods::node(config, &api, &data, &network, runtime.clone()).await?;
         tasks.spawn("node", |stop| node.run(stop));
-        Ok((Self { data, api, address, gateway, metrics, kubeconfig, network, runtime }, tasks))
+        Ok((Self { data, api, address, socket, gateway, metrics, kubeconfig, network, runtime }, tasks))
     }
 
     /// A client that acts under this name.
@@ -104,6 +111,35 @@ impl Platform {
     /// Where the gateway's metrics are, if they are served.
     pub fn metrics_url(&self) -> Option<String> {
         self.metrics.map(|address| metrics::url(reachable(address)))
+    }
+
+    /// Waits until the gateway serves, whatever there is to serve.
+    pub async fn serves(&self) {
+        self.gateway.serves().await;
+    }
+
+    /// Lets go of everything but the proxy, when all other parts have been stopped: when it returns, another process can open
+    /// the data directory.
+    ///
+    /// # Errors
+    /// The sockets cannot be shared.
+    pub async fn release(self) -> anyhow::Result<(Retiring, Inheritance)> {
+        let Self { data, api, socket, gateway, network, runtime, .. } = self;
+        let (retiring, inheritance) = gateway.share()?;
+        let (closed, network_left) = (api.closed(), Arc::downgrade(&network));
+        drop((api, gateway, runtime, network));
+        let released = async {
+            closed.await;
+            // Its last holder is a task that was told to end.
+            while network_left.strong_count() > 0 {
+                tokio::time::sleep(RELEASE_LOOK).await;
+            }
+        };
+        if tokio::time::timeout(RELEASE, released).await.is_err() {
+            tracing::warn!("the store or the network is still in use: the next process may not be able to open it");
+        }
+        drop(data);
+        Ok((retiring, Inheritance { api: Some(socket), ..inheritance }))
     }
 
     /// Waits until the gateway sends requests to the pods that are ready.
@@ -126,10 +162,32 @@ impl Platform {
         }
     }
 
+    /// The data directory.
+    pub fn data_dir(&self) -> &Path {
+        self.data.path()
+    }
+
     /// The administrator's kubeconfig.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
+}
+
+/// The API server's socket, twice: to serve, and to hand on. One that was handed to us is taken if it is at the wanted port.
+async fn api_sockets(
+    config: &Config,
+    inherited: Option<std::net::TcpListener>,
+) -> anyhow::Result<(TcpListener, std::net::TcpListener)> {
+    let wanted = |socket: &std::net::TcpListener| {
+        let address = socket.local_addr().ok();
+        address.is_some_and(|at| at.ip() == config.bind && (config.api_port == 0 || at.port() == config.api_port))
+    };
+    let socket = match inherited.filter(wanted) {
+        Some(socket) => socket,
+        None => listen(config.bind, config.api_port).await?.into_std().context("API server")?,
+    };
+    let again = socket.try_clone().context("API server")?;
+    Ok((TcpListener::from_std(socket).context("API server")?, again))
 }
 
 async fn listen(bind: IpAddr, port: u16) -> anyhow::Result<TcpListener> {

@@ -91,6 +91,22 @@ impl Report {
         self.say("Stopping: requests are finished.", json!({"event": "stopping"}));
     }
 
+    /// Another process asked to take over.
+    pub fn handing_over(&self, pid: u32) {
+        self.say(&format!("Handing over to process {pid}."), json!({"event": "handingOver", "pid": pid}));
+    }
+
+    /// It has taken over, and nothing is left to do here.
+    pub fn handed_over(&self, pid: u32) {
+        self.say(&format!("Handed over to process {pid}."), json!({"event": "handedOver", "pid": pid}));
+    }
+
+    /// It has not, and this process goes on.
+    pub fn taken_back(&self, pid: u32, error: &anyhow::Error) {
+        let text = format!("Process {pid} did not take over: {error:#}. This one goes on.");
+        self.say(&text, json!({"event": "takenBack", "pid": pid, "message": format!("{error:#}")}));
+    }
+
     /// The end.
     pub fn stopped(&self, data_dir: &Path) {
         let text = format!("Stopped. State is kept in {}.", data_dir.display());

@@ -48,7 +48,10 @@ impl Proxy {
             match listen::inherited(sockets)? {
                 listen::Inherited::Held(held) => _ = open.held.insert(held.address, held),
                 listen::Inherited::Datagrams(address, sockets) => open.receivers.adopt(address, sockets),
-                listen::Inherited::Group(address, sockets) => _ = open.inherited.insert(address, sockets),
+                // A large group may come in parts.
+                listen::Inherited::Group(address, sockets) => {
+                    open.inherited.entry(address).or_default().extend(sockets);
+                }
             }
         }
         Ok(())

@@ -205,6 +205,10 @@ impl Proxy {
     pub async fn shutdown(&self, limit: Duration) {
         self.close();
         self.each(|done| Command::Drain(limit, done)).await;
+        let log = self.log().take();
+        if let Some(log) = log {
+            log.finish(WRITTEN).await;
+        }
     }
 
     /// Stops accepting.
@@ -228,10 +232,6 @@ impl Proxy {
         for told in told.collect::<Vec<_>>() {
             // A worker that is gone has nothing left to finish.
             _ = told.await;
-        }
-        let log = self.log().take();
-        if let Some(log) = log {
-            log.finish(WRITTEN).await;
         }
     }
 
