@@ -4,6 +4,7 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -106,6 +107,18 @@ fn a_new_process_that_fails_leaves_the_old_one_serving() {
     coracle.replace(&[]).unwrap();
     crowd.more(100);
     assert_eq!(crowd.finish(), Vec::<String>::new());
+}
+
+#[test]
+fn a_signal_starts_the_next_version_of_the_program() {
+    let mut coracle = serving();
+    let crowd = Crowd::new(coracle.gateway(80).unwrap());
+    crowd.more(50);
+    let successor = coracle.upgrade().unwrap();
+    crowd.more(100);
+    assert_eq!(crowd.finish(), Vec::<String>::new());
+    assert!(Command::new("kill").args(["-s", "INT", &successor.to_string()]).status().unwrap().success());
+    coracle.wait_for("stopped").unwrap();
 }
 
 #[test]

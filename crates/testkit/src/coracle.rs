@@ -99,8 +99,13 @@ impl Coracle {
         let mut old = std::mem::replace(&mut self.child, child);
         let heard = std::mem::replace(&mut self.events, events);
         self.seen.clear();
-        self.wait_for("up")?;
+        let up = self.wait_for("up");
+        if up.is_err() {
+            // It would serve on.
+            _ = old.kill();
+        }
         let ended = old.wait()?;
+        up?;
         let said = heard.try_iter().map(|event| format!("{event}\n")).collect::<String>();
         if ended.success() { Ok(()) } else { bail!("the old one ended with {ended}:\n{said}") }
     }
@@ -184,6 +189,21 @@ impl Coracle {
     pub fn kill(&mut self) -> io::Result<()> {
         self.child.kill()?;
         self.child.wait().map(drop)
+    }
+
+    /// Makes it start its successor with SIGUSR2, and waits until that has taken over; the new process's id. What that prints
+    /// is read from now on, but it is not waited for when this is dropped: stop it first.
+    ///
+    /// # Errors
+    /// It does not hand over, or ends with an error.
+    pub fn upgrade(&mut self) -> anyhow::Result<u32> {
+        self.seen.clear();
+        let sent = Command::new("kill").args(["-s", "USR2", &self.pid().to_string()]).status()?;
+        let asked = self.wait_for("handingOver")?;
+        self.wait_for("up")?;
+        let ended = self.child.wait()?;
+        let pid = asked["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).context("no process id")?;
+        if sent.success() && ended.success() { Ok(pid) } else { bail!("it ended with {ended}:\n{}", self.transcript()) }
     }
 
     /// Sends a signal by name (`INT`, `TERM`) and waits for its end.

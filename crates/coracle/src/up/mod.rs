@@ -3,6 +3,7 @@
 mod events;
 mod progress;
 mod report;
+mod service;
 
 use std::path::PathBuf;
 
@@ -54,6 +55,7 @@ fn read(kustomizations: &[PathBuf], files: &[PathBuf]) -> anyhow::Result<Vec<Val
 /// Serves until it is told to end or another process takes over.
 async fn serve(config: Config, mut objects: Vec<Value>, replace: bool, report: Report) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
+    service::replace_at_signal()?;
     let taken = if replace { handover::take_over(&config.data_dir).await? } else { None };
     let (mut inherited, mut predecessor) = taken.map_or_else(Default::default, |(left, old)| (left, Some(old)));
     // Proxies whose sockets have been handed on, but not to another process.
@@ -163,6 +165,7 @@ async fn work(
             tracing::warn!("the process that was replaced ended before it was told to: {error:#}");
         }
     }
+    service::say_ready();
     let targets = apply_all(platform, objects, report).await?;
     progress::until_ready(platform.client("coracle:up"), &targets, report).await?;
     platform.settled().await;
