@@ -53,8 +53,8 @@ pub(super) fn ports<'a>(
         return no("the Service has no TCP port of that name and number".to_owned());
     }
     let says_http = |port: &&ServicePort| services::http(port).is_some();
-    if parent.port.is_none() && parent.section_name.is_none() && found.iter().any(|port| says_http(port)) {
-        found.retain(|port| says_http(port));
+    if parent.port.is_none() && parent.section_name.is_none() && found.iter().any(&says_http) {
+        found.retain(says_http);
     }
     Ok(found.into_iter().map(|port| (*of, *name, port.port)).collect())
 }

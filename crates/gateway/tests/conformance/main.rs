@@ -1,0 +1,20 @@
+//! The tests of Gateway API's conformance suite, as far as they are passed: each has the name of the upstream test whose behaviour
+//! it exercises, with manifests and requests of its own. Objects go through `compile`, requests through the running proxy, over real
+//! sockets. `docs/conformance-gateway.md` lists every upstream test.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
+
+mod ask;
+mod filters;
+mod gateways;
+mod listener_sets;
+mod matching;
+mod mesh;
+mod references;
+#[path = "../common/snapshot.rs"]
+mod snapshot;
+#[path = "../proxy/support.rs"]
+#[allow(dead_code, reason = "shared with the tests of the proxy")]
+mod support;
+mod timeouts;
+mod world;
