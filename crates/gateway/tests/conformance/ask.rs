@@ -78,7 +78,7 @@ impl Ask {
     }
 
     /// The path and query that the backend gets.
-    pub fn as_target(mut self, target: &'static str) -> Self {
+    pub fn sends_target(mut self, target: &'static str) -> Self {
         self.target_forwarded = Some(target);
         self
     }

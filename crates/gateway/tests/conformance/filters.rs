@@ -284,12 +284,12 @@ fn httproute_rewrite_path() {
         rule("/slash", "type: ReplacePrefixMatch, replacePrefixMatch: /to/"),
     ];
     rules(&yaml.concat()).check(&[
-        get("/prefix/one/two").as_target("/one/two"),
-        get("/prefix/one?x=1").as_target("/one?x=1"),
-        get("/full/one/two").as_target("/one"),
-        get("/strip/three").as_target("/three"),
-        get("/strip").as_target("/"),
-        get("/slash/three").as_target("/to/three"),
+        get("/prefix/one/two").sends_target("/one/two"),
+        get("/prefix/one?x=1").sends_target("/one?x=1"),
+        get("/full/one/two").sends_target("/one"),
+        get("/strip/three").sends_target("/three"),
+        get("/strip").sends_target("/"),
+        get("/slash/three").sends_target("/to/three"),
     ]);
 }
 

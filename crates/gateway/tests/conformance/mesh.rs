@@ -122,7 +122,7 @@ fn mesh_httproute_filters() {
         get("/303").answers(303).with("location", "http://example.org/303"),
         get("/set").header("x-a", "a").forwards("x-a", "b"),
         get("/own").header("x-a", "a").forwards("x-a", "a,c"),
-        get("/old/x").reaches("infra/v2").as_target("/new/x"),
+        get("/old/x").reaches("infra/v2").sends_target("/new/x"),
     ]);
 }
 

@@ -239,7 +239,8 @@ pub fn echo(name: &str, seen: Arc<Mutex<Vec<String>>>) -> Endpoint {
             }
             seen.lock().unwrap().push(format!("{name} {}", head.lines().next().unwrap()));
             if let Some(millis) = asked(&head, "sleep") {
-                std::thread::sleep(Duration::from_millis(millis));
+                // Nobody wakes it.
+                std::thread::park_timeout(Duration::from_millis(millis));
             }
             let status = asked(&head, "status").unwrap_or(200);
             let extra = field(&head, "x-answer").map(|line| format!("{}\r\n", line.replace('|', "\r\n")));
