@@ -3,5 +3,6 @@
 pub mod balance;
 pub mod control;
 pub mod observe;
+pub mod policy;
 pub mod proxy;
 pub mod table;

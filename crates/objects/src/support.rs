@@ -39,8 +39,6 @@ const ROWS: &[Row] = &[
         value: Some("SCTP"),
         because: "the cluster IP serves TCP and UDP",
     },
-    row("HTTPRoute", &["spec", "rules", "*", "retry"], "retries are not configurable yet"),
-    row("HTTPRoute", &["spec", "rules", "*", "sessionPersistence"], "requests are spread over all backends"),
     row("Gateway", &["spec", "listeners", "*", "tls", "options"], "no option of TLS is known"),
 ];
 
@@ -80,8 +78,8 @@ mod tests {
         assert!(warnings(services, &json!({"spec": {"type": "ClusterIP"}})).is_empty());
         let found = warnings(services, &json!({"spec": {"type": "NodePort"}}));
         assert!(found[0].starts_with("spec.type NodePort has no effect here"), "{found:?}");
-        let routes = kinds::by_kind("gateway.networking.k8s.io", "v1", "HTTPRoute").unwrap();
-        assert_eq!(warnings(routes, &json!({"spec": {"rules": [{}, {"retry": {}}]}})).len(), 1);
+        let gateways = kinds::by_kind("gateway.networking.k8s.io", "v1", "Gateway").unwrap();
+        assert_eq!(warnings(gateways, &json!({"spec": {"listeners": [{}, {"tls": {"options": {}}}]}})).len(), 1);
     }
 
     #[test]

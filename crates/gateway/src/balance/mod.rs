@@ -91,6 +91,12 @@ impl Balancer {
         Some(Picked::new(endpoint.clone(), self.measures.then_some(ask.now)))
     }
 
+    /// Chooses the endpoint at an address, if it is there.
+    pub fn pick_at(&self, address: SocketAddr, now: Instant) -> Option<Picked> {
+        let endpoint = self.endpoints.all.iter().find(|endpoint| endpoint.address() == address)?;
+        Some(Picked::new(endpoint.clone(), self.measures.then_some(now)))
+    }
+
     /// The endpoints to choose from.
     pub fn endpoints(&self) -> &[Arc<Endpoint>] {
         &self.endpoints.all

@@ -214,8 +214,7 @@ fn say_parent(built: &Built, refused: Option<&Said>) -> Vec<Said> {
     let accepted = match (refused, built.invalid.first()) {
         (Some(refused), _) => refused.clone(),
         (None, Some(fault)) if built.valid == 0 => say("Accepted", false, fault.reason, faults.clone()),
-        _ if built.ignored.is_empty() => say("Accepted", true, "Accepted", "the route is served"),
-        _ => say("Accepted", true, "Accepted", built.ignored.join("; ")),
+        _ => say("Accepted", true, "Accepted", "the route is served"),
     };
     let resolved = match &built.unresolved {
         Some((reason, message)) => say("ResolvedRefs", false, reason, message),

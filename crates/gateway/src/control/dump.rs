@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use crate::table::{
-    Action, Cluster, Entry, Hosts, ListenerService, Routes, Rule, Share, Split, Table, TlsService, Upstream,
+    Action, Backend, Cluster, Entry, HeaderChange, Hosts, ListenerService, Routes, Rule, Share, Split, Table,
+    TlsService, Upstream,
 };
 
 /// One line per listener, host and entry, in the order they are tried.
@@ -38,19 +39,35 @@ pub fn dump(table: &Table) -> String {
     out
 }
 
+fn header_changes(request: &HeaderChange, response: &HeaderChange) -> Vec<String> {
+    let all = [("request", request), ("response", response)];
+    let some = |change: &HeaderChange| !change.set.is_empty() || !change.add.is_empty() || !change.remove.is_empty();
+    all.into_iter().filter(|(_, change)| some(change)).map(|(what, change)| format!("{what}={change:?}")).collect()
+}
+
 /// What a rule changes or limits, each thing only where it does.
 fn changes(rule: &Rule) -> Vec<String> {
-    let mut said = Vec::new();
-    for (what, change) in [("request", &rule.request_headers), ("response", &rule.response_headers)] {
-        if !change.set.is_empty() || !change.add.is_empty() || !change.remove.is_empty() {
-            said.push(format!("{what}={change:?}"));
-        }
-    }
+    let mut said = header_changes(&rule.request_headers, &rule.response_headers);
     said.extend(rule.rewrite.as_ref().map(|rewrite| format!("{rewrite:?}")));
     if rule.request_timeout.is_some() || rule.backend_timeout.is_some() {
         said.push(format!("timeouts={:?}/{:?}", rule.request_timeout, rule.backend_timeout));
     }
+    said.extend(rule.cors.as_ref().map(|cors| format!("{cors:?}")));
+    said.extend(rule.retry.as_ref().map(|retry| format!("{retry:?}")));
+    said.extend(
+        rule.persistence.as_ref().map(|sessions| {
+            format!("sessions by {:?} for {:?}/{:?}", sessions.carrier, sessions.absolute, sessions.idle)
+        }),
+    );
     said
+}
+
+/// What is changed for one backend alone.
+fn of_backend(backend: &Backend) -> String {
+    let mut said = header_changes(&backend.request_headers, &backend.response_headers);
+    said.extend(backend.rewrite.as_ref().map(|rewrite| format!("{rewrite:?}")));
+    said.extend(backend.redirect.as_ref().map(|redirect| format!("{redirect:?}")));
+    said.into_iter().map(|said| format!(" {said}")).collect()
 }
 
 /// As short as it can be for a single cluster.
@@ -93,12 +110,8 @@ fn dump_routes(out: &mut String, host: &str, routes: &Routes) {
         match &rule.action {
             Action::Forward(backends) => {
                 for backend in backends {
-                    match &backend.target {
-                        Ok(cluster) => {
-                            _ = writeln!(out, "      {} x {}", backend.weight, shown(cluster));
-                        }
-                        Err(status) => _ = writeln!(out, "      {} x {status}", backend.weight),
-                    }
+                    let target = backend.target.as_ref().map_or_else(ToString::to_string, |cluster| shown(cluster));
+                    _ = writeln!(out, "      {} x {target}{}", backend.weight, of_backend(backend));
                 }
             }
             other => _ = writeln!(out, "      {other:?}"),

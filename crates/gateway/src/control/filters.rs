@@ -3,7 +3,11 @@
 use http::{HeaderName, HeaderValue, StatusCode};
 use objects::gateway::{HTTPHeaderFilter, HTTPPathModifier, HTTPRequestRedirectFilter, HTTPRouteFilter};
 
-use crate::table::{HeaderChange, PathChange, Redirect, Rewrite};
+use super::policies;
+use crate::{
+    policy::Cors,
+    table::{HeaderChange, PathChange, Redirect, Rewrite},
+};
 
 /// What a list of filters asks for.
 #[derive(Debug, Default)]
@@ -12,6 +16,7 @@ pub(super) struct Filters {
     pub response: HeaderChange,
     pub rewrite: Option<Rewrite>,
     pub redirect: Option<Redirect>,
+    pub cors: Option<Cors>,
 }
 
 /// A rule that cannot be honoured: the reason for `Accepted` and the message.
@@ -26,26 +31,25 @@ pub(super) fn unsupported(message: impl Into<String>) -> Invalid {
     Invalid { reason: "UnsupportedValue", message: message.into() }
 }
 
-/// Compiles filters; `prefix` is the rule's path prefix, which `ReplacePrefixMatch` needs. Filters of a backend may only
-/// change headers.
-pub(super) fn filters(filters: &[HTTPRouteFilter], prefix: Option<&str>, of_backend: bool) -> Result<Filters, Invalid> {
+/// Compiles filters; `prefix` is the rule's path prefix, which `ReplacePrefixMatch` needs.
+pub(super) fn filters(filters: &[HTTPRouteFilter], prefix: Option<&str>) -> Result<Filters, Invalid> {
     let mut all = Filters::default();
     for filter in filters {
         let kind = filter.type_.as_str();
         match kind {
             "RequestHeaderModifier" => extend(&mut all.request, filter.request_header_modifier.as_ref())?,
             "ResponseHeaderModifier" => extend(&mut all.response, filter.response_header_modifier.as_ref())?,
-            "RequestRedirect" if !of_backend => {
+            "RequestRedirect" => {
                 let redirect = filter.request_redirect.clone().unwrap_or_default();
                 all.redirect = Some(to_redirect(redirect, prefix)?);
             }
-            "URLRewrite" if !of_backend => {
+            "URLRewrite" => {
                 let rewrite = filter.url_rewrite.clone().unwrap_or_default();
                 let hostname = rewrite.hostname.as_deref().map(header_value).transpose()?;
                 let path = rewrite.path.as_ref().map(|p| path_change(p, prefix)).transpose()?;
                 all.rewrite = Some(Rewrite { hostname, path });
             }
-            _ if of_backend => return Err(unsupported(format!("filter {kind} of a backendRef is not supported yet"))),
+            "CORS" => all.cors = Some(policies::cors(&filter.cors.clone().unwrap_or_default())?),
             _ => return Err(unsupported(format!("filter {kind} is not supported yet"))),
         }
     }

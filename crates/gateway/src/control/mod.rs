@@ -17,6 +17,7 @@ mod layer4;
 mod listener_sets;
 mod listeners;
 mod mesh;
+mod policies;
 mod routes;
 mod run;
 mod services;

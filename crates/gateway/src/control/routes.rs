@@ -4,15 +4,14 @@ use std::{borrow::Cow, sync::Arc};
 
 use http::{HeaderName, Method, StatusCode};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use objects::gateway::{
-    HTTPBackendRef, HTTPPathMatch, HTTPRoute, HTTPRouteMatch, HTTPRouteRule, HTTPValueMatch, parse_duration,
-};
+use objects::gateway::{HTTPBackendRef, HTTPPathMatch, HTTPRoute, HTTPRouteMatch, HTTPRouteRule, HTTPValueMatch};
 use regex::Regex;
 
 use super::{
     backends::resolve,
     compile::Context,
     filters::{Filters, Invalid, filters, unsupported},
+    policies,
     status::StatusKind,
 };
 use crate::table::{Action, Backend, Entry, Match, PathMatch, Rule, ValueMatch};
@@ -27,8 +26,6 @@ pub(super) struct Built {
     pub valid: usize,
     /// The first unresolved reference: reason and message.
     pub unresolved: Option<(&'static str, String)>,
-    /// Fields that take no effect.
-    pub ignored: Vec<String>,
 }
 
 /// Who a rule belongs to: the kind of route and its namespace.
@@ -53,11 +50,9 @@ pub(super) fn build<'a>(
     let namespace = meta.namespace.clone().unwrap_or_default();
     let route_name = meta.name.clone().unwrap_or_default();
     let owner = (kind, namespace.as_str());
+    let secret = meta.uid.as_deref().unwrap_or_default();
     for (index, (matches, rule)) in rules.enumerate() {
         let label = rule.name.clone().unwrap_or_else(|| index.to_string());
-        if rule.retry.is_some() || rule.session_persistence.is_some() {
-            built.ignored.push(format!("rule {label}: retry and sessionPersistence have no effect yet"));
-        }
         let matches = match matches {
             Ok(matches) => matches,
             Err(fault) => {
@@ -69,7 +64,7 @@ pub(super) fn build<'a>(
         };
         let name: Arc<str> = format!("{namespace}/{route_name}/{label}").into();
         let prefix = common_prefix(&matches);
-        let rule = match compile_rule(&rule, name.clone(), prefix.as_deref(), owner, context, &mut built) {
+        let rule = match compile_rule(&rule, (name.clone(), secret), prefix.as_deref(), owner, context, &mut built) {
             Ok(rule) => {
                 built.valid += 1;
                 rule
@@ -98,22 +93,21 @@ fn look_up(rule: &HTTPRouteRule, owner: Owner<'_>, context: &mut Context<'_>, bu
 
 fn compile_rule(
     rule: &HTTPRouteRule,
-    name: Arc<str>,
+    (name, secret): (Arc<str>, &str),
     prefix: Option<&str>,
     owner: Owner<'_>,
     context: &mut Context<'_>,
     built: &mut Built,
 ) -> Result<Rule, Invalid> {
-    let Filters { request, response, rewrite, redirect } =
-        filters(rule.filters.as_deref().unwrap_or_default(), prefix, false)?;
+    let Filters { request, response, rewrite, redirect, cors } =
+        filters(rule.filters.as_deref().unwrap_or_default(), prefix)?;
     let timeouts = rule.timeouts.clone().unwrap_or_default();
-    let duration = |text: Option<String>| match text.map(|t| parse_duration(&t)).transpose() {
-        Ok(duration) => Ok(duration.filter(|d| !d.is_zero())),
-        Err(error) => Err(unsupported(error.to_string())),
-    };
-    let (request_timeout, backend_timeout) = (duration(timeouts.request)?, duration(timeouts.backend_request)?);
+    let limit = |text| Ok(policies::duration(text)?.filter(|limit| !limit.is_zero()));
+    let limits = (limit(timeouts.request.as_ref())?, limit(timeouts.backend_request.as_ref())?);
+    let persistence = rule.session_persistence.as_ref();
+    let persistence = persistence.map(|wanted| policies::persistence(wanted, &name, secret)).transpose()?;
     let refs = rule.backend_refs.as_deref().unwrap_or_default();
-    let backends = refs.iter().map(|r| backend(r, owner, context, built)).collect::<Result<Vec<_>, _>>()?;
+    let backends = refs.iter().map(|r| backend(r, prefix, owner, context, built)).collect::<Result<Vec<_>, _>>()?;
     let action = match redirect {
         Some(redirect) => Action::Redirect(redirect),
         None if backends.iter().all(|b| b.weight == 0) && owner.0 == StatusKind::GRPCRoute => {
@@ -124,17 +118,30 @@ fn compile_rule(
     };
     let mut compiled = Rule::new(name, action);
     (compiled.request_headers, compiled.response_headers, compiled.rewrite) = (request, response, rewrite);
-    (compiled.request_timeout, compiled.backend_timeout) = (request_timeout, backend_timeout);
+    (compiled.request_timeout, compiled.backend_timeout) = limits;
+    compiled.retry = rule.retry.as_ref().map(policies::retry).transpose()?;
+    (compiled.persistence, compiled.cors) = (persistence, cors);
+    // A backend's rewrite says what it says of host and path; the rest is the rule's.
+    if let (Action::Forward(backends), Some(rewrite)) = (&mut compiled.action, &compiled.rewrite) {
+        for own in backends.iter_mut().filter_map(|backend| backend.rewrite.as_mut()) {
+            own.hostname = own.hostname.take().or_else(|| rewrite.hostname.clone());
+            own.path = own.path.take().or_else(|| rewrite.path.clone());
+        }
+    }
     Ok(compiled)
 }
 
 fn backend(
     wanted: &HTTPBackendRef,
+    prefix: Option<&str>,
     owner: Owner<'_>,
     context: &mut Context<'_>,
     built: &mut Built,
 ) -> Result<Backend, Invalid> {
-    let changes = filters(wanted.filters.as_deref().unwrap_or_default(), None, true)?;
+    let changes = filters(wanted.filters.as_deref().unwrap_or_default(), prefix)?;
+    if changes.cors.is_some() {
+        return Err(unsupported("filter CORS of a backendRef is not supported: put it on the rule"));
+    }
     let target = resolve(&wanted.object, owner, context).map_err(|problem| {
         built.unresolved.get_or_insert(problem);
         // To a gRPC client, 503 is UNAVAILABLE.
@@ -147,6 +154,7 @@ fn backend(
     let weight = u32::try_from(wanted.weight.unwrap_or(1)).unwrap_or(0);
     let mut backend = Backend::new(weight, target);
     (backend.request_headers, backend.response_headers) = (changes.request, changes.response);
+    (backend.rewrite, backend.redirect) = (changes.rewrite, changes.redirect);
     Ok(backend)
 }
 

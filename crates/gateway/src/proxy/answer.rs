@@ -3,7 +3,7 @@
 use std::{borrow::Cow, io::Write};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::{
     head::{self, Refusal},
@@ -19,11 +19,18 @@ pub(super) struct Answer {
     /// One line for whoever reads it.
     text: Cow<'static, str>,
     location: Option<String>,
+    /// Others.
+    fields: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Answer {
     pub fn new(status: StatusCode, text: &'static str) -> Self {
-        Self { status, text: text.into(), location: None }
+        Self { status, text: text.into(), location: None, fields: Vec::new() }
+    }
+
+    /// The same with these fields.
+    pub fn with(self, fields: Vec<(HeaderName, HeaderValue)>) -> Self {
+        Self { fields, ..self }
     }
 
     /// `RequestRedirect` (Gateway API, `HTTPRequestRedirectFilter`) of a request that came by `scheme`.
@@ -51,7 +58,7 @@ impl Answer {
             location.push('?');
             location.push_str(query);
         }
-        Self { status: redirect.status, text: Cow::Borrowed(""), location: Some(location) }
+        Self { status: redirect.status, text: Cow::Borrowed(""), location: Some(location), fields: Vec::new() }
     }
 
     /// Bytes of its body.
@@ -71,7 +78,10 @@ impl Answer {
         let text = if self.text.is_empty() { String::new() } else { format!("{}\n", self.text) };
         let reason = self.status.canonical_reason().unwrap_or_default();
         // Writing to a vector cannot fail.
-        _ = write!(out, "HTTP/1.1 {} {reason}\r\ncontent-length: {}\r\n", self.status.as_str(), text.len());
+        _ = write!(out, "HTTP/1.1 {} {reason}\r\n", self.status.as_str());
+        if self.status != StatusCode::NO_CONTENT {
+            _ = write!(out, "content-length: {}\r\n", text.len());
+        }
         self.fields(out, changes, date);
         connection.write(out);
         out.extend_from_slice(b"\r\n");
@@ -95,6 +105,9 @@ impl Answer {
         if let Some(location) = &self.location {
             own("location", location.as_bytes());
         }
+        for (name, value) in &self.fields {
+            own(name.as_str(), value.as_bytes());
+        }
         own("date", date);
         if let Some(changes) = changes {
             changes.write(out);
@@ -110,7 +123,9 @@ impl Answer {
         }
         let text = if self.text.is_empty() { String::new() } else { format!("{}\n", self.text) };
         *response.status_mut() = self.status;
-        response.headers_mut().insert(header::CONTENT_LENGTH, text.len().into());
+        if self.status != StatusCode::NO_CONTENT {
+            response.headers_mut().insert(header::CONTENT_LENGTH, text.len().into());
+        }
         self.fields(response.headers_mut(), changes, date);
         (response, if facts.is_head { Bytes::new() } else { text.into() })
     }

@@ -42,6 +42,8 @@ pub(super) enum Failure {
     ClientStalled,
     /// The client's body is not coded as it should be.
     BadRequest(&'static str),
+    /// The endpoint responded, with a status that its route does not take for an answer: another try has been reserved.
+    Unwanted(u16),
     /// The client is gone, or its response broke off, for this reason: there is nobody to answer.
     Over(Flag),
 }
@@ -49,7 +51,7 @@ pub(super) enum Failure {
 impl Failure {
     /// Whether it was the endpoint that failed.
     pub fn is_endpoints(&self) -> bool {
-        matches!(self, Self::Untouched(_) | Self::Refused(_) | Self::BadResponse(_) | Self::EndpointStalled)
+        !matches!(self, Self::ClientStalled | Self::BadRequest(_) | Self::Over(_))
     }
 }
 
@@ -187,6 +189,7 @@ impl Exchange<'_> {
         let (parts, ()) = response.into_parts();
         let mut storage = Storage::new();
         let head = http2::response(&parts, end, self.facts.is_head, &mut storage).map_err(Failure::BadResponse)?;
+        refuse(self.request, head.status)?;
         let reply = Reply::new(self.worker, self.request, self.facts, self.closing, false);
         let passed = reply.pass_on(&head, &mut self.client)?;
         note(self.record, &passed, &head);
@@ -225,6 +228,7 @@ impl Exchange<'_> {
         let mut storage = Storage::new();
         let head = http1::response::parse(server.filled(), self.facts.is_head, &mut storage);
         let Some((length, head)) = head.map_err(Failure::BadResponse)? else { return Ok(false) };
+        refuse(self.request, head.status)?;
         let reply = Reply::new(self.worker, self.request, self.facts, self.closing, true);
         let passed = reply.pass_on(&head, &mut self.client)?;
         note(self.record, &passed, &head);
@@ -289,6 +293,12 @@ impl Exchange<'_> {
             (_, false) => Failure::EndpointStalled,
         }))
     }
+}
+
+/// Takes a response for a failure, if the route says so and the request can be sent again.
+fn refuse(request: &mut Request, status: u16) -> Result<(), Failure> {
+    let refused = request.rule.retry.as_ref().is_some_and(|retry| retry.is_for(status));
+    if refused && request.reserve_retry() { Err(Failure::Unwanted(status)) } else { Ok(()) }
 }
 
 /// Records the final response.

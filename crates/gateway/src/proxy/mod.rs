@@ -11,6 +11,7 @@ mod connect;
 mod datagrams;
 mod end;
 mod exchange;
+mod extras;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handover;
@@ -18,6 +19,7 @@ mod head;
 mod hello;
 mod http1;
 mod http2;
+mod kept;
 mod listen;
 mod message;
 mod pool;

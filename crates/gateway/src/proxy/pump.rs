@@ -70,6 +70,11 @@ impl Pump {
     /// Prepares to send the same message once more, to another sink; `false` if some of the body is gone.
     pub fn rewind(&mut self) -> bool {
         (self.head_sent, self.sent, self.ended) = (false, 0, false);
+        self.is_here()
+    }
+
+    /// Whether nothing of the message is gone.
+    pub fn is_here(&self) -> bool {
         !self.touched
     }
 

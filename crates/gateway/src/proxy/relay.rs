@@ -14,6 +14,7 @@ use super::{
     head::Body,
     http1::body::Decoder,
     http2::Piece,
+    kept::Kept,
     message,
     pump::{Broken, LARGE_BODY},
     side::Side,
@@ -46,7 +47,9 @@ pub(super) struct Relay {
     /// Something of the body has been taken from the source.
     touched: bool,
     without_body: bool,
-    /// Bytes of the body that were given to the sink.
+    /// What has been taken, to be sent once more.
+    kept: Option<Box<Kept>>,
+    /// Bytes of the body that were taken from the source.
     moved: u64,
 }
 
@@ -68,6 +71,7 @@ impl Relay {
             told: without_body,
             touched: false,
             without_body,
+            kept: None,
             moved: 0,
         }
     }
@@ -75,7 +79,23 @@ impl Relay {
     /// Prepares to send the same message once more, to another sink; `false` if some of the body is gone.
     pub fn rewind(&mut self) -> bool {
         (self.head_sent, self.sent, self.ended, self.told) = (false, 0, self.without_body, self.without_body);
-        !self.touched
+        (self.payload, self.trailers) = (Bytes::new(), None);
+        self.line.clear();
+        self.tail.clear();
+        if let Some(kept) = &mut self.kept {
+            kept.rewind();
+        }
+        self.is_here()
+    }
+
+    /// Whether nothing of the message is gone.
+    pub fn is_here(&self) -> bool {
+        !self.touched || self.kept.as_ref().is_some_and(|kept| kept.is_here())
+    }
+
+    /// From now on keeps what it takes.
+    pub fn keep(&mut self, kept: Option<Kept>) {
+        self.kept = kept.map(Box::new);
     }
 
     /// Whether everything has arrived at the proxy.
@@ -83,7 +103,7 @@ impl Relay {
         self.ended
     }
 
-    /// How many bytes of the body the sink has been given, without what frames them.
+    /// How many bytes of the body have been taken from the source, without what frames them.
     pub fn moved(&self) -> u64 {
         self.moved
     }
@@ -126,10 +146,21 @@ impl Relay {
         worker: &Worker,
         source: &mut End<'_>,
     ) -> Poll<Result<Piece, Broken>> {
-        match source {
+        if let Some(piece) = self.kept.as_mut().and_then(|kept| kept.replay()) {
+            return Poll::Ready(Ok(piece));
+        }
+        let piece = ready!(match source {
             End::Http1(side) => self.poll_decoded(cx, worker, side),
             End::Http2(stream) => stream.poll_piece(cx).map_err(|_| Broken::Source),
+        })?;
+        self.touched = true;
+        if let Piece::Data(data, _) = &piece {
+            self.moved += data.len() as u64;
         }
+        if let Some(kept) = &mut self.kept {
+            kept.add(&piece);
+        }
+        Poll::Ready(Ok(piece))
     }
 
     /// The next piece of a body of HTTP/1.
@@ -161,7 +192,6 @@ impl Relay {
     }
 
     fn stage(&mut self, piece: Piece) {
-        self.touched = true;
         let (data, end) = match piece {
             Piece::Data(data, last) => (data, last.then_some(None)),
             Piece::End(trailers) => (Bytes::new(), Some(trailers)),
@@ -171,7 +201,6 @@ impl Relay {
             _ = write!(self.line, "{:x}\r\n", data.len());
             self.tail.extend_from_slice(b"\r\n");
         }
-        self.moved += data.len() as u64;
         self.payload = data;
         let Some(trailers) = end else { return };
         self.ended = true;

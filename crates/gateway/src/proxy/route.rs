@@ -1,11 +1,12 @@
 //! From a request's head to what is done with it.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use http::{StatusCode, header::COOKIE, uri::Scheme};
 
 use super::{
     answer::Answer,
+    extras::{self, Extras, cookie},
     head::{Body, Request as Head, Version, is_grpc},
     message::{self, Changes, Origin},
     transfer::Transfer,
@@ -82,6 +83,8 @@ pub(super) struct Request {
     pub message: Transfer,
     /// Its head, for an endpoint that speaks HTTP/2.
     pub head: Option<Box<http::Request<()>>>,
+    /// What the rule's policies make of it.
+    pub extras: Option<Box<Extras>>,
 }
 
 impl Request {
@@ -99,7 +102,34 @@ impl Request {
 
     /// Changes to the response.
     pub fn changes(&self) -> Changes<'_> {
-        Changes::new(&self.rule.response_headers, self.backend().map(|backend| &backend.response_headers))
+        let changes =
+            Changes::new(&self.rule.response_headers, self.backend().map(|backend| &backend.response_headers));
+        changes.then(self.extras.as_ref().map(|extras| &extras.response))
+    }
+
+    /// Where the request's session wants it to go.
+    pub fn wanted(&self) -> Option<SocketAddr> {
+        self.extras.as_ref()?.wanted
+    }
+
+    /// Prepares for a response of this endpoint's.
+    pub fn sent_to(&mut self, endpoint: SocketAddr) {
+        if let Some(extras) = &mut self.extras {
+            extras.sent_to(&self.rule, endpoint);
+        }
+    }
+
+    /// Reserves another try, if the rule has one left, the backend takes it, and all of the request is still here.
+    pub fn reserve_retry(&mut self) -> bool {
+        let (Some(retry), true) = (&self.rule.retry, self.message.is_here()) else { return false };
+        let left = self.extras.as_ref().is_some_and(|extras| extras.retries < retry.attempts);
+        // Reserved once for however many tries: only one is under way at a time.
+        let held = self.extras.as_ref().is_some_and(|extras| extras.retrying.is_some());
+        let permit = if left && !held { self.cluster().and_then(Cluster::permit_retry) } else { None };
+        let Some(extras) = self.extras.as_mut().filter(|_| left && (held || permit.is_some())) else { return false };
+        extras.retries += 1;
+        extras.retrying = extras.retrying.take().or(permit);
+        true
     }
 }
 
@@ -140,40 +170,94 @@ fn decide(head: &Head<'_, '_>, hosts: &Hosts, origin: &Origin, worker: &Worker, 
         record.flag(Flag::NoRoute);
         return Decision::Answer(Answer::new(StatusCode::NOT_FOUND, "no route matches this request"), None);
     };
-    let fixed = |status, record: &mut Recording| {
+    if let Some(answer) = rule.cors.as_ref().and_then(|cors| extras::preflight(cors, head)) {
+        record.routed(&rule.name, None);
+        return Decision::Answer(answer, None);
+    }
+    let mut extras = Extras::of(rule, head, origin.scheme == "https");
+    let fixed = |status, extras: Option<Box<Extras>>, record: &mut Recording| {
         record.routed(&rule.name, None);
         record.flag(Flag::NoCluster);
-        Decision::Answer(Answer::new(status, "the route's backend is not valid"), Some(rule.clone()))
+        let answer = Answer::new(status, "the route's backend is not valid").with(Extras::fields(extras));
+        Decision::Answer(answer, Some(rule.clone()))
     };
     let backends = match &rule.action {
         Action::Forward(backends) => backends,
         Action::Redirect(redirect) => {
             record.routed(&rule.name, None);
-            return Decision::Answer(Answer::redirect(redirect, head, origin.scheme), Some(rule.clone()));
+            let answer = Answer::redirect(redirect, head, origin.scheme).with(Extras::fields(extras));
+            return Decision::Answer(answer, Some(rule.clone()));
         }
-        Action::Respond(status) => return fixed(*status, record),
+        Action::Respond(status) => return fixed(*status, extras, record),
     };
-    let Some((index, backend)) =
-        weighted(backends, |backend| backend.weight, |total| worker.random.borrow_mut().u64(..total))
-    else {
-        return fixed(StatusCode::INTERNAL_SERVER_ERROR, record);
+    let chosen = choose(backends, extras.as_deref_mut(), worker);
+    let Some((index, backend)) = chosen.and_then(|index| Some((index, backends.get(index)?))) else {
+        return fixed(StatusCode::INTERNAL_SERVER_ERROR, extras, record);
     };
+    if let Some(redirect) = &backend.redirect {
+        record.routed(&rule.name, None);
+        let answer = Answer::redirect(redirect, head, origin.scheme).with(Extras::fields(extras));
+        return Decision::Answer(answer, Some(rule.clone()));
+    }
     let cluster = match &backend.target {
         Ok(cluster) => cluster,
-        Err(status) => return fixed(*status, record),
+        Err(status) => return fixed(*status, extras, record),
     };
     record.routed(&rule.name, Some(&cluster.name));
+    forward(head, Chosen { rule, index, backend, cluster, extras }, origin, worker, record)
+}
+
+/// A backend by its session, else by weight.
+fn choose(backends: &[Backend], extras: Option<&mut Extras>, worker: &Worker) -> Option<usize> {
+    if let Some(extras) = extras
+        && let Some(endpoint) = extras.wanted
+    {
+        let has = |backend: &Backend| backend.target.as_ref().is_ok_and(|cluster| cluster.has(endpoint));
+        // Even one of weight 0: it keeps the sessions that it has.
+        if let Some(index) = backends.iter().position(has) {
+            return Some(index);
+        }
+        extras.wanted = None;
+    }
+    let chosen = weighted(backends, |backend| backend.weight, |total| worker.random.borrow_mut().u64(..total));
+    chosen.map(|(index, _)| index)
+}
+
+/// Where a request goes.
+struct Chosen<'a> {
+    rule: &'a Arc<Rule>,
+    index: usize,
+    backend: &'a Backend,
+    cluster: &'a Cluster,
+    extras: Option<Box<Extras>>,
+}
+
+/// Writes the head that the endpoint gets.
+fn forward(
+    head: &Head<'_, '_>,
+    chosen: Chosen<'_>,
+    origin: &Origin,
+    worker: &Worker,
+    record: &mut Recording,
+) -> Decision {
+    let Chosen { rule, index, backend, cluster, extras } = chosen;
     let changes = Changes::new(&rule.request_headers, Some(&backend.request_headers));
-    let (rewrite, random) = (rule.rewrite.as_ref(), &mut worker.random.borrow_mut());
+    let (rewrite, random) = (backend.rewrite.as_ref().or(rule.rewrite.as_ref()), &mut worker.random.borrow_mut());
     let key = cluster.policy().hash_on().and_then(|on| key(on, head, origin));
     let (rule, backend) = (rule.clone(), index);
+    // Of a body that may have to be sent again, a copy is kept.
+    let kept = if head.body != Body::None && rule.retry.is_some() { worker.kept.keep(head.body) } else { None };
     if cluster.protocol == Upstream::Http1 {
         let mut out = worker.buffers.borrow_mut().take_head();
         let ids = message::http1_request(&mut out, head, rewrite, changes, origin, random);
         record.identified(ids.request, ids.trace);
-        let direct = head.version != Version::Http2;
-        let message = Transfer::new(direct, out, head.body, head.body == Body::Chunked);
-        return Decision::Forward(Request { rule, backend, key, message, head: None });
+        let (direct, chunked) = (head.version != Version::Http2 && kept.is_none(), head.body == Body::Chunked);
+        let message = if direct {
+            Transfer::new(true, out, head.body, chunked)
+        } else {
+            Transfer::keeping(out, head.body, chunked, kept)
+        };
+        return Decision::Forward(Request { rule, backend, key, message, head: None, extras });
     }
     if head.version == Version::Http2 && head.upgrade.is_some() {
         let text = "WebSockets are not carried to backends that speak HTTP/2";
@@ -183,8 +267,8 @@ fn decide(head: &Head<'_, '_>, hosts: &Hosts, origin: &Origin, worker: &Worker, 
     match message::http2_request(head, rewrite, changes, origin, scheme, random) {
         Ok((request, ids)) => {
             record.identified(ids.request, ids.trace);
-            let message = Transfer::new(false, Vec::new(), head.body, false);
-            Decision::Forward(Request { rule, backend, key, message, head: Some(Box::new(request)) })
+            let message = Transfer::keeping(Vec::new(), head.body, false, kept);
+            Decision::Forward(Request { rule, backend, key, message, head: Some(Box::new(request)), extras })
         }
         Err(reason) => {
             record.flag(Flag::DownstreamProtocol);
@@ -203,10 +287,4 @@ fn key(on: &HashOn, request: &impl Asked, origin: &Origin) -> Option<u64> {
             cookie(&cookies, name).map(hash)
         }
     }
-}
-
-/// The value of a cookie (RFC 6265, 4.2.1). Of HTTP/2, cookies may arrive in several fields, joined by commas here.
-fn cookie<'c>(cookies: &'c [u8], name: &str) -> Option<&'c [u8]> {
-    let mut pairs = cookies.split(|byte| matches!(byte, b';' | b',')).map(<[u8]>::trim_ascii);
-    pairs.find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use super::{
     end::End,
     head::Body,
+    kept::Kept,
     pump::{Broken, Pump},
     relay::Relay,
     worker::Worker,
@@ -40,6 +41,21 @@ impl Transfer {
             Self::Direct(pump) => pump.rewind(),
             Self::Relayed(relay) => relay.rewind(),
         }
+    }
+
+    /// Whether it could be sent once more.
+    pub fn is_here(&self) -> bool {
+        match self {
+            Self::Direct(pump) => pump.is_here(),
+            Self::Relayed(relay) => relay.is_here(),
+        }
+    }
+
+    /// Sends `head`, then a body of which a copy is kept.
+    pub fn keeping(head: Vec<u8>, body: Body, chunked: bool, kept: Option<Kept>) -> Self {
+        let mut relay = Relay::new(head, body, chunked);
+        relay.keep(kept);
+        Self::Relayed(Box::new(relay))
     }
 
     /// Whether everything has arrived at the proxy.

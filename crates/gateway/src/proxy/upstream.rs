@@ -117,14 +117,24 @@ impl<'a> Sender<'a> {
         loop {
             let mut link = match self.link().await {
                 Ok(link) => link,
+                Err(_) if !self.tried.is_empty() && self.request.reserve_retry() => {
+                    self.tried.clear();
+                    self.back_off().await;
+                    continue;
+                }
                 Err(answer) => return Sent::Unanswered(answer),
             };
+            self.request.sent_to(link.picked.address());
             let done = match self.request.rule.backend_timeout.filter(|limit| !limit.is_zero()) {
                 None => self.try_once(&mut link).await,
                 Some(limit) => match Box::pin(timeout(limit, self.try_once(&mut link))).await {
                     Ok(done) => done,
                     Err(_) => {
                         link.picked.failed(Instant::now);
+                        if !self.began && self.request.reserve_retry() {
+                            self.try_another(link).await;
+                            continue;
+                        }
                         return self.timed_out("the backend took longer than its route allows");
                     }
                 },
@@ -134,6 +144,11 @@ impl<'a> Sender<'a> {
                 Ok(Done::Responded { reusable, keeps_alive }) => {
                     self.keep(link, reusable);
                     return Sent::Responded { keeps_alive };
+                }
+                Err(Failure::Unwanted(_)) => self.try_another(link).await,
+                Err(Failure::Untouched(_)) if self.request.reserve_retry() => {
+                    link.failed();
+                    self.try_another(link).await;
                 }
                 Err(Failure::Untouched(error)) if self.may_retry() => {
                     let endpoint = link.failed();
@@ -183,9 +198,36 @@ impl<'a> Sender<'a> {
         poll_fn(|cx| exchange.poll(cx)).await
     }
 
-    /// A request is sent once more if that cannot do harm (RFC 9110, 9.2.2) and all of it is still here.
+    /// A request is sent once more if that cannot do harm (RFC 9110, 9.2.2) and all of it is still here, unless its route
+    /// says how often.
     fn may_retry(&mut self) -> bool {
-        self.facts.is_idempotent && !self.retried && self.request.message.rewind()
+        let unsaid = self.request.rule.retry.is_none();
+        unsaid && self.facts.is_idempotent && !self.retried && self.request.message.rewind()
+    }
+
+    /// After a reserved retry: another endpoint is next, if there is one, when some time has passed.
+    async fn try_another(&mut self, link: Link) {
+        let endpoint = link.picked.address();
+        link.close(&mut self.worker.buffers.borrow_mut());
+        let count = self.request.cluster().map_or(0, Cluster::count);
+        if self.tried.len() + 1 >= count.min(MAX_CONNECTS) {
+            self.tried.clear();
+        }
+        if count > 1 {
+            self.tried.push(endpoint);
+        }
+        tracing::debug!(rule = %self.request.rule.name, %endpoint, "a retry");
+        self.back_off().await;
+    }
+
+    async fn back_off(&mut self) {
+        self.request.message.rewind();
+        let retries = self.request.extras.as_ref().map_or(0, |extras| extras.retries);
+        if let Some(retry) = &self.request.rule.retry {
+            let delay = retry.delay(retries.saturating_sub(1), self.worker.random.borrow_mut().f32());
+            // Boxed: every idle connection would pay for its size.
+            Box::pin(tokio::time::sleep(delay)).await;
+        }
     }
 
     fn keep(&self, link: Link, reusable: bool) {
@@ -204,7 +246,10 @@ impl<'a> Sender<'a> {
         let mut distrusted = false;
         loop {
             let next = self.request.cluster().and_then(|cluster| {
-                Some((cluster, next_endpoint(self.worker, cluster, &self.tried, self.request.key)?))
+                let wanted = self.request.wanted().filter(|wanted| !self.tried.contains(wanted));
+                let wanted = wanted.and_then(|wanted| cluster.pick_at(wanted, Instant::now()));
+                let next = wanted.or_else(|| next_endpoint(self.worker, cluster, &self.tried, self.request.key));
+                Some((cluster, next?))
             });
             let Some((cluster, mut picked)) = next else {
                 self.record.flag(if self.tried.is_empty() { Flag::NoEndpoint } else { Flag::UpstreamConnect });
@@ -269,6 +314,10 @@ impl<'a> Sender<'a> {
                 (StatusCode::SERVICE_UNAVAILABLE, Flag::UpstreamGone, text)
             }
             Failure::BadResponse(reason) => (StatusCode::BAD_GATEWAY, Flag::UpstreamProtocol, *reason),
+            Failure::Unwanted(status) => {
+                let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY);
+                (status, Flag::UpstreamGone, "the endpoint cannot serve")
+            }
             Failure::EndpointStalled => {
                 (StatusCode::GATEWAY_TIMEOUT, Flag::UpstreamTimeout, "the endpoint does not respond")
             }

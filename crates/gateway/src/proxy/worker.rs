@@ -26,6 +26,7 @@ use super::{
     buffer::Buffers,
     clock::Clock,
     datagrams, http2,
+    kept::Ledger,
     pool::Pool,
     serve,
     side::{Side, Stream},
@@ -82,6 +83,8 @@ pub(super) struct Worker {
     pub pool: Pool,
     pub http2: http2::Pool,
     pub random: RefCell<fastrand::Rng>,
+    /// Copies of bodies.
+    pub kept: Ledger,
     pub observe: Rc<Observe>,
     /// Connections end after their request.
     retiring: Cell<bool>,
@@ -161,6 +164,7 @@ async fn run(
         pool: Pool::default(),
         http2: http2::Pool::default(),
         random: RefCell::new(fastrand::Rng::new()),
+        kept: Ledger::default(),
         observe: Observe::new(log),
         retiring: Cell::new(false),
         draining: Cell::new(false),

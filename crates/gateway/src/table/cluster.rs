@@ -5,7 +5,10 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 use arc_swap::ArcSwap;
 
 use super::{BackendTls, Upstream};
-use crate::balance::{Ask, Balancer, Endpoint, Picked, Policy, renew};
+use crate::{
+    balance::{Ask, Balancer, Endpoint, Picked, Policy, renew},
+    policy::{Budget, Retrying},
+};
 
 /// The endpoints of one Service port, and how one use of it chooses among them. They change far more often than routes, so
 /// they are behind their own swap; several clusters may share the records of the same endpoints.
@@ -18,6 +21,8 @@ pub struct Cluster {
     /// How connections to its endpoints are encrypted, if they are.
     pub tls: Option<Arc<BackendTls>>,
     policy: Policy,
+    /// How many of its requests may be retries.
+    retries: Budget,
     balancer: ArcSwap<Balancer>,
 }
 
@@ -26,7 +31,7 @@ impl Cluster {
     pub fn new(name: Arc<str>) -> Self {
         let (protocol, policy) = (Upstream::default(), Policy::EDGE);
         let balancer = ArcSwap::from_pointee(policy.over(Vec::new()));
-        Self { name, protocol, tls: None, policy, balancer }
+        Self { name, protocol, tls: None, policy, retries: Budget::default(), balancer }
     }
 
     /// The same with endpoints that speak something else.
@@ -82,6 +87,22 @@ impl Cluster {
     /// How endpoints are chosen.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// Chooses the endpoint at an address, if it is there.
+    pub(crate) fn pick_at(&self, address: SocketAddr, now: Instant) -> Option<Picked> {
+        self.balancer.load().pick_at(address, now)
+    }
+
+    /// How many endpoints there are now.
+    pub(crate) fn count(&self) -> usize {
+        self.balancer.load().endpoints().len()
+    }
+
+    /// Permits a retry, if there are not too many.
+    pub(crate) fn permit_retry(&self) -> Option<Retrying> {
+        let active = self.balancer.load().endpoints().iter().map(|endpoint| u64::from(endpoint.active())).sum();
+        self.retries.permit(active)
     }
 
     /// Chooses an endpoint; `None` if all have been tried or there is none.

@@ -14,6 +14,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
+use crate::policy::{Cors, Persistence, Retry};
+
 pub use cluster::Cluster;
 pub(crate) use lookup::Asked;
 pub use names::Names;
@@ -196,6 +198,12 @@ pub struct Rule {
     pub request_timeout: Option<Duration>,
     /// `timeouts.backendRequest`: for one try.
     pub backend_timeout: Option<Duration>,
+    /// `CORS`.
+    pub cors: Option<Cors>,
+    /// `sessionPersistence`.
+    pub persistence: Option<Persistence>,
+    /// `retry`.
+    pub retry: Option<Retry>,
     /// What answers.
     pub action: Action,
 }
@@ -210,6 +218,9 @@ impl Rule {
             rewrite: None,
             request_timeout: None,
             backend_timeout: None,
+            cors: None,
+            persistence: None,
+            retry: None,
             action,
         }
     }
@@ -280,13 +291,17 @@ pub struct Backend {
     pub request_headers: HeaderChange,
     /// Changes to the response's headers for this backend alone.
     pub response_headers: HeaderChange,
+    /// `URLRewrite` for this backend, in the place of the rule's.
+    pub rewrite: Option<Rewrite>,
+    /// `RequestRedirect` for this backend's share of requests.
+    pub redirect: Option<Redirect>,
 }
 
 impl Backend {
     /// A backend that changes nothing.
     pub fn new(weight: u32, target: Result<Arc<Cluster>, StatusCode>) -> Self {
         let (request_headers, response_headers) = (HeaderChange::default(), HeaderChange::default());
-        Self { weight, target, request_headers, response_headers }
+        Self { weight, target, request_headers, response_headers, rewrite: None, redirect: None }
     }
 }
 

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
 
+mod backend_filters;
 mod backend_tls;
 mod balancing;
 mod changes;
+mod cors;
 mod failures;
 mod figures;
 mod handover;
@@ -14,7 +16,9 @@ mod l4;
 mod log;
 mod messages;
 mod passthrough;
+mod persistence;
 mod pki;
+mod retries;
 #[path = "../common/snapshot.rs"]
 mod snapshot;
 mod strictness;

@@ -69,35 +69,39 @@ impl Origin {
     }
 }
 
-/// The changes of a rule and then of its backend, as one.
+/// The changes of a rule, then of its backend, then of this exchange alone, as one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Changes<'a> {
-    rule: &'a HeaderChange,
-    backend: Option<&'a HeaderChange>,
+    layers: [Option<&'a HeaderChange>; 3],
 }
 
 impl<'a> Changes<'a> {
     pub fn new(rule: &'a HeaderChange, backend: Option<&'a HeaderChange>) -> Self {
-        Self { rule, backend }
+        Self { layers: [Some(rule), backend, None] }
+    }
+
+    /// The same and then these.
+    pub fn then(self, last: Option<&'a HeaderChange>) -> Self {
+        let [rule, backend, _] = self.layers;
+        Self { layers: [rule, backend, last] }
     }
 
     /// Whether a field that is there already stays.
     pub fn keep(&self, name: &str) -> bool {
-        keeps(self.rule, name) && self.backend.is_none_or(|change| keeps(change, name))
+        self.layers.iter().flatten().all(|change| keeps(change, name))
     }
 
     /// Writes what is set and added.
     pub fn write(&self, out: &mut impl Fields) {
-        let added = |change: &'a HeaderChange| change.set.iter().chain(&change.add);
-        let here = |change: &HeaderChange, name: &HeaderName| !change.remove.contains(name);
-        for (name, value) in added(self.rule).filter(|(name, _)| here(self.rule, name)) {
-            if self.backend.is_none_or(|change| keeps(change, name.as_str())) {
-                out.field(name.as_str(), value.as_bytes());
+        for (number, change) in self.layers.iter().enumerate() {
+            let later = self.layers.get(number + 1..).unwrap_or_default();
+            let added = change.iter().flat_map(|change| change.set.iter().chain(&change.add));
+            let here = |name: &HeaderName| change.is_none_or(|change| !change.remove.contains(name));
+            for (name, value) in added.filter(|(name, _)| here(name)) {
+                if later.iter().flatten().all(|change| keeps(change, name.as_str())) {
+                    out.field(name.as_str(), value.as_bytes());
+                }
             }
-        }
-        let Some(backend) = self.backend else { return };
-        for (name, value) in added(backend).filter(|(name, _)| here(backend, name)) {
-            out.field(name.as_str(), value.as_bytes());
         }
     }
 }
