@@ -7,9 +7,15 @@
 mod ask;
 mod filters;
 mod gateways;
+mod grpc;
+mod h2c;
+mod layer4;
 mod listener_sets;
 mod matching;
 mod mesh;
+#[path = "../proxy/pki.rs"]
+#[allow(dead_code, reason = "shared with the tests of the proxy")]
+mod pki;
 mod references;
 #[path = "../common/snapshot.rs"]
 mod snapshot;
@@ -17,4 +23,5 @@ mod snapshot;
 #[allow(dead_code, reason = "shared with the tests of the proxy")]
 mod support;
 mod timeouts;
+mod tls;
 mod world;

@@ -137,7 +137,19 @@ endpoints: [{{addresses: [{}]}}]
                 }
             )*};
         }
-        put!(classes, gateways, listener_sets, routes, grpc_routes, grants, services, slices, secrets, namespaces);
+        put!(
+            classes,
+            gateways,
+            listener_sets,
+            routes,
+            grpc_routes,
+            tls_routes,
+            grants,
+            services,
+            slices,
+            secrets,
+            namespaces
+        );
         self.apply();
     }
 
