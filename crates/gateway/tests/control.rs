@@ -16,7 +16,7 @@ use snapshot::snapshot;
 
 fn options() -> Options {
     let publish = vec![Publish { address: "127.0.0.1:8080".parse().unwrap(), listener_port: 80 }];
-    Options { publish, bind: "127.0.0.1".parse().unwrap() }
+    Options::new(publish, "127.0.0.1".parse().unwrap())
 }
 
 fn check(file: &Path, actual: &str) {

@@ -93,7 +93,7 @@ impl Gateway {
 
     /// Serves what the objects say.
     pub fn start(&self, client: Client, tasks: &mut Tasks) {
-        let options = control::Options { publish: self.published.clone(), bind: self.bind };
+        let options = control::Options::new(self.published.clone(), self.bind);
         let served = Served { proxy: self.proxy.clone(), table: self.served.clone() };
         tasks.spawn("gateway control", |stop| async move {
             control::run(client, options, served, stop).await;

@@ -16,6 +16,7 @@ use super::{
     hosts::{Age, PortHosts},
     layer4, listener_sets, listeners,
     mesh::{Mesh, Services},
+    reached,
     routes::{self, Built},
     services,
     status::StatusUpdate,
@@ -86,12 +87,13 @@ pub fn compile(snapshot: &Snapshot, options: &Options, memory: &mut Memory, now:
 
     let Parents { listeners: states, refused, .. } = parents;
     statuses.extend(refused.into_iter().filter_map(|set| listener_sets::refused(set, now)));
+    let addresses = reached::addresses(options, snapshot);
     for (gateway, sets) in ours.into_iter().zip(sets) {
-        statuses.extend(gateways::status(gateway, &sets, &states, options, now));
+        statuses.extend(gateways::status(gateway, &sets, &states, &addresses, now));
         statuses.extend(sets.into_iter().filter_map(|set| listener_sets::status(set, &states, now)));
     }
     let mut table = Table { listeners: edges::listeners(ports, &placed, &states, keys) };
-    for service in ordered {
+    for service in ordered.into_iter().filter(|_| options.services) {
         table.listeners.extend(services::listeners(service, &context.slices, context.clusters, &mut mesh));
     }
     context.clusters.end();

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use objects::gateway::{Gateway, GatewayAddress, GatewayClass, GatewayClassStatus, GatewayStatus, ListenerSet};
 
 use super::{
-    CONTROLLER, Options, Snapshot,
+    CONTROLLER, Snapshot,
     compile::age,
     listener_sets,
     listeners::{Owner, State},
@@ -46,7 +46,7 @@ pub(super) fn status(
     gateway: &Gateway,
     sets: &[&ListenerSet],
     states: &[State<'_>],
-    options: &Options,
+    reached: &[GatewayAddress],
     now: Timestamp,
 ) -> Option<StatusUpdate> {
     let all: Vec<_> = states.iter().filter(|s| std::ptr::eq(s.gateway, gateway)).collect();
@@ -54,9 +54,8 @@ pub(super) fn status(
     let (generation, old) = (gateway.metadata.generation, gateway.status.clone().unwrap_or_default());
     let old_listeners = old.listeners.unwrap_or_default();
     let listeners = Some(own.iter().map(|state| state.status(&old_listeners, now)).collect());
-    let said = vec![accepted(gateway, &own), programmed(gateway, &all, options), resolved(&own)];
-    let address = GatewayAddress { type_: Some("IPAddress".to_owned()), value: Some(options.bind.to_string()) };
-    let addresses = all.iter().any(|s| s.programmed()).then(|| vec![address]);
+    let said = vec![accepted(gateway, &own), programmed(gateway, &all, reached), resolved(&own)];
+    let addresses = (!reached.is_empty() && all.iter().any(|s| s.programmed())).then(|| reached.to_vec());
     let conditions = Some(conditions(old.conditions.as_deref().unwrap_or_default(), said, generation, now));
     let attached = sets.iter().filter(|set| listener_sets::accepted(set, states)).count();
     let attached_listener_sets = i32::try_from(attached).ok();
@@ -93,15 +92,19 @@ fn resolved(own: &[&State<'_>]) -> Said {
     }
 }
 
-fn programmed(gateway: &Gateway, all: &[&State<'_>], options: &Options) -> Said {
-    let bind = options.bind.to_string();
-    let other = gateway.spec.addresses.iter().flatten().filter_map(|a| a.value.as_deref()).find(|v| **v != bind);
-    if let Some(other) = other {
-        let message = format!("{other} is not the address Gateways are bound to: {bind}");
+fn programmed(gateway: &Gateway, all: &[&State<'_>], reached: &[GatewayAddress]) -> Said {
+    let reached: Vec<_> = reached.iter().filter_map(|address| address.value.as_deref()).collect();
+    let known = reached.join(", ");
+    let mut wanted = gateway.spec.addresses.iter().flatten().filter_map(|a| a.value.as_deref());
+    if let Some(other) = wanted.find(|value| !reached.contains(value)) {
+        let message = format!("{other} is not the address Gateways are bound to: {known}");
         return say("Programmed", false, "AddressNotUsable", message);
     }
+    if reached.is_empty() {
+        return say("Programmed", false, "AddressNotAssigned", "the Service in front has no address yet");
+    }
     if all.iter().any(|s| s.programmed()) {
-        return say("Programmed", true, "Programmed", format!("served at {bind}"));
+        return say("Programmed", true, "Programmed", format!("served at {known}"));
     }
     let message = all.iter().find_map(|s| s.unbound.clone()).unwrap_or_else(|| "no listener is valid".to_owned());
     say("Programmed", false, "Invalid", message)

@@ -14,10 +14,12 @@ mod grants;
 mod grpc_routes;
 mod hosts;
 mod layer4;
+pub mod leader;
 mod listener_sets;
 mod listeners;
 mod mesh;
 mod policies;
+mod reached;
 mod routes;
 mod run;
 mod services;
@@ -40,8 +42,11 @@ use objects::gateway::{
 
 pub use compile::{Compiled, Memory, compile};
 pub use dump::dump;
+pub use reached::Reached;
 pub use run::run;
 pub use status::{StatusKind, StatusUpdate};
+
+use tokio::sync::watch;
 
 use crate::table::{Listener, Table, Transport};
 
@@ -53,8 +58,25 @@ pub const CONTROLLER: &str = "coracle.dev/gateway-controller";
 pub struct Options {
     /// Listener ports served at other addresses, such as 80 at 127.0.0.1:8080.
     pub publish: Vec<Publish>,
-    /// Where a port that is not published is bound, if it is 1024 or above; also the Gateways' address.
+    /// Where a port that is not published is bound, if it is 1024 or above.
     pub bind: IpAddr,
+    /// The Gateways' addresses.
+    pub reached: Reached,
+    /// Whether Services' addresses are listeners too: not where something else serves them.
+    pub services: bool,
+    /// Whether this process writes statuses and events now, of several that serve the same; `None` is always.
+    pub leading: Option<watch::Receiver<bool>>,
+}
+
+impl Options {
+    /// One process that serves everything, with Gateways at the address that they are bound to.
+    pub fn new(publish: Vec<Publish>, bind: IpAddr) -> Self {
+        Self { publish, bind, reached: Reached::Bound, services: true, leading: None }
+    }
+
+    fn leads(&self) -> bool {
+        self.leading.as_ref().is_none_or(|leading| *leading.borrow())
+    }
 }
 
 /// One published port.

@@ -68,7 +68,10 @@ pub async fn run(client: Client, options: Options, sink: impl Sink, stop: Cancel
     wake.objects();
     let (statuses, pending) = tokio::sync::watch::channel(Vec::new());
     let unbound = Unbound::new(client.clone());
-    tasks.spawn(write_statuses(client, pending, wake.clone()));
+    tasks.spawn(write_statuses(client, pending, wake.clone(), options.clone()));
+    if let Some(leading) = options.leading.clone() {
+        tasks.spawn(wake_leader(leading, wake.clone()));
+    }
     let (mut memory, mut bind_errors, mut again) = (Memory::default(), Vec::new(), BIND_AGAIN.0);
     loop {
         tokio::select! {
@@ -86,7 +89,9 @@ pub async fn run(client: Client, options: Options, sink: impl Sink, stop: Cancel
             statuses.send_replace(compiled.statuses);
             if errors != bind_errors {
                 let new = errors.iter().filter(|error| !bind_errors.contains(error)).cloned().collect::<Vec<_>>();
-                unbound.say(&snapshot, &new).await;
+                if options.leads() {
+                    unbound.say(&snapshot, &new).await;
+                }
                 (bind_errors, again) = (errors, BIND_AGAIN.0);
                 wake.objects();
             }
@@ -164,10 +169,26 @@ where
             field_selector: Some(self.fields.to_owned()).filter(|fields| !fields.is_empty()),
             ..watcher::Config::default()
         };
-        let stream = watcher(Api::<K>::all(client.clone()), config).default_backoff().modify(self.keep).reflect(writer);
+        let stream = watcher(Api::<K>::all(client.clone()), config).default_backoff();
+        let stream = stream.flat_map(absent_is_empty).modify(self.keep).reflect(writer);
         tasks.spawn(follow(stream, K::kind(&K::DynamicType::default()).into_owned(), wake.clone(), self.objects));
         store
     }
+}
+
+/// A kind that the API does not have, such as one of the experimental channel, is one without objects; it is asked for again
+/// and again, ever more seldom.
+fn absent_is_empty<K>(
+    event: Result<watcher::Event<K>, watcher::Error>,
+) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> {
+    use watcher::{Error::InitialListFailed, Event};
+    let events = match event {
+        Err(InitialListFailed(kube::Error::Api(status))) if status.code == 404 => {
+            vec![Ok(Event::Init), Ok(Event::InitDone)]
+        }
+        other => vec![other],
+    };
+    futures::stream::iter(events)
 }
 
 fn only_authorities(map: &mut ConfigMap) {
@@ -196,9 +217,17 @@ async fn follow<K: Send>(
 }
 
 /// Writes the newest statuses; what changed meanwhile conflicts and comes back with the next compilation.
-async fn write_statuses(client: Client, mut pending: tokio::sync::watch::Receiver<Vec<StatusUpdate>>, wake: Arc<Wake>) {
+async fn write_statuses(
+    client: Client,
+    mut pending: tokio::sync::watch::Receiver<Vec<StatusUpdate>>,
+    wake: Arc<Wake>,
+    options: Options,
+) {
     while pending.changed().await.is_ok() {
         let updates = pending.borrow_and_update().clone();
+        if !options.leads() {
+            continue;
+        }
         let mut failed = false;
         for update in updates {
             match write(&client, &update).await {
@@ -212,6 +241,15 @@ async fn write_statuses(client: Client, mut pending: tokio::sync::watch::Receive
         }
         if failed {
             tokio::time::sleep(RETRY).await;
+            wake.objects();
+        }
+    }
+}
+
+/// What others have not written is compiled again when this process becomes the one that writes.
+async fn wake_leader(mut leading: tokio::sync::watch::Receiver<bool>, wake: Arc<Wake>) {
+    while leading.changed().await.is_ok() {
+        if *leading.borrow_and_update() {
             wake.objects();
         }
     }

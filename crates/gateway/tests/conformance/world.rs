@@ -74,7 +74,7 @@ impl World {
     pub fn alone(yaml: &str) -> Self {
         let timeouts = Timeouts::default();
         let proxy = Proxy::start(proxy::Options { workers: 1, timeouts, ..proxy::Options::default() }).unwrap();
-        let options = Options { publish: Vec::new(), bind: "127.0.0.1".parse().unwrap() };
+        let options = Options::new(Vec::new(), "127.0.0.1".parse().unwrap());
         let mut world = Self {
             snapshot: snapshot(yaml),
             proxy,

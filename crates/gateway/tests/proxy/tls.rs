@@ -45,8 +45,7 @@ impl Served {
     fn new(timeouts: Timeouts) -> Self {
         let proxy = Proxy::start(Options { workers: 1, timeouts, ..Options::default() }).unwrap();
         let address = proxy.hold("127.0.0.1:0".parse().unwrap()).unwrap();
-        let control =
-            Control { publish: vec![Publish { address, listener_port: 443 }], bind: "127.0.0.1".parse().unwrap() };
+        let control = Control::new(vec![Publish { address, listener_port: 443 }], "127.0.0.1".parse().unwrap());
         Self { proxy, memory: Memory::default(), control, endpoint: Endpoint::mirror() }
     }
 
