@@ -16,6 +16,8 @@ pub struct Cli {
 enum Command {
     /// Start everything in the foreground, apply the manifests, and serve until Ctrl-C.
     Up(Box<Up>),
+    /// Say which listener, host, rule and backend a request would take, and why no other; nothing is sent.
+    Route(Box<Route>),
     /// Print the objects of a kustomization, as `kubectl kustomize` does.
     Build {
         /// The folder with the kustomization.
@@ -70,6 +72,42 @@ pub struct Up {
     pub output: Output,
 }
 
+/// The flags of `coracle route`.
+#[derive(Debug, Args)]
+pub struct Route {
+    /// The request's method.
+    pub method: String,
+    /// The request's URL: http:// or https://, with the port that a Gateway names or the one it is published at.
+    pub url: String,
+    /// A header of the request, such as 'Name: value' (repeatable).
+    #[arg(short = 'H', long = "header", value_name = "HEADER")]
+    pub header: Vec<String>,
+    /// Look at the kustomization in DIR instead of a running Coracle (repeatable).
+    #[arg(short = 'k', long = "kustomize", value_name = "DIR")]
+    pub kustomize: Vec<PathBuf>,
+    /// Look at the manifests in FILE, a directory of them, or `-` for standard input (repeatable).
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    pub filename: Vec<PathBuf>,
+    /// Ask the API that this file leads to [default: the kubeconfig in the data directory].
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["kustomize", "filename"])]
+    pub kubeconfig: Option<PathBuf>,
+    /// As for `coracle up`.
+    #[arg(long, env = "CORACLE_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// As for `coracle up`.
+    #[arg(long, env = "CORACLE_PUBLISH", value_name = "PORT:LISTENER", value_delimiter = ',')]
+    pub publish: Vec<String>,
+    /// As for `coracle up`.
+    #[arg(long, env = "CORACLE_BIND", value_name = "ADDRESS")]
+    pub bind: Option<IpAddr>,
+    /// As for `coracle up`.
+    #[arg(long, env = "CORACLE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// How it is printed; `json` is one object.
+    #[arg(long, env = "CORACLE_OUTPUT", value_name = "FORMAT", default_value = "text")]
+    pub output: Output,
+}
+
 /// What is said of the gateway's requests.
 #[derive(Debug, Default, Args)]
 pub struct Observe {
@@ -117,6 +155,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Up(flags) => crate::up::run(*flags),
+            Command::Route(flags) => crate::route::run(&flags),
             Command::Build { folder } => crate::build::run(&folder),
         }
     }

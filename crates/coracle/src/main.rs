@@ -8,6 +8,7 @@ mod config;
 mod data_dir;
 mod handover;
 mod platform;
+mod route;
 mod up;
 
 use std::process::ExitCode;

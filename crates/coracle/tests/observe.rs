@@ -33,6 +33,25 @@ fn lines(file: &Path, count: usize) -> Option<Vec<serde_json::Value>> {
 }
 
 #[test]
+fn the_way_of_a_request_is_said_of_manifests_that_nothing_runs() {
+    let manifests = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    let rules = "{matches: [{path: {type: Exact, value: /a}}], backendRefs: [{name: hello, port: 80}]}";
+    fs::write(manifests.path(), [GATEWAY, HELLO, &route(rules)].concat()).unwrap();
+    let asked = |path: &str| {
+        let url = format!("http://example.com{path}");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coracle"));
+        let output =
+            command.args(["route", "GET", &url, "--output", "json", "-f"]).arg(manifests.path()).output().unwrap();
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+    };
+    let explanation = asked("/a");
+    assert_eq!(explanation["outcome"]["backends"][0]["service"], "default/hello:80", "{explanation}");
+    let explanation = asked("/b");
+    assert_eq!(explanation["outcome"]["status"], 404, "{explanation}");
+    assert_eq!(explanation["rules"][0]["because"], "the path is /b", "{explanation}");
+}
+
+#[test]
 fn requests_are_counted_and_written_down() {
     let directory = tempfile::tempdir().unwrap();
     let (manifests, log) = (directory.path().join("all.yaml"), directory.path().join("access.log"));
@@ -54,6 +73,21 @@ fn requests_are_counted_and_written_down() {
     let counted = text.lines().find(|line| line.starts_with("coracle_gateway_requests_total{")).unwrap();
     assert!(counted.contains("service=\"default/hello:80\"") && counted.ends_with(" 1"), "{counted}");
     assert!(get(metrics, "/").unwrap().starts_with("HTTP/1.1 404 "));
+
+    let asked = Command::new(env!("CARGO_BIN_EXE_coracle"))
+        .args([
+            "route",
+            "GET",
+            &format!("http://{gateway}/a"),
+            "--publish",
+            &format!("{}:80", gateway.port()),
+            "--data-dir",
+        ])
+        .arg(coracle.data_dir())
+        .output()
+        .unwrap();
+    let explained = String::from_utf8_lossy(&asked.stdout);
+    assert!(explained.contains(" forwards to\n    default/hello:80 (100 %) at "), "{explained}{asked:?}");
 
     let old = directory.path().join("access.log.1");
     fs::rename(&log, &old).unwrap();

@@ -41,7 +41,10 @@ pub fn run(flags: Up) -> anyhow::Result<()> {
 
 /// Everything the manifests hold, in the order in which it is applied. Read before anything starts, so that a mistake in a
 /// file costs nothing.
-fn read(kustomizations: &[PathBuf], files: &[PathBuf]) -> anyhow::Result<Vec<Value>> {
+///
+/// # Errors
+/// Names the file and what is wrong with it.
+pub fn read(kustomizations: &[PathBuf], files: &[PathBuf]) -> anyhow::Result<Vec<Value>> {
     let mut objects = Vec::new();
     for folder in kustomizations {
         objects.extend(manifests::build(folder)?.into_iter().map(|object| object.value));

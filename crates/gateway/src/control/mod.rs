@@ -23,6 +23,7 @@ mod reached;
 mod routes;
 mod run;
 mod services;
+mod snapshot;
 mod status;
 mod unbound;
 
@@ -44,6 +45,7 @@ pub use compile::{Compiled, Memory, compile};
 pub use dump::dump;
 pub use reached::Reached;
 pub use run::run;
+pub use snapshot::{KINDS, Unserved, unserved};
 pub use status::{StatusKind, StatusUpdate};
 
 use tokio::sync::watch;

@@ -61,6 +61,11 @@ impl Answer {
         Self { status: redirect.status, text: Cow::Borrowed(""), location: Some(location), fields: Vec::new() }
     }
 
+    /// Where the client is sent.
+    pub fn location(&self) -> Option<&str> {
+        self.location.as_deref()
+    }
+
     /// Bytes of its body.
     pub fn length(&self) -> u64 {
         if self.text.is_empty() { 0 } else { self.text.len() as u64 + 1 }

@@ -11,6 +11,7 @@ mod connect;
 mod datagrams;
 mod end;
 mod exchange;
+pub mod explain;
 mod extras;
 #[doc(hidden)]
 pub mod fuzzing;

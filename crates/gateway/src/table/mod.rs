@@ -17,7 +17,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use crate::policy::{Cors, Persistence, Retry};
 
 pub use cluster::Cluster;
-pub(crate) use lookup::Asked;
+pub(crate) use lookup::{Asked, Unmet, Verdict};
 pub use names::Names;
 pub use split::{Share, Split};
 pub use tls::{BackendTls, Certificates, Secured, TlsService};

@@ -41,6 +41,16 @@ impl<T> Names<T> {
         found.or(self.any.as_ref())
     }
 
+    /// The name by which [`Self::find`] finds: the host itself, a wildcard, or `*` for any.
+    pub(crate) fn matched(&self, host: &str) -> Option<String> {
+        if self.exact.contains_key(host) {
+            return Some(host.to_owned());
+        }
+        let mut suffixes = host.match_indices('.').filter_map(|(dot, _)| host.get(dot + 1..));
+        let wildcard = suffixes.find(|suffix| self.wildcard.contains_key(*suffix)).map(|suffix| format!("*.{suffix}"));
+        wildcard.or_else(|| self.any.as_ref().map(|_| "*".to_owned()))
+    }
+
     /// Every value.
     pub fn values(&self) -> impl Iterator<Item = &T> {
         self.exact.values().chain(self.wildcard.values()).chain(&self.any)
@@ -75,6 +85,11 @@ mod tests {
             ("example.com", ""),
         ] {
             assert_eq!(names.find(host), Some(&expected), "{host}");
+            assert_eq!(
+                names.matched(host).as_deref(),
+                Some(if expected.is_empty() { "*" } else { expected }),
+                "{host}"
+            );
         }
         let order: Vec<_> = names.sorted().into_iter().map(|(name, _)| name).collect();
         assert_eq!(order, ["*.a.example.com", "*.example.com", "www.example.com", "*"]);
