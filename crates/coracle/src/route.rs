@@ -49,7 +49,7 @@ pub fn run(flags: &Route) -> anyhow::Result<()> {
         .publish
         .iter()
         .map(|publish| control::Publish { address: publish.address, listener_port: publish.listener_port });
-    let options = control::Options { publish: publish.collect(), bind: config.bind };
+    let options = control::Options::new(publish.collect(), config.bind);
     let compiled = compile(&snapshot(objects)?, &options, &mut Memory::default(), jiff::Timestamp::now());
     let explanation = explain(&compiled.table, &question, &options.publish);
     let unserved = unserved(&compiled.statuses);

@@ -56,7 +56,7 @@ spec: {parentRefs: [{name: web, sectionName: nothing}], rules: [{backendRefs: [{
 
 fn asked(method: &str, url: &str, headers: &[&str]) -> Explanation {
     let publish = vec![Publish { address: "127.0.0.1:8080".parse().unwrap(), listener_port: 80 }];
-    let options = Options { publish: publish.clone(), bind: "127.0.0.1".parse().unwrap() };
+    let options = Options::new(publish.clone(), "127.0.0.1".parse().unwrap());
     let compiled = compile(
         &snapshot::snapshot(MANIFESTS),
         &options,
@@ -159,7 +159,7 @@ fn what_is_no_request_is_refused() {
 
 #[test]
 fn routes_that_nothing_serves_are_named() {
-    let options = Options { publish: Vec::new(), bind: "127.0.0.1".parse().unwrap() };
+    let options = Options::new(Vec::new(), "127.0.0.1".parse().unwrap());
     let snapshot = snapshot::snapshot(MANIFESTS);
     let compiled = compile(&snapshot, &options, &mut Memory::default(), "2026-01-01T00:00:00Z".parse().unwrap());
     let found: Vec<_> = unserved(&compiled.statuses).into_iter().map(|it| (it.object, it.part, it.reason)).collect();
