@@ -19,6 +19,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("protobuf", protobuf),
     ("selectors", selectors),
     ("http1", http1),
+    ("http2", http2),
     ("hello", hello),
 ];
 
@@ -32,6 +33,11 @@ pub fn yaml(data: &[u8]) {
 /// HTTP/1.1: what is let through reads the same to the next reader, and a body does not depend on how it is cut.
 pub fn http1(data: &[u8]) {
     gateway::proxy::fuzzing::http1(data);
+}
+
+/// Heads of HTTP/2: what is let through is one head of HTTP/1.1 that reads the same to the next reader.
+pub fn http2(data: &[u8]) {
+    gateway::proxy::fuzzing::http2(data);
 }
 
 /// The first message of a TLS connection: reading it ends, and never waits for what is there.

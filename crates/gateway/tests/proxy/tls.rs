@@ -18,6 +18,7 @@ use rustls::{
 };
 
 use super::{
+    http2,
     snapshot::snapshot,
     support::{Endpoint, Peer, field, status},
 };
@@ -77,12 +78,16 @@ impl Served {
 }
 
 fn connection(name: &str, trusted: &Pair) -> ClientConnection {
+    ClientConnection::new(Arc::new(config(trusted)), ServerName::try_from(name.to_owned()).unwrap()).unwrap()
+}
+
+/// How a client speaks that trusts this certificate alone.
+fn config(trusted: &Pair) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(trusted.certificate.as_bytes()).unwrap()).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
     let config = config.with_safe_default_protocol_versions().unwrap();
-    let config = config.with_root_certificates(roots).with_no_client_auth();
-    ClientConnection::new(Arc::new(config), ServerName::try_from(name.to_owned()).unwrap()).unwrap()
+    config.with_root_certificates(roots).with_no_client_auth()
 }
 
 fn manifests(endpoint: SocketAddr, a: &Pair, b: &Pair, version: u32) -> String {
@@ -228,6 +233,27 @@ fn large_bodies_and_pipelined_requests_pass_encrypted() {
     assert_eq!(status(&client.head()), "200");
     assert!(client.exactly(body.len()) == body);
     assert_eq!(client.message().1, "hi");
+}
+
+#[test]
+fn http_2_is_agreed_on_and_its_requests_are_for_the_listener_that_was_asked_for() {
+    let (a, b) = (pair("a.example"), pair("b.example"));
+    let mut served = Served::new(Timeouts::default());
+    served.apply(&a, &b, 1);
+    http2::run(async {
+        let mut config = config(&a);
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let tcp = tokio::net::TcpStream::connect(served.address()).await.unwrap();
+        let name = ServerName::try_from("a.example").unwrap();
+        let tls = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap();
+        assert_eq!(tls.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        let client = http2::connect_over(tls).await;
+        let get = |host: &str| http::Request::get(format!("https://{host}/x")).body(()).unwrap();
+        let answered = http2::ask(&client, get("a.example")).await.unwrap();
+        assert_eq!(field(answered.text(), "x-forwarded-proto"), Some("https"));
+        let misdirected = http2::ask(&client, get("b.example")).await.unwrap();
+        assert_eq!(misdirected.head.status, 421);
+    });
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod server;
 mod stream;
 
 pub(super) use client::{Lease, Pool};
-pub(super) use head::response;
+pub(super) use head::{request, response};
 pub(super) use server::{PREFACE, connection};
 pub(super) use stream::{Piece, Said, Stream, is_refusal, to_io};
 

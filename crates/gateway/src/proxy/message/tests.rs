@@ -64,7 +64,19 @@ proptest! {
     }
 
     #[test]
+    fn what_comes_in_http_2_is_exactly_one_head_of_http_1(
+        method in prop::sample::select(vec!["GET", "POST", "OPTIONS", "BREW", "CONNECT"]),
+        target in targets(),
+        authority in prop::sample::select(vec!["one", "one:80", "", "[::1]:1", "a@b", "one,two"]),
+        lines in prop::collection::vec(lines(), 0..6),
+    ) {
+        let lines = lines.concat().to_ascii_lowercase().replace('\r', "");
+        fuzzing::http2(format!("{method}\n{target}\n{authority}\n{lines}").as_bytes());
+    }
+
+    #[test]
     fn any_bytes_are_read_without_harm(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         fuzzing::http1(&bytes);
+        fuzzing::http2(&bytes);
     }
 }

@@ -23,7 +23,13 @@ use bytes::Bytes;
 use gateway::table::{Cluster, Upstream};
 use h2::{RecvStream, SendStream, client, server::SendResponse};
 use http::{HeaderMap, Request, response};
-use tokio::{net::TcpStream, runtime, task::LocalSet, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    runtime,
+    task::LocalSet,
+    time::timeout,
+};
 
 use super::support::{Gateway, everything, forward};
 
@@ -31,18 +37,22 @@ use super::support::{Gateway, everything, forward};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs a test that awaits, for a bounded time.
-fn run(test: impl Future<Output = ()>) {
+pub fn run(test: impl Future<Output = ()>) {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async { timeout(PATIENCE, test).await.unwrap() });
 }
 
 /// A connection to a gateway.
 async fn connect(address: SocketAddr) -> client::SendRequest<Bytes> {
+    connect_over(TcpStream::connect(address).await.unwrap()).await
+}
+
+/// A connection to a gateway over something that has been opened.
+pub async fn connect_over(stream: impl AsyncRead + AsyncWrite + Unpin + 'static) -> client::SendRequest<Bytes> {
     let mut builder = client::Builder::new();
     // One stream that is not read must not hold up the others at this end.
     builder.initial_connection_window_size(1 << 20);
-    let tcp = TcpStream::connect(address).await.unwrap();
-    let (send, connection) = builder.handshake(tcp).await.unwrap();
+    let (send, connection) = builder.handshake(stream).await.unwrap();
     tokio::task::spawn_local(async move { _ = connection.await });
     send
 }
@@ -67,14 +77,14 @@ fn post(path: &str) -> Request<()> {
 
 /// A whole response.
 #[derive(Debug)]
-struct Whole {
-    head: response::Parts,
+pub struct Whole {
+    pub head: response::Parts,
     body: Vec<u8>,
     trailers: Option<HeaderMap>,
 }
 
 impl Whole {
-    fn text(&self) -> &str {
+    pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
@@ -84,7 +94,7 @@ impl Whole {
 }
 
 /// Sends a request without a body and waits for the whole response.
-async fn ask(send: &client::SendRequest<Bytes>, request: Request<()>) -> Result<Whole, h2::Error> {
+pub async fn ask(send: &client::SendRequest<Bytes>, request: Request<()>) -> Result<Whole, h2::Error> {
     let (response, _) = send.clone().ready().await?.send_request(request, true)?;
     whole(response).await
 }
