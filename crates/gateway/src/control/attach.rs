@@ -70,7 +70,8 @@ pub(super) struct Parents<'a> {
     pub listeners: Vec<State<'a>>,
     /// ListenerSets of our Gateways that are not let in.
     pub refused: Vec<&'a ListenerSet>,
-    pub services: &'a Services<'a>,
+    /// Where Services' addresses are served: routes may attach to them.
+    pub services: Option<&'a Services<'a>>,
     pub now: Timestamp,
 }
 
@@ -127,7 +128,7 @@ impl<'a> Parents<'a> {
     /// Where a route attaches at one parent, or why not; `None` if the parent is not ours.
     fn at(&self, route: Route<'a>, parent: &'a ParentReference) -> Option<Result<Places<'a>, Said>> {
         if mesh::is_service(parent) && route.rival().is_some() {
-            return Some(mesh::ports(self.services, parent, route.namespace()).map(Places::Ports));
+            return Some(mesh::ports(self.services?, parent, route.namespace()).map(Places::Ports));
         }
         if parent.group.as_deref().unwrap_or(GROUP) != GROUP {
             return None;

@@ -1,13 +1,13 @@
 //! From a snapshot of objects to the routing table and the statuses.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Service, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use objects::gateway::{GRPCRoute, HTTPRoute};
 
 use super::{
-    Options, Snapshot,
+    Options, Snapshot, addresses,
     attach::{Parents, Route},
     certificates::Keys,
     clusters::{Clusters, Slices},
@@ -70,7 +70,13 @@ pub fn compile(snapshot: &Snapshot, options: &Options, memory: &mut Memory, now:
 
     let mut statuses = gateways::classes(snapshot, now);
     let ours = gateways::ours(snapshot);
-    let mut parents = Parents { snapshot, listeners: Vec::new(), refused: Vec::new(), services: &services, now };
+    let mut parents = Parents {
+        snapshot,
+        listeners: Vec::new(),
+        refused: Vec::new(),
+        services: options.services.then_some(&services),
+        now,
+    };
     let mut sets = Vec::new();
     for gateway in &ours {
         let (let_in, refused) = listener_sets::of(gateway, snapshot);
@@ -87,9 +93,10 @@ pub fn compile(snapshot: &Snapshot, options: &Options, memory: &mut Memory, now:
 
     let Parents { listeners: states, refused, .. } = parents;
     statuses.extend(refused.into_iter().filter_map(|set| listener_sets::refused(set, now)));
-    let addresses = reached::addresses(options, snapshot);
+    let reached = reached::addresses(options, snapshot);
     for (gateway, sets) in ours.into_iter().zip(sets) {
-        statuses.extend(gateways::status(gateway, &sets, &states, &addresses, now));
+        let reached = addresses::used(gateway, &reached, options, snapshot);
+        statuses.extend(gateways::status(gateway, &sets, &states, reached, now));
         statuses.extend(sets.into_iter().filter_map(|set| listener_sets::status(set, &states, now)));
     }
     let mut table = Table { listeners: edges::listeners(ports, &placed, &states, keys) };
@@ -122,16 +129,16 @@ impl<'a> Requests<'a> {
     }
 }
 
-/// Attaches HTTPRoutes and GRPCRoutes, the oldest first, and gathers what is served port by port.
+/// Attaches HTTPRoutes and GRPCRoutes, the oldest first, and gathers what is served address by address.
 fn attach_requests<'a>(
     context: &mut Context<'_>,
     parents: &mut Parents<'a>,
     statuses: &mut Vec<StatusUpdate>,
-) -> (BTreeMap<u16, PortHosts>, Mesh<'a>) {
+) -> (BTreeMap<SocketAddr, PortHosts>, Mesh<'a>) {
     let mut mesh = Mesh::default();
-    let mut ports: BTreeMap<u16, PortHosts> = BTreeMap::new();
+    let mut ports: BTreeMap<SocketAddr, PortHosts> = BTreeMap::new();
     for state in parents.listeners.iter().filter(|s| s.served() && edges::takes_requests(s)) {
-        ports.entry(state.port).or_default().listener(&state.hostname);
+        state.binds.iter().for_each(|bind| ports.entry(*bind).or_default().listener(&state.hostname));
     }
     let snapshot = parents.snapshot;
     let http = snapshot.routes.iter().map(|route| (age(&route.metadata), Requests::Http(route)));
@@ -144,8 +151,10 @@ fn attach_requests<'a>(
         statuses.extend(attached.status);
         for (index, host) in attached.places {
             let Some(state) = parents.listeners.get(index) else { continue };
-            if let Some(port) = ports.get_mut(&state.port) {
-                port.add(&state.hostname, &host, &age, &built.entries);
+            for bind in &state.binds {
+                if let Some(port) = ports.get_mut(bind) {
+                    port.add(&state.hostname, &host, &age, &built.entries);
+                }
             }
         }
         if !attached.ports.is_empty() {

@@ -10,9 +10,9 @@ use super::{
     layer4::Placed,
     listeners::{HTTPS, State, TLS, passes_through},
 };
-use crate::table::{Hosts, Listener, ListenerService, Secured, Split, TlsService, Transport};
+use crate::table::{Hosts, Listener, ListenerService, Secured, Split, TlsService};
 
-/// What a port is made of.
+/// What a port at one address is made of.
 struct Port<'a> {
     /// The listeners that share it.
     sharing: Vec<(usize, &'a State<'a>)>,
@@ -20,31 +20,29 @@ struct Port<'a> {
     placed: &'a [Placed],
 }
 
-/// One table listener per bound address; Gateways that share a port share its listener.
+/// One table listener per bound address; Gateways that share an address and port share its listener.
 pub(super) fn listeners(
-    mut requests: BTreeMap<u16, PortHosts>,
+    mut requests: BTreeMap<SocketAddr, PortHosts>,
     placed: &[Placed],
     states: &[State<'_>],
     keys: &mut Keys,
 ) -> Vec<Listener> {
-    let mut ports: BTreeMap<(u16, bool), Port<'_>> = BTreeMap::new();
+    let mut ports: BTreeMap<(SocketAddr, bool), Port<'_>> = BTreeMap::new();
     for (index, state) in states.iter().enumerate().filter(|(_, state)| state.served()) {
-        let port = ports.entry((state.port, state.is_udp()));
-        port.or_insert_with(|| Port { sharing: Vec::new(), placed }).sharing.push((index, state));
+        for bind in &state.binds {
+            let port = ports.entry((*bind, state.is_udp()));
+            port.or_insert_with(|| Port { sharing: Vec::new(), placed }).sharing.push((index, state));
+        }
     }
-    let mut built: BTreeMap<(SocketAddr, Transport), Listener> = BTreeMap::new();
-    for ((number, udp), port) in ports {
-        let hosts = if udp { None } else { requests.remove(&number) };
+    let mut built = Vec::new();
+    for ((bind, udp), port) in ports {
+        let hosts = if udp { None } else { requests.remove(&bind) };
         let Some(service) = port.service(hosts.unwrap_or_default().build(), keys) else { continue };
         let mut names: Vec<_> = port.sharing.iter().map(|(_, state)| format_name(state.gateway)).collect();
         names.dedup();
-        let name: Arc<str> = names.join(",").into();
-        for bind in port.sharing.first().into_iter().flat_map(|(_, state)| &state.binds) {
-            let listener = Listener { bind: *bind, name: name.clone(), service: service.clone(), edge: true };
-            built.entry((*bind, listener.transport())).or_insert(listener);
-        }
+        built.push(Listener { bind, name: names.join(",").into(), service, edge: true });
     }
-    built.into_values().collect()
+    built
 }
 
 impl Port<'_> {

@@ -46,7 +46,7 @@ pub(super) fn status(
     gateway: &Gateway,
     sets: &[&ListenerSet],
     states: &[State<'_>],
-    reached: &[GatewayAddress],
+    reached: (Vec<GatewayAddress>, Option<String>),
     now: Timestamp,
 ) -> Option<StatusUpdate> {
     let all: Vec<_> = states.iter().filter(|s| std::ptr::eq(s.gateway, gateway)).collect();
@@ -54,8 +54,9 @@ pub(super) fn status(
     let (generation, old) = (gateway.metadata.generation, gateway.status.clone().unwrap_or_default());
     let old_listeners = old.listeners.unwrap_or_default();
     let listeners = Some(own.iter().map(|state| state.status(&old_listeners, now)).collect());
-    let said = vec![accepted(gateway, &own), programmed(gateway, &all, reached), resolved(&own)];
-    let addresses = (!reached.is_empty() && all.iter().any(|s| s.programmed())).then(|| reached.to_vec());
+    let (reached, unusable) = reached;
+    let said = vec![accepted(gateway, &own), programmed(&all, &reached, unusable), resolved(&own)];
+    let addresses = (!reached.is_empty() && all.iter().any(|s| s.programmed())).then_some(reached);
     let conditions = Some(conditions(old.conditions.as_deref().unwrap_or_default(), said, generation, now));
     let attached = sets.iter().filter(|set| listener_sets::accepted(set, states)).count();
     let attached_listener_sets = i32::try_from(attached).ok();
@@ -92,19 +93,16 @@ fn resolved(own: &[&State<'_>]) -> Said {
     }
 }
 
-fn programmed(gateway: &Gateway, all: &[&State<'_>], reached: &[GatewayAddress]) -> Said {
-    let reached: Vec<_> = reached.iter().filter_map(|address| address.value.as_deref()).collect();
-    let known = reached.join(", ");
-    let mut wanted = gateway.spec.addresses.iter().flatten().filter_map(|a| a.value.as_deref());
-    if let Some(other) = wanted.find(|value| !reached.contains(value)) {
-        let message = format!("{other} is not the address Gateways are bound to: {known}");
-        return say("Programmed", false, "AddressNotUsable", message);
+fn programmed(all: &[&State<'_>], reached: &[GatewayAddress], unusable: Option<String>) -> Said {
+    if let Some(unusable) = unusable {
+        return say("Programmed", false, "AddressNotUsable", unusable);
     }
     if reached.is_empty() {
         return say("Programmed", false, "AddressNotAssigned", "the Service in front has no address yet");
     }
     if all.iter().any(|s| s.programmed()) {
-        return say("Programmed", true, "Programmed", format!("served at {known}"));
+        let known: Vec<_> = reached.iter().filter_map(|address| address.value.as_deref()).collect();
+        return say("Programmed", true, "Programmed", format!("served at {}", known.join(", ")));
     }
     let message = all.iter().find_map(|s| s.unbound.clone()).unwrap_or_else(|| "no listener is valid".to_owned());
     say("Programmed", false, "Invalid", message)

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -12,11 +12,10 @@ use objects::{
 };
 
 use super::{
-    Options, Snapshot,
+    Options, Snapshot, addresses,
     certificates::{Keys, Resolved},
     status::{Said, StatusKind, conditions, say},
 };
-
 use crate::table::Transport;
 
 /// The protocol of a listener that ends TLS, with HTTP inside.
@@ -256,17 +255,23 @@ pub(super) fn of<'a>(
 /// Of Gateways that share a port the oldest says what is spoken there, and has the port to itself if nothing but the port tells
 /// one listener from another; `states` are in the order of age.
 pub(super) fn separate_gateways(states: &mut [State<'_>]) {
-    let mut spoken: BTreeMap<(bool, u16), String> = BTreeMap::new();
+    let mut spoken: BTreeMap<(bool, SocketAddr), String> = BTreeMap::new();
     for state in states.iter_mut().filter(|state| state.accepted()) {
         let family = state.family().to_owned();
-        state.conflict = match spoken.entry((state.is_udp(), state.port)) {
-            Entry::Vacant(free) => {
-                free.insert(family);
-                None
-            }
-            Entry::Occupied(first) if *first.get() != family => Some("ProtocolConflict"),
-            Entry::Occupied(_) => matches!(family.as_str(), "TCP" | "UDP").then_some("HostnameConflict"),
-        };
+        // What is bound nowhere is compared with its like.
+        let nowhere = [SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), state.port)];
+        let binds = if state.binds.is_empty() { nowhere.as_slice() } else { state.binds.as_slice() };
+        for bind in binds {
+            let found = match spoken.entry((state.is_udp(), *bind)) {
+                Entry::Vacant(free) => {
+                    free.insert(family.clone());
+                    None
+                }
+                Entry::Occupied(first) if *first.get() != family => Some("ProtocolConflict"),
+                Entry::Occupied(_) => matches!(family.as_str(), "TCP" | "UDP").then_some("HostnameConflict"),
+            };
+            state.conflict = state.conflict.or(found);
+        }
     }
 }
 
@@ -288,14 +293,19 @@ fn judge<'a>(
     } else if port == 0 {
         refused = Some(("PortUnavailable", format!("{} is not a port", listener.port)));
     }
-    let (binds, mut unbound) = binds(port, options);
+    let own = addresses::of(gateway, options);
+    let (binds, mut unbound) = addresses::binds(&own, port, options);
     let transport = if listener.protocol == "UDP" { Transport::Udp } else { Transport::Tcp };
-    let mut errors = snapshot.bind_errors.iter().filter(|error| error.transport == transport);
-    let failed = errors.find(|error| binds.contains(&error.address));
-    let bind_failed = refused.is_none() && failed.is_some();
-    if let (None, Some(error)) = (&refused, failed) {
+    let errors = snapshot.bind_errors.iter().filter(|error| error.transport == transport);
+    let failed: Vec<_> = errors.filter(|error| binds.contains(&error.address)).collect();
+    // Of addresses that the Gateway asks for, those that can be bound are served, and the Gateway says which cannot.
+    let bind_failed =
+        refused.is_none() && if own.is_empty() { !failed.is_empty() } else { failed.len() == binds.len() };
+    if let (None, Some(error)) = (&refused, failed.first()) {
         unbound = Some(format!("cannot bind {}: {}", error.address, error.message));
-        refused = Some(("PortUnavailable", format!("cannot bind {}: {}", error.address, error.message)));
+        if own.is_empty() {
+            refused = Some(("PortUnavailable", format!("cannot bind {}: {}", error.address, error.message)));
+        }
     }
     State {
         owner,
@@ -351,24 +361,4 @@ fn conflict<'s, 'a: 's>(one: &State<'_>, others: impl Iterator<Item = &'s State<
     } else {
         None
     }
-}
-
-fn binds(port: u16, options: &Options) -> (Vec<SocketAddr>, Option<String>) {
-    let published = options.publish.iter().filter(|p| p.listener_port == port).map(|p| p.address);
-    let mut published: Vec<_> = published.collect();
-    published.sort_unstable();
-    published.dedup();
-    let own = SocketAddr::new(options.bind, port);
-    if !published.is_empty() {
-        return (published, None);
-    }
-    if let Some(taken) = options.publish.iter().find(|p| p.address == own) {
-        let message = format!("{own} is published as port {}: start with --publish HOST:{port}", taken.listener_port);
-        return (Vec::new(), Some(message));
-    }
-    if port < 1024 {
-        let message = format!("port {port} is not published on this machine: start with --publish HOST:{port}");
-        return (Vec::new(), Some(message));
-    }
-    (vec![own], None)
 }

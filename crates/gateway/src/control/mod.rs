@@ -1,6 +1,7 @@
 //! The control plane: watches Gateway API objects, Services and endpoints, compiles them into a routing table, and writes
 //! their statuses. [`compile`] does no I/O; [`run`] is the loop around it.
 
+mod addresses;
 mod attach;
 mod backends;
 mod certificates;

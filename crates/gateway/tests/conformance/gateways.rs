@@ -1,6 +1,6 @@
 //! Gateways and their classes: statuses, listeners, attached routes.
 
-use crate::{ask::get, world::World};
+use crate::{ask::get, support::Peer, world::World};
 
 fn gateway(listeners: &str) -> String {
     format!(
@@ -181,4 +181,65 @@ spec:
             world.check_at(81, &[if of == own { ask.reaches("infra/v1") } else { ask.answers(404) }]);
         }
     }
+}
+
+/// A Gateway with addresses of its own.
+fn at(name: &str, addresses: &str, port: u16) -> String {
+    gateway(&format!("  - {{name: http, port: {port}, protocol: HTTP}}"))
+        .replace("name: g,", &format!("name: {name},"))
+        .replace("  gatewayClassName", &format!("  addresses: [{addresses}]\n  gatewayClassName"))
+}
+
+#[test]
+fn httproute_multiple_gateways() {
+    let mut world = World::new("");
+    let port = world.hold_at(&["127.0.0.2", "127.0.0.3"]);
+    let route = |name: &str, parents: &str, path: &str, to: &str| {
+        format!(
+            "
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: {name}, namespace: infra}}
+spec:
+  parentRefs: [{parents}]
+  rules: [{{matches: [{{path: {{value: {path}}}}}], backendRefs: [{{name: {to}, port: 8080}}]}}]"
+        )
+    };
+    world.add(
+        &[
+            at("two", "{value: 127.0.0.2}", port),
+            "---".to_owned(),
+            at("three", "{value: 127.0.0.3}", port),
+            route("shared", "{name: two}, {name: three}", "/shared", "v1"),
+            route("of-two", "{name: two}", "/", "v2"),
+            route("of-three", "{name: three}", "/", "v3"),
+        ]
+        .concat(),
+    );
+    for (host, own) in [("127.0.0.2", "infra/v2"), ("127.0.0.3", "infra/v3")] {
+        let peer = || Peer::connect(format!("{host}:{port}").parse().unwrap());
+        get("/shared").reaches("infra/v1").check(&mut peer());
+        get("/").reaches(own).check(&mut peer());
+    }
+    assert_eq!(world.status("Gateway", "infra/two")["addresses"][0]["value"], "127.0.0.2");
+}
+
+#[test]
+fn gateway_static_addresses() {
+    let mut world = World::new("");
+    let port = world.hold_at(&["127.0.0.4"]);
+    let usable = "{type: IPAddress, value: 127.0.0.4}";
+    let unusable = "{type: IPAddress, value: 192.0.2.1}";
+    world.add(&at("g", &format!("{{type: test/fake-invalid-type, value: x}}, {unusable}, {usable}"), port));
+    assert_eq!(world.condition("Gateway", "infra/g", "Accepted"), "False UnsupportedAddress");
+    world.add(&at("g", &format!("{unusable}, {usable}"), port));
+    assert_eq!(world.condition("Gateway", "infra/g", "Accepted"), "True Accepted");
+    assert_eq!(world.condition("Gateway", "infra/g", "Programmed"), "False AddressNotUsable");
+    world.add(&at("g", usable, port));
+    assert_eq!(world.condition("Gateway", "infra/g", "Accepted"), "True Accepted");
+    assert_eq!(world.condition("Gateway", "infra/g", "Programmed"), "True Programmed");
+    let addresses = world.status("Gateway", "infra/g")["addresses"].clone();
+    assert_eq!(addresses, serde_json::json!([{"type": "IPAddress", "value": "127.0.0.4"}]));
+    get("/").answers(404).check(&mut Peer::connect(format!("127.0.0.4:{port}").parse().unwrap()));
 }

@@ -33,8 +33,10 @@ fn route(yaml: &str) -> World {
     world
 }
 
-/// Checks which backend each call reaches; none stands for a call that no route takes.
-fn check(address: SocketAddr, host: &str, all: &[(&str, &[(&'static str, &str)], Option<&str>)]) {
+/// A call: its path, its headers, and which backend it reaches; none stands for a call that no route takes.
+type Case<'a> = (&'a str, &'a [(&'static str, &'a str)], Option<&'a str>);
+
+fn check(address: SocketAddr, host: &str, all: &[Case<'_>]) {
     for (path, headers, backend) in all {
         let called = call(address, host, path, headers);
         assert_eq!(called.backend.as_deref(), *backend, "{host} {path} {headers:?} {called:?}");

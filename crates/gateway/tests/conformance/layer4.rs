@@ -94,8 +94,11 @@ fn reached(world: &World, kind: &str, port: u16) -> Option<String> {
     })
 }
 
+/// A listener's name and port.
+type Place = (&'static str, u16);
+
 /// The kinds, their listeners' names and ports, and the prefix of their backends.
-const KINDS: [(&str, [(&str, u16); 2], &str); 2] =
+const KINDS: [(&str, [Place; 2], &str); 2] =
     [("TCPRoute", [("tcp-1", 9001), ("tcp-2", 9002)], "v"), ("UDPRoute", [("udp-1", 9003), ("udp-2", 9004)], "u")];
 
 #[test]

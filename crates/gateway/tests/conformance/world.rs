@@ -8,7 +8,7 @@ use std::{
 };
 
 use gateway::{
-    control::{Memory, Options, Publish, Sink, Snapshot, compile},
+    control::{BindError, Memory, Options, Publish, Sink, Snapshot, compile},
     proxy::{self, Proxy, Timeouts},
 };
 use serde_json::Value;
@@ -164,19 +164,38 @@ endpoints: [{{addresses: [{}]}}]
         }
         let publish = |(port, address): (&u16, &SocketAddr)| Publish { address: *address, listener_port: *port };
         self.options.publish = self.addresses.iter().map(publish).collect();
+        self.snapshot.bind_errors.clear();
+        let errors = self.serve();
+        if !errors.is_empty() {
+            self.snapshot.bind_errors = errors;
+            self.serve();
+        }
+    }
+
+    fn serve(&mut self) -> Vec<BindError> {
         let now = "2026-02-01T00:00:00Z".parse().unwrap();
         let compiled = compile(&self.snapshot, &self.options, &mut self.memory, now);
         for update in compiled.statuses {
             let name = format!("{}/{}", update.namespace.unwrap_or_default(), update.name);
             self.statuses.insert((update.kind.name(), name), update.status);
         }
-        let errors = self.proxy.apply(Arc::new(compiled.table));
-        assert!(errors.is_empty(), "{errors:?}");
+        self.proxy.apply(Arc::new(compiled.table))
     }
 
     /// An address that nobody else gets, for a Service's address.
     pub fn hold(&self) -> SocketAddr {
         self.proxy.hold("127.0.0.1:0".parse().unwrap()).unwrap()
+    }
+
+    /// A port that is free at all of these addresses, which nobody else gets.
+    pub fn hold_at(&self, addresses: &[&str]) -> u16 {
+        loop {
+            let (first, rest) = addresses.split_first().unwrap();
+            let port = self.proxy.hold(format!("{first}:0").parse().unwrap()).unwrap().port();
+            if rest.iter().all(|address| self.proxy.hold(format!("{address}:{port}").parse().unwrap()).is_ok()) {
+                return port;
+            }
+        }
     }
 
     /// Where a listener's port is served.
