@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::table::{
-    Action, Backend, Cluster, Entry, HeaderChange, Hosts, ListenerService, Routes, Rule, Share, Split, Table,
+    Action, Backend, Cluster, Entry, HeaderChange, Hosts, ListenerService, Mirror, Routes, Rule, Share, Split, Table,
     TlsService, Upstream,
 };
 
@@ -59,7 +59,12 @@ fn changes(rule: &Rule) -> Vec<String> {
             format!("sessions by {:?} for {:?}/{:?}", sessions.carrier, sessions.absolute, sessions.idle)
         }),
     );
+    said.extend(rule.mirrors.iter().map(mirror));
     said
+}
+
+fn mirror(mirror: &Mirror) -> String {
+    format!("mirror {}/{} to {}", mirror.part, mirror.whole, mirror.cluster.name)
 }
 
 /// What is changed for one backend alone.
@@ -67,6 +72,7 @@ fn of_backend(backend: &Backend) -> String {
     let mut said = header_changes(&backend.request_headers, &backend.response_headers);
     said.extend(backend.rewrite.as_ref().map(|rewrite| format!("{rewrite:?}")));
     said.extend(backend.redirect.as_ref().map(|redirect| format!("{redirect:?}")));
+    said.extend(backend.mirrors.iter().map(mirror));
     said.into_iter().map(|said| format!(" {said}")).collect()
 }
 

@@ -1,7 +1,9 @@
 //! HTTPRoute filters, as the table has them.
 
 use http::{HeaderName, HeaderValue, StatusCode};
-use objects::gateway::{HTTPHeaderFilter, HTTPPathModifier, HTTPRequestRedirectFilter, HTTPRouteFilter};
+use objects::gateway::{
+    HTTPHeaderFilter, HTTPPathModifier, HTTPRequestMirrorFilter, HTTPRequestRedirectFilter, HTTPRouteFilter,
+};
 
 use super::policies;
 use crate::{
@@ -17,6 +19,7 @@ pub(super) struct Filters {
     pub rewrite: Option<Rewrite>,
     pub redirect: Option<Redirect>,
     pub cors: Option<Cors>,
+    pub mirrors: Vec<HTTPRequestMirrorFilter>,
 }
 
 /// A rule that cannot be honoured: the reason for `Accepted` and the message.
@@ -49,6 +52,7 @@ pub(super) fn filters(filters: &[HTTPRouteFilter], prefix: Option<&str>) -> Resu
                 let path = rewrite.path.as_ref().map(|p| path_change(p, prefix)).transpose()?;
                 all.rewrite = Some(Rewrite { hostname, path });
             }
+            "RequestMirror" => all.mirrors.extend(filter.request_mirror.clone()),
             "CORS" => all.cors = Some(policies::cors(&filter.cors.clone().unwrap_or_default())?),
             _ => return Err(unsupported(format!("filter {kind} is not supported yet"))),
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::HeaderName;
-use objects::gateway::{HTTPCORSFilter, HTTPRouteRetry, SessionPersistence, parse_duration};
+use objects::gateway::{HTTPCORSFilter, HTTPRequestMirrorFilter, HTTPRouteRetry, SessionPersistence, parse_duration};
 
 use super::filters::{Invalid, unsupported};
 use crate::{
@@ -79,4 +79,19 @@ pub(super) fn cors(wanted: &HTTPCORSFilter) -> Result<Cors, Invalid> {
     }
     let max_age = wanted.max_age.and_then(|age| u32::try_from(age).ok()).unwrap_or(MAX_AGE);
     Ok(Cors { origins, credentials: wanted.allow_credentials.unwrap_or(false), methods, headers, expose, max_age })
+}
+
+/// Of how many requests how many a `RequestMirror` filter copies.
+pub(super) fn share(wanted: &HTTPRequestMirrorFilter) -> Result<(u32, u32), Invalid> {
+    let part = |number: i32| u32::try_from(number).map_err(|_| unsupported("a part of requests cannot be negative"));
+    let (part, whole) = match (wanted.percent, &wanted.fraction) {
+        (Some(_), Some(_)) => return Err(unsupported("a mirror has a percent or a fraction, not both")),
+        (Some(percent), None) => (part(percent)?, 100),
+        (None, Some(fraction)) => (part(fraction.numerator)?, part(fraction.denominator.unwrap_or(100))?),
+        (None, None) => (1, 1),
+    };
+    if whole == 0 || part > whole {
+        return Err(unsupported(format!("{part} of {whole} requests cannot be mirrored")));
+    }
+    Ok((part, whole))
 }

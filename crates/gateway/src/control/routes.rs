@@ -4,7 +4,9 @@ use std::{borrow::Cow, sync::Arc};
 
 use http::{HeaderName, Method, StatusCode};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use objects::gateway::{HTTPBackendRef, HTTPPathMatch, HTTPRoute, HTTPRouteMatch, HTTPRouteRule, HTTPValueMatch};
+use objects::gateway::{
+    HTTPBackendRef, HTTPPathMatch, HTTPRequestMirrorFilter, HTTPRoute, HTTPRouteMatch, HTTPRouteRule, HTTPValueMatch,
+};
 use regex::Regex;
 
 use super::{
@@ -14,7 +16,7 @@ use super::{
     policies,
     status::StatusKind,
 };
-use crate::table::{Action, Backend, Entry, Match, PathMatch, Rule, ValueMatch};
+use crate::table::{Action, Backend, Entry, Match, Mirror, PathMatch, Rule, ValueMatch};
 
 /// A route's entries in the order of its rules, and its faults.
 #[derive(Default)]
@@ -84,8 +86,11 @@ pub(super) fn build<'a>(
 
 /// Resolves the references of a rule that is not served, for what the status says of them.
 fn look_up(rule: &HTTPRouteRule, owner: Owner<'_>, context: &mut Context<'_>, built: &mut Built) {
-    for wanted in rule.backend_refs.iter().flatten() {
-        if let Err(problem) = resolve(&wanted.object, owner, context) {
+    let backends = rule.backend_refs.iter().flatten();
+    let filters = backends.clone().flat_map(|backend| backend.filters.iter().flatten());
+    let mirrors = rule.filters.iter().flatten().chain(filters).filter_map(|filter| filter.request_mirror.as_ref());
+    for object in backends.map(|backend| &backend.object).chain(mirrors.map(|mirror| &mirror.backend_ref)) {
+        if let Err(problem) = resolve(object, owner, context) {
             built.unresolved.get_or_insert(problem);
         }
     }
@@ -99,7 +104,7 @@ fn compile_rule(
     context: &mut Context<'_>,
     built: &mut Built,
 ) -> Result<Rule, Invalid> {
-    let Filters { request, response, rewrite, redirect, cors } =
+    let Filters { request, response, rewrite, redirect, cors, mirrors: copied } =
         filters(rule.filters.as_deref().unwrap_or_default(), prefix)?;
     let timeouts = rule.timeouts.clone().unwrap_or_default();
     let limit = |text| Ok(policies::duration(text)?.filter(|limit| !limit.is_zero()));
@@ -121,6 +126,7 @@ fn compile_rule(
     (compiled.request_timeout, compiled.backend_timeout) = limits;
     compiled.retry = rule.retry.as_ref().map(policies::retry).transpose()?;
     (compiled.persistence, compiled.cors) = (persistence, cors);
+    compiled.mirrors = mirrors(&copied, owner, context, built)?;
     // A backend's rewrite says what it says of host and path; the rest is the rule's.
     if let (Action::Forward(backends), Some(rewrite)) = (&mut compiled.action, &compiled.rewrite) {
         for own in backends.iter_mut().filter_map(|backend| backend.rewrite.as_mut()) {
@@ -155,7 +161,26 @@ fn backend(
     let mut backend = Backend::new(weight, target);
     (backend.request_headers, backend.response_headers) = (changes.request, changes.response);
     (backend.rewrite, backend.redirect) = (changes.rewrite, changes.redirect);
+    backend.mirrors = mirrors(&changes.mirrors, owner, context, built)?;
     Ok(backend)
+}
+
+/// Who gets copies; a reference that leads nowhere is left out.
+fn mirrors(
+    wanted: &[HTTPRequestMirrorFilter],
+    owner: Owner<'_>,
+    context: &mut Context<'_>,
+    built: &mut Built,
+) -> Result<Vec<Mirror>, Invalid> {
+    let mut found = Vec::new();
+    for mirror in wanted {
+        let (part, whole) = policies::share(mirror)?;
+        match resolve(&mirror.backend_ref, owner, context) {
+            Ok(cluster) => found.push(Mirror { cluster, part, whole }),
+            Err(problem) => _ = built.unresolved.get_or_insert(problem),
+        }
+    }
+    Ok(found)
 }
 
 fn matches(rule: &HTTPRouteRule) -> Result<Vec<Match>, Invalid> {

@@ -165,7 +165,10 @@ impl Exchange<'_> {
         let polled = self.request.message.poll(cx, self.worker, &mut self.client, &mut self.server);
         self.record.received(self.request.message.moved());
         match polled {
-            Poll::Ready(Ok(())) => self.progress.request_done = true,
+            Poll::Ready(Ok(())) => {
+                self.progress.request_done = true;
+                self.request.mirror(self.worker);
+            }
             Poll::Ready(Err(Broken::Sink(error))) => self.progress.request_failed = Some(error),
             Poll::Ready(Err(Broken::Source)) => return Err(Failure::Over(Flag::DownstreamGone)),
             Poll::Ready(Err(Broken::Malformed(reason))) => return Err(Failure::BadRequest(reason)),

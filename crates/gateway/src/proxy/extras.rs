@@ -7,7 +7,7 @@ use std::{
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
-use super::{answer::Answer, head::Request as Head};
+use super::{answer::Answer, head::Request as Head, mirror::Copy};
 use crate::{
     policy::{Carrier, Cors, OWNED, Persistence, Preflight, Retrying, Session},
     table::{Asked, HeaderChange, Rule},
@@ -21,6 +21,8 @@ pub(super) struct Extras {
     /// Where the session's requests go, until that endpoint turns out to be gone.
     pub wanted: Option<SocketAddr>,
     session: Option<Sticky>,
+    /// For backends that watch.
+    pub copies: Vec<Copy>,
     /// How often it has been sent again.
     pub retries: u32,
     /// For as long as it is being sent again.

@@ -88,6 +88,11 @@ impl Kept {
             None => Some(Piece::End(self.trailers.clone())),
         }
     }
+
+    /// The whole body, without trailers.
+    pub fn whole(&self) -> Option<&[Bytes]> {
+        (self.ended && !self.lost).then_some(self.pieces.as_slice())
+    }
 }
 
 impl Drop for Kept {
@@ -108,7 +113,7 @@ mod tests {
     fn a_body_is_replayed_from_its_beginning_as_often_as_needed() {
         let mut kept = Ledger::default().keep(Body::Chunked).unwrap();
         kept.add(&data(3, false));
-        assert!(kept.replay().is_none());
+        assert!(kept.replay().is_none() && kept.whole().is_none());
         for _ in 0..2 {
             kept.rewind();
             assert!(matches!(kept.replay(), Some(Piece::Data(data, false)) if data.len() == 3));

@@ -23,6 +23,7 @@ mod http2;
 mod kept;
 mod listen;
 mod message;
+mod mirror;
 mod pool;
 mod pump;
 mod receivers;

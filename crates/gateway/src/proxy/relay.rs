@@ -93,6 +93,11 @@ impl Relay {
         !self.touched || self.kept.as_ref().is_some_and(|kept| kept.is_here())
     }
 
+    /// The whole body, if it has arrived and was kept, or there is none.
+    pub fn whole(&self) -> Option<&[Bytes]> {
+        if self.without_body { Some(&[]) } else { self.kept.as_ref()?.whole() }
+    }
+
     /// From now on keeps what it takes.
     pub fn keep(&mut self, kept: Option<Kept>) {
         self.kept = kept.map(Box::new);

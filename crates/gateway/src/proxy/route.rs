@@ -9,6 +9,7 @@ use super::{
     extras::{self, Extras, cookie},
     head::{Body, Request as Head, Version, is_grpc},
     message::{self, Changes, Origin},
+    mirror,
     transfer::Transfer,
     worker::Worker,
 };
@@ -116,6 +117,16 @@ impl Request {
     pub fn sent_to(&mut self, endpoint: SocketAddr) {
         if let Some(extras) = &mut self.extras {
             extras.sent_to(&self.rule, endpoint);
+        }
+    }
+
+    /// Sends copies to those who watch, once, when all of the body is known.
+    pub fn mirror(&mut self, worker: &Worker) {
+        let Some(copies) = self.extras.as_mut().map(|extras| std::mem::take(&mut extras.copies)) else { return };
+        match self.message.whole() {
+            Some(body) => worker.mirrors.send(copies, body),
+            None if copies.is_empty() => {}
+            None => tracing::debug!(rule = %self.rule.name, "a request is not mirrored: its body is too long"),
         }
     }
 
@@ -240,13 +251,20 @@ fn forward(
     worker: &Worker,
     record: &mut Recording,
 ) -> Decision {
-    let Chosen { rule, index, backend, cluster, extras } = chosen;
+    let Chosen { rule, index, backend, cluster, mut extras } = chosen;
     let changes = Changes::new(&rule.request_headers, Some(&backend.request_headers));
-    let (rewrite, random) = (backend.rewrite.as_ref().or(rule.rewrite.as_ref()), &mut worker.random.borrow_mut());
+    let rewrite = backend.rewrite.as_ref().or(rule.rewrite.as_ref());
+    let random = &mut worker.random.borrow_mut();
+    if !rule.mirrors.is_empty() || !backend.mirrors.is_empty() {
+        let mirrors = rule.mirrors.iter().chain(&backend.mirrors);
+        let copies = mirror::copies(mirrors, head, (rewrite, changes), origin, random);
+        extras.get_or_insert_default().copies = copies;
+    }
     let key = cluster.policy().hash_on().and_then(|on| key(on, head, origin));
     let (rule, backend) = (rule.clone(), index);
-    // Of a body that may have to be sent again, a copy is kept.
-    let kept = if head.body != Body::None && rule.retry.is_some() { worker.kept.keep(head.body) } else { None };
+    // Of a body that may have to be sent again, or to others, a copy is kept.
+    let keeps = rule.retry.is_some() || extras.as_ref().is_some_and(|extras| !extras.copies.is_empty());
+    let kept = if keeps && head.body != Body::None { worker.kept.keep(head.body) } else { None };
     if cluster.protocol == Upstream::Http1 {
         let mut out = worker.buffers.borrow_mut().take_head();
         let ids = message::http1_request(&mut out, head, rewrite, changes, origin, random);

@@ -2,6 +2,8 @@
 
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
+
 use super::{
     end::End,
     head::Body,
@@ -48,6 +50,14 @@ impl Transfer {
         match self {
             Self::Direct(pump) => pump.is_here(),
             Self::Relayed(relay) => relay.is_here(),
+        }
+    }
+
+    /// The whole body, if it has arrived and was kept, or there is none.
+    pub fn whole(&self) -> Option<&[Bytes]> {
+        match self {
+            Self::Direct(pump) => (pump.source_done() && pump.is_here()).then_some(&[]),
+            Self::Relayed(relay) => relay.whole(),
         }
     }
 

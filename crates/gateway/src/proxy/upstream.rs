@@ -367,7 +367,7 @@ pub(super) fn next_endpoint(
 
 /// Asks the kernel whether the endpoint has closed a connection: a request that may not be sent twice is not risked on one
 /// whose end has merely not been noticed yet.
-fn is_open(side: &Side) -> bool {
+pub(super) fn is_open(side: &Side) -> bool {
     let mut byte = [std::mem::MaybeUninit::uninit()];
     let peeked = socket2::SockRef::from(side.tcp()).peek(&mut byte);
     peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)

@@ -27,6 +27,7 @@ use super::{
     clock::Clock,
     datagrams, http2,
     kept::Ledger,
+    mirror::{self, Mirrors},
     pool::Pool,
     serve,
     side::{Side, Stream},
@@ -85,6 +86,7 @@ pub(super) struct Worker {
     pub random: RefCell<fastrand::Rng>,
     /// Copies of bodies.
     pub kept: Ledger,
+    pub mirrors: Mirrors,
     pub observe: Rc<Observe>,
     /// Connections end after their request.
     retiring: Cell<bool>,
@@ -158,6 +160,7 @@ async fn run(
     timeouts: Timeouts,
     log: Option<Feed>,
 ) {
+    let (mirrors, waiting) = Mirrors::new();
     let worker = Rc::new(Worker {
         clock: Clock::new(),
         buffers: RefCell::default(),
@@ -165,6 +168,7 @@ async fn run(
         http2: http2::Pool::default(),
         random: RefCell::new(fastrand::Rng::new()),
         kept: Ledger::default(),
+        mirrors,
         observe: Observe::new(log),
         retiring: Cell::new(false),
         draining: Cell::new(false),
@@ -174,6 +178,7 @@ async fn run(
         timeouts,
         ended: Notify::new(),
     });
+    tokio::task::spawn_local(mirror::run(worker.clone(), waiting));
     let ticking = worker.clone();
     tokio::task::spawn_local(async move {
         let swept = |now| ticking.pool.sweep(now) | ticking.http2.sweep(now) | ticking.observe.flush();

@@ -204,6 +204,8 @@ pub struct Rule {
     pub persistence: Option<Persistence>,
     /// `retry`.
     pub retry: Option<Retry>,
+    /// `RequestMirror`: who gets copies.
+    pub mirrors: Vec<Mirror>,
     /// What answers.
     pub action: Action,
 }
@@ -221,6 +223,7 @@ impl Rule {
             cors: None,
             persistence: None,
             retry: None,
+            mirrors: Vec::new(),
             action,
         }
     }
@@ -295,14 +298,27 @@ pub struct Backend {
     pub rewrite: Option<Rewrite>,
     /// `RequestRedirect` for this backend's share of requests.
     pub redirect: Option<Redirect>,
+    /// `RequestMirror` for this backend's share of requests.
+    pub mirrors: Vec<Mirror>,
 }
 
 impl Backend {
     /// A backend that changes nothing.
     pub fn new(weight: u32, target: Result<Arc<Cluster>, StatusCode>) -> Self {
         let (request_headers, response_headers) = (HeaderChange::default(), HeaderChange::default());
-        Self { weight, target, request_headers, response_headers, rewrite: None, redirect: None }
+        Self { weight, target, request_headers, response_headers, rewrite: None, redirect: None, mirrors: Vec::new() }
     }
+}
+
+/// `RequestMirror`.
+#[derive(Debug, Clone)]
+pub struct Mirror {
+    /// Who gets copies.
+    pub cluster: Arc<Cluster>,
+    /// Of so many...
+    pub part: u32,
+    /// ...of so many requests; above 0.
+    pub whole: u32,
 }
 
 /// `RequestRedirect`; what is `None` is taken from the request.

@@ -15,6 +15,7 @@ mod http2;
 mod l4;
 mod log;
 mod messages;
+mod mirroring;
 mod passthrough;
 mod persistence;
 mod pki;
