@@ -45,14 +45,24 @@ pub(super) fn resolve(
         let wanted = object.port.map_or_else(|| "(none given)".to_owned(), |p| p.to_string());
         return Err(("BackendNotFound", format!("Service {namespace}/{} has no port {wanted}", object.name)));
     };
-    let protocol = match route {
-        StatusKind::GRPCRoute => Upstream::Http2,
-        StatusKind::HTTPRoute => clusters::spoken(port).map_err(|other| {
-            let service = format!("Service {namespace}/{}", object.name);
-            ("UnsupportedProtocol", format!("appProtocol {other} of {service} is not spoken with backends"))
-        })?,
-        _ => Upstream::default(),
+    let inside = match route {
+        StatusKind::GRPCRoute => Some(Upstream::Http2),
+        StatusKind::HTTPRoute => Some(clusters::spoken(port).unwrap_or_default()),
+        _ => None,
     };
+    let port_name = port.name.as_deref().unwrap_or_default();
+    let tls = match context.encrypts(route) {
+        true => context.policies.get((namespace, &object.name), port_name, inside)?,
+        false => None,
+    };
+    if let (StatusKind::HTTPRoute, Err(other)) = (route, clusters::spoken(port))
+        && (tls.is_none() || !clusters::says_tls(other))
+    {
+        let service = format!("Service {namespace}/{}", object.name);
+        let hint = if clusters::says_tls(other) { " without a BackendTLSPolicy that says whom to trust" } else { "" };
+        let message = format!("appProtocol {other} of {service} is not spoken with backends{hint}");
+        return Err(("UnsupportedProtocol", message));
+    }
     let policy = if context.inside { services::policy(service) } else { Policy::EDGE };
-    Ok(context.clusters.get(&context.slices, service, port, protocol, &policy))
+    Ok(context.clusters.get(&context.slices, service, port, inside.unwrap_or_default(), &policy, tls))
 }

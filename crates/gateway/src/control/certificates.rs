@@ -3,16 +3,16 @@
 use std::{collections::HashMap, sync::Arc};
 
 use k8s_openapi::api::core::v1::Secret;
-use objects::gateway::{Listener, SecretObjectReference};
+use objects::gateway::{Gateway, Listener, SecretObjectReference};
 use rustls::{
     ServerConfig,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::{NoServerSessionStorage, ProducesTickets},
+    server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier},
     sign::CertifiedKey,
 };
 
-use super::{Snapshot, grants, listeners::Owner};
+use super::{Snapshot, frontends::Clients, grants, listeners::Owner, verify::Anybody};
 use crate::table::Certificates;
 
 /// Parsed certificates, kept from one compilation to the next: parsing a key takes longer than compiling a route, and clients
@@ -21,7 +21,17 @@ use crate::table::Certificates;
 pub(super) struct Keys {
     /// By namespace and name: the version that was read, and what came of it.
     known: HashMap<(String, String), Known>,
-    tickets: Option<Arc<dyn ProducesTickets>>,
+    /// By whom clients are judged: a ticket says that its client was let in, and must not say so where others judge.
+    tickets: HashMap<Judges, Tickets>,
+}
+
+/// Whether anybody is taken, and the authorities in DER.
+type Judges = (bool, Vec<Vec<u8>>);
+
+#[derive(Debug)]
+struct Tickets {
+    keys: Arc<dyn ProducesTickets>,
+    used: bool,
 }
 
 #[derive(Debug)]
@@ -53,7 +63,7 @@ impl Keys {
         let mut resolved = Resolved::default();
         let references = listener.tls.iter().flat_map(|tls| tls.certificate_refs.iter().flatten());
         for reference in references {
-            match self.one(owner, reference, snapshot) {
+            match self.one(owner, reference, "InvalidCertificateRef", snapshot) {
                 Ok(key) => resolved.keys.push(key),
                 Err(failed) => resolved.failed = resolved.failed.or(Some(failed)),
             }
@@ -65,13 +75,24 @@ impl Keys {
         resolved
     }
 
+    /// What a Gateway shows to endpoints that ask (`spec.tls.backend.clientCertificateRef`).
+    pub fn shown(&mut self, gateway: &Gateway, snapshot: &Snapshot) -> Resolved {
+        let reference = gateway.spec.tls.as_ref().and_then(|tls| tls.backend.as_ref()?.client_certificate_ref.as_ref());
+        let Some(reference) = reference else { return Resolved::default() };
+        match self.one(Owner::Gateway(gateway), reference, "InvalidClientCertificateRef", snapshot) {
+            Ok(key) => Resolved { keys: vec![key], failed: None },
+            Err(failed) => Resolved { keys: Vec::new(), failed: Some(failed) },
+        }
+    }
+
     fn one(
         &mut self,
         owner: Owner<'_>,
         reference: &SecretObjectReference,
+        reason: &'static str,
         snapshot: &Snapshot,
     ) -> Result<Arc<CertifiedKey>, (&'static str, String)> {
-        let invalid = |message: String| ("InvalidCertificateRef", message);
+        let invalid = |message: String| (reason, message);
         let (group, kind) = (reference.group.as_deref().unwrap_or(""), reference.kind.as_deref().unwrap_or("Secret"));
         if (group, kind) != ("", "Secret") {
             return Err(invalid(format!(
@@ -105,8 +126,9 @@ impl Keys {
         key
     }
 
-    /// Forgets Secrets that are gone.
+    /// Forgets Secrets that are gone, and the keys of tickets that the last compilation had no use for.
     pub fn retain(&mut self, snapshot: &Snapshot) {
+        self.tickets.retain(|_, tickets| std::mem::take(&mut tickets.used));
         let there: std::collections::HashSet<_> = snapshot
             .secrets
             .iter()
@@ -122,22 +144,42 @@ impl Keys {
         &mut self,
         certificates: &[Arc<CertifiedKey>],
         inside: Inside,
+        clients: Option<&Clients>,
     ) -> Result<Arc<ServerConfig>, rustls::Error> {
-        let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
-        let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(clients) if clients.fallback => builder.with_client_cert_verifier(Arc::new(Anybody(provider))),
+            Some(clients) => {
+                let roots = Arc::new(clients.authorities.roots());
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+                builder.with_client_cert_verifier(verifier.map_err(|e| rustls::Error::General(e.to_string()))?)
+            }
+        };
         let mut config = builder.with_cert_resolver(Arc::new(Certificates(certificates.to_vec())));
         config.alpn_protocols = match inside {
             Inside::Http => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             Inside::Anything => Vec::new(),
         };
-        let tickets = match &self.tickets {
-            Some(tickets) => tickets.clone(),
-            None => self.tickets.insert(aws_lc_rs::Ticketer::new()?).clone(),
-        };
-        config.ticketer = tickets;
+        config.ticketer = self.tickets(clients)?;
         // Tickets carry the sessions: nothing is locked between workers.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Arc::new(config))
+    }
+}
+
+impl Keys {
+    fn tickets(&mut self, clients: Option<&Clients>) -> Result<Arc<dyn ProducesTickets>, rustls::Error> {
+        let der = |clients: &Clients| clients.authorities.certificates.iter().map(|one| one.to_vec()).collect();
+        let judges = clients.map(|clients| (clients.fallback, der(clients))).unwrap_or_default();
+        if let Some(known) = self.tickets.get_mut(&judges) {
+            known.used = true;
+            return Ok(known.keys.clone());
+        }
+        let keys = aws_lc_rs::Ticketer::new()?;
+        self.tickets.insert(judges, Tickets { keys: keys.clone(), used: true });
+        Ok(keys)
     }
 }
 

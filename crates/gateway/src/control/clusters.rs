@@ -15,7 +15,7 @@ use k8s_openapi::api::{
 use super::Snapshot;
 use crate::{
     balance::{Endpoint, Policy, renew},
-    table::{Cluster, Upstream},
+    table::{BackendTls, Cluster, Upstream},
 };
 
 /// The clusters in use.
@@ -85,6 +85,11 @@ pub(super) fn spoken(port: &ServicePort) -> Result<Upstream, &str> {
     }
 }
 
+/// Whether an `appProtocol` that is not spoken as it is would be inside TLS, as HTTP/1.1.
+pub(super) fn says_tls(protocol: &str) -> bool {
+    protocol.eq_ignore_ascii_case("https") || protocol == "kubernetes.io/wss"
+}
+
 impl Clusters {
     /// The cluster of a Service port for a policy, with its ready endpoints of now.
     pub(super) fn get(
@@ -94,6 +99,7 @@ impl Clusters {
         port: &ServicePort,
         protocol: Upstream,
         policy: &Policy,
+        tls: Option<Arc<BackendTls>>,
     ) -> Arc<Cluster> {
         let namespace = service.metadata.namespace.clone().unwrap_or_default();
         let name = service.metadata.name.clone().unwrap_or_default();
@@ -109,7 +115,7 @@ impl Clusters {
         });
         known.port = port;
         known.set(&ready);
-        known.cluster(full, protocol, policy)
+        known.cluster(full, protocol, policy, tls)
     }
 
     /// Before a compilation: nothing is used yet.
@@ -143,13 +149,23 @@ impl Known {
         }
     }
 
-    fn cluster(&mut self, name: Arc<str>, protocol: Upstream, policy: &Policy) -> Arc<Cluster> {
-        let same = |one: &&mut Use| one.cluster.protocol == protocol && one.cluster.policy() == policy;
+    fn cluster(
+        &mut self,
+        name: Arc<str>,
+        protocol: Upstream,
+        policy: &Policy,
+        tls: Option<Arc<BackendTls>>,
+    ) -> Arc<Cluster> {
+        let id = tls.as_ref().map_or(0, |tls| tls.id());
+        let same = |one: &&mut Use| {
+            let known = &one.cluster;
+            known.protocol == protocol && known.policy() == policy && known.tls_id() == id
+        };
         if let Some(one) = self.uses.iter_mut().find(same) {
             one.used = true;
             return one.cluster.clone();
         }
-        let cluster = Arc::new(Cluster::new(name).speaking(protocol).balanced(policy.clone()));
+        let cluster = Arc::new(Cluster::new(name).speaking(protocol).balanced(policy.clone()).encrypted(tls));
         cluster.set(self.endpoints.clone());
         self.uses.push(Use { cluster: cluster.clone(), used: true });
         cluster

@@ -9,6 +9,7 @@ use objects::gateway::{GRPCRoute, HTTPRoute};
 use super::{
     Options, Snapshot, addresses,
     attach::{Parents, Route},
+    backend_tls::Policies,
     certificates::Keys,
     clusters::{Clusters, Slices},
     edges, gateways,
@@ -19,7 +20,8 @@ use super::{
     reached,
     routes::{self, Built},
     services,
-    status::StatusUpdate,
+    status::{StatusKind, StatusUpdate},
+    trust::Trusts,
 };
 use crate::table::Table;
 
@@ -38,8 +40,23 @@ pub(super) struct Context<'a> {
     pub services: &'a Services<'a>,
     pub slices: Slices<'a>,
     pub clusters: &'a mut Clusters,
+    pub policies: Policies<'a>,
     /// Whether it is for calls inside the cluster.
     pub inside: bool,
+    /// Whether TLS of clients ends where a route of bytes is attached.
+    pub ended: bool,
+}
+
+impl Context<'_> {
+    /// Whether BackendTLSPolicies have a say in what a route leads to: what passes through as it came is left as it is, and so
+    /// is what pods say to each other.
+    pub fn encrypts(&self, route: StatusKind) -> bool {
+        match route {
+            StatusKind::HTTPRoute | StatusKind::GRPCRoute => !self.inside,
+            StatusKind::TLSRoute | StatusKind::TCPRoute => self.ended,
+            _ => false,
+        }
+    }
 }
 
 /// What is kept from one compilation to the next.
@@ -47,6 +64,7 @@ pub(super) struct Context<'a> {
 pub struct Memory {
     clusters: Clusters,
     keys: Keys,
+    trusts: Trusts,
 }
 
 impl Memory {
@@ -58,7 +76,7 @@ impl Memory {
 
 /// Compiles a snapshot. Clusters and certificates known from an earlier call are used again, brought up to date.
 pub fn compile(snapshot: &Snapshot, options: &Options, memory: &mut Memory, now: Timestamp) -> Compiled {
-    let Memory { clusters, keys } = memory;
+    let Memory { clusters, keys, trusts } = memory;
     clusters.begin();
     let key = |s: &'_ Arc<Service>| (s.metadata.namespace.clone(), s.metadata.name.clone());
     let mut ordered: Vec<_> = snapshot.services.iter().collect();
@@ -66,7 +84,9 @@ pub fn compile(snapshot: &Snapshot, options: &Options, memory: &mut Memory, now:
     let named =
         ordered.iter().filter_map(|s| Some(((s.metadata.namespace.as_deref()?, s.metadata.name.as_deref()?), &***s)));
     let services: Services<'_> = named.collect();
-    let mut context = Context { snapshot, services: &services, slices: Slices::of(snapshot), clusters, inside: false };
+    let (slices, policies) = (Slices::of(snapshot), Policies::of(snapshot, trusts));
+    let mut context =
+        Context { snapshot, services: &services, slices, clusters, policies, inside: false, ended: false };
 
     let mut statuses = gateways::classes(snapshot, now);
     let ours = gateways::ours(snapshot);
@@ -104,6 +124,7 @@ pub fn compile(snapshot: &Snapshot, options: &Options, memory: &mut Memory, now:
         table.listeners.extend(services::listeners(service, &context.slices, context.clusters, &mut mesh));
     }
     context.clusters.end();
+    statuses.extend(context.policies.end(now));
     Compiled { table, statuses }
 }
 
@@ -147,13 +168,23 @@ fn attach_requests<'a>(
     all.sort_by(|a, b| a.0.cmp(&b.0));
     for (age, requests) in all {
         let built = requests.build(context);
+        let policies = context.policies.touched();
         let attached = parents.attach(requests.route(), &built);
         statuses.extend(attached.status);
         for (index, host) in attached.places {
             let Some(state) = parents.listeners.get(index) else { continue };
+            context.policies.affects(&policies, state.gateway);
+            // What a Gateway shows to endpoints belongs to its own connections alone.
+            let shown = state.shown.keys.first().filter(|_| !policies.is_empty()).map(|key| {
+                context.policies.shown_by(Some(key.clone()));
+                let built = requests.build(context);
+                context.policies.shown_by(None);
+                built
+            });
+            let entries = &shown.as_ref().unwrap_or(&built).entries;
             for bind in &state.binds {
                 if let Some(port) = ports.get_mut(bind) {
-                    port.add(&state.hostname, &host, &age, &built.entries);
+                    port.add(&state.hostname, &host, &age, entries);
                 }
             }
         }

@@ -93,7 +93,8 @@ fn shown(cluster: &Cluster) -> String {
         Upstream::Http2 => " h2",
     };
     let hashing = cluster.policy().hash_on().map(|_| format!(" by {:?}", cluster.policy().algorithm));
-    format!("{}{protocol}{} {:?}", cluster.name, hashing.unwrap_or_default(), cluster.addresses())
+    let tls = cluster.tls.as_ref().map(|tls| format!(" inside TLS with {}", tls.name.to_str())).unwrap_or_default();
+    format!("{}{protocol}{tls}{} {:?}", cluster.name, hashing.unwrap_or_default(), cluster.addresses())
 }
 
 fn dump_hosts(out: &mut String, hosts: &Hosts) {

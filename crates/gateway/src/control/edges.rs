@@ -77,13 +77,13 @@ impl Port<'_> {
         let mut services = Vec::new();
         for (index, state) in &self.sharing {
             if state.listener.protocol == HTTPS {
-                let config = keys.config(&state.certificates.keys, Inside::Http)?;
+                let config = keys.config(&state.certificates.keys, Inside::Http, state.clients.as_ref())?;
                 services.push((state.hostname.clone(), TlsService::Https(config)));
                 continue;
             }
             let config = match passes_through(state.listener) {
                 true => None,
-                false => Some(keys.config(&state.certificates.keys, Inside::Anything)?),
+                false => Some(keys.config(&state.certificates.keys, Inside::Anything, None)?),
             };
             let to = |split: &Arc<Split>| match &config {
                 Some(config) => TlsService::Terminate(config.clone(), split.clone()),

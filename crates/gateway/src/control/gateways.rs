@@ -8,7 +8,7 @@ use objects::gateway::{Gateway, GatewayAddress, GatewayClass, GatewayClassStatus
 use super::{
     CONTROLLER, Snapshot,
     compile::age,
-    listener_sets,
+    frontends, listener_sets,
     listeners::{Owner, State},
     status::{Said, StatusKind, StatusUpdate, conditions, say, update},
 };
@@ -55,7 +55,11 @@ pub(super) fn status(
     let old_listeners = old.listeners.unwrap_or_default();
     let listeners = Some(own.iter().map(|state| state.status(&old_listeners, now)).collect());
     let (reached, unusable) = reached;
-    let said = vec![accepted(gateway, &own), programmed(&all, &reached, unusable), resolved(&own)];
+    let mut said = vec![accepted(gateway, &own), programmed(&all, &reached, unusable), resolved(&all, &own)];
+    if frontends::is_insecure(gateway) {
+        let message = "AllowInsecureFallback: clients are taken whose certificates are missing or not valid";
+        said.push(say("InsecureFrontendValidationMode", true, "ConfigurationChanged", message));
+    }
     let addresses = (!reached.is_empty() && all.iter().any(|s| s.programmed())).then_some(reached);
     let conditions = Some(conditions(old.conditions.as_deref().unwrap_or_default(), said, generation, now));
     let attached = sets.iter().filter(|set| listener_sets::accepted(set, states)).count();
@@ -81,8 +85,11 @@ fn accepted(gateway: &Gateway, own: &[&State<'_>]) -> Said {
     }
 }
 
-/// A summary of the listeners' conditions of the same name.
-fn resolved(own: &[&State<'_>]) -> Said {
+/// What the Gateway itself refers to, and a summary of the listeners' conditions of the same name.
+fn resolved(all: &[&State<'_>], own: &[&State<'_>]) -> Said {
+    if let Some((reason, message)) = all.first().and_then(|state| state.shown.failed.as_ref()) {
+        return say("ResolvedRefs", false, reason, format!("tls.backend.clientCertificateRef: {message}"));
+    }
     let failed = own.iter().find(|state| !state.resolved().0);
     match failed {
         Some(state) => {

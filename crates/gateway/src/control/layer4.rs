@@ -8,6 +8,7 @@ use super::{
     attach::{Parents, Route},
     backends::resolve,
     compile::{Context, age},
+    listeners::{State, ends_tls},
     routes::Built,
     status::StatusUpdate,
 };
@@ -37,10 +38,25 @@ pub(super) fn attach(context: &mut Context<'_>, parents: &mut Parents<'_>) -> (V
         let (built, split) = build(route, &refs, context);
         let attached = parents.attach(route, &built);
         statuses.extend(attached.status);
-        let places = attached.places.into_iter();
-        placed.extend(places.map(|(listener, hostname)| Placed { listener, hostname, split: split.clone() }));
+        for (listener, hostname) in attached.places {
+            let Some(state) = parents.listeners.get(listener) else { continue };
+            let split = if ends_tls(state.listener) { inside_tls(route, &refs, state, context) } else { split.clone() };
+            placed.push(Placed { listener, hostname, split });
+        }
     }
     (placed, statuses)
+}
+
+/// What a route leads to where TLS of clients ends.
+fn inside_tls(route: Route<'_>, refs: &[&BackendRef], state: &State<'_>, context: &mut Context<'_>) -> Arc<Split> {
+    context.ended = true;
+    context.policies.shown_by(state.shown.keys.first().cloned());
+    let (_, split) = build(route, refs, context);
+    context.policies.shown_by(None);
+    context.ended = false;
+    let policies = context.policies.touched();
+    context.policies.affects(&policies, state.gateway);
+    split
 }
 
 /// The backends of every rule; the API takes only one rule.

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -14,6 +15,7 @@ use objects::{
 use super::{
     Options, Snapshot, addresses,
     certificates::{Keys, Resolved},
+    frontends::{self, Clients},
     status::{Said, StatusKind, conditions, say},
 };
 use crate::table::Transport;
@@ -46,7 +48,7 @@ pub(super) fn passes_through(listener: &Listener) -> bool {
 }
 
 /// Whether TLS ends at a listener.
-fn ends_tls(listener: &Listener) -> bool {
+pub(super) fn ends_tls(listener: &Listener) -> bool {
     matches!(listener.protocol.as_str(), HTTPS | TLS) && !passes_through(listener)
 }
 
@@ -108,6 +110,10 @@ pub(super) struct State<'a> {
     pub kinds: Vec<RouteGroupKind>,
     /// What it presents, if it speaks TLS.
     pub certificates: Resolved,
+    /// What its Gateway asks of clients, if it speaks HTTPS.
+    pub clients: Option<Clients>,
+    /// What its Gateway shows to endpoints that ask.
+    pub shown: Arc<Resolved>,
     /// Where it is bound.
     pub binds: Vec<SocketAddr>,
     /// Why it is bound nowhere.
@@ -188,7 +194,8 @@ impl State<'_> {
 
     /// What `ResolvedRefs` says: status, reason and message.
     pub fn resolved(&self) -> (bool, &'static str, String) {
-        if let Some((reason, message)) = &self.certificates.failed {
+        let clients = self.clients.as_ref().and_then(|clients| clients.authorities.failed.as_ref());
+        if let Some((reason, message)) = self.certificates.failed.as_ref().or(clients) {
             (false, reason, message.clone())
         } else if self.bad_kinds {
             let protocol = &self.listener.protocol;
@@ -246,8 +253,9 @@ pub(super) fn of<'a>(
 ) -> Vec<State<'a>> {
     let owners = std::iter::once(Owner::Gateway(gateway)).chain(sets.iter().map(|set| Owner::Set(set)));
     let listeners = owners.flat_map(|owner| owner.listeners().iter().map(move |listener| (owner, listener)));
-    let mut states: Vec<_> =
-        listeners.map(|(owner, listener)| judge(owner, gateway, listener, options, snapshot, keys)).collect();
+    let shown = Arc::new(keys.shown(gateway, snapshot));
+    let one = |(owner, listener)| judge((owner, gateway), listener, &shown, options, snapshot, keys);
+    let mut states: Vec<_> = listeners.map(one).collect();
     find_conflicts(&mut states);
     states
 }
@@ -276,9 +284,9 @@ pub(super) fn separate_gateways(states: &mut [State<'_>]) {
 }
 
 fn judge<'a>(
-    owner: Owner<'a>,
-    gateway: &'a Gateway,
+    (owner, gateway): (Owner<'a>, &'a Gateway),
     listener: &'a Listener,
+    shown: &Arc<Resolved>,
     options: &Options,
     snapshot: &Snapshot,
     keys: &mut Keys,
@@ -293,6 +301,8 @@ fn judge<'a>(
     } else if port == 0 {
         refused = Some(("PortUnavailable", format!("{} is not a port", listener.port)));
     }
+    let clients = (listener.protocol == HTTPS).then(|| frontends::of(gateway, listener, snapshot)).flatten();
+    refused = refused.or_else(|| clients.as_ref()?.refused());
     let own = addresses::of(gateway, options);
     let (binds, mut unbound) = addresses::binds(&own, port, options);
     let transport = if listener.protocol == "UDP" { Transport::Udp } else { Transport::Tcp };
@@ -319,6 +329,8 @@ fn judge<'a>(
         bad_kinds,
         kinds,
         certificates,
+        clients,
+        shown: shown.clone(),
         binds,
         unbound,
         attached: 0,

@@ -3,6 +3,8 @@
 
 mod addresses;
 mod attach;
+mod authorities;
+mod backend_tls;
 mod backends;
 mod certificates;
 mod clusters;
@@ -10,6 +12,7 @@ mod compile;
 mod dump;
 mod edges;
 mod filters;
+mod frontends;
 mod gateways;
 mod grants;
 mod grpc_routes;
@@ -26,7 +29,9 @@ mod run;
 mod services;
 mod snapshot;
 mod status;
+mod trust;
 mod unbound;
+mod verify;
 
 use std::{
     net::{IpAddr, SocketAddr},

@@ -42,7 +42,7 @@ pub(super) fn listeners<'a>(
             found.push(Listener { bind, name: label.clone(), service, edge: false });
             continue;
         }
-        let mut cluster = || clusters.get(slices, service, port, protocol.unwrap_or_default(), &policy);
+        let mut cluster = || clusters.get(slices, service, port, protocol.unwrap_or_default(), &policy, None);
         let service = match (port.protocol.as_deref().unwrap_or("TCP"), protocol) {
             ("TCP", Some(_)) => ListenerService::Http(Arc::new(everything_to(label.clone(), cluster()))),
             ("TCP", None) => ListenerService::Tcp(Arc::new(Split::to(cluster()))),

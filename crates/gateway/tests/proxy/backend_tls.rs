@@ -6,8 +6,9 @@ use gateway::table::{BackendTls, Cluster, ListenerService, Split};
 use rustls::{ClientConfig, pki_types::ServerName};
 
 use super::{
+    manifests::{self, Served, route, service},
     pki::{self, Authority},
-    support::{Endpoint, Gateway, everything, field, forward, nobody, status},
+    support::{Endpoint, Gateway, Peer, everything, field, forward, nobody, status},
 };
 
 fn encrypted(endpoints: &[SocketAddr], config: Arc<ClientConfig>, name: &str) -> Arc<Cluster> {
@@ -122,4 +123,86 @@ fn bytes_travel_encrypted_as_well() {
     let mut client = gateway.client();
     client.send("hello\r\n\r\n");
     assert_eq!(client.head(), "up.example hello\r\n\r\n");
+}
+
+/// What a request hears where `up`, which is `name` with a certificate of `authority`, is under this policy.
+fn under_policy(validation: &str, authority: &Authority, names: &[&str]) -> (String, String) {
+    let endpoint = pki::endpoint(pki::server(&authority.issue(names), None, &["http/1.1"]), |peer, name, _| {
+        peer.message();
+        peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len()));
+    });
+    let policy = format!(
+        "kind: BackendTLSPolicy
+metadata: {{name: secure, namespace: default}}
+spec: {{targetRefs: [{{group: '', kind: Service, name: up}}], validation: {{hostname: up.example, {validation}}}}}
+"
+    );
+    let mut served = Served::at(&[80]);
+    served.apply(&[
+        manifests::gateway("", &["{name: http, port: 80, protocol: HTTP}"]),
+        manifests::authority("known", authority),
+        service(&endpoint),
+        route(),
+        policy,
+    ]);
+    let (head, body) = Peer::connect(served.address(80)).get("/");
+    (status(&head).to_owned(), body)
+}
+
+const KNOWN: &str = "caCertificateRefs: [{group: '', kind: ConfigMap, name: known}]";
+
+#[test]
+fn a_policys_authorities_vouch_for_the_endpoint() {
+    let ok = ("200".to_owned(), "up.example".to_owned());
+    assert_eq!(under_policy(KNOWN, &Authority::new(), &["up.example"]), ok);
+    assert_eq!(under_policy(KNOWN, &Authority::new(), &["other.example"]).0, "502");
+    assert_eq!(under_policy(&KNOWN.replace("known", "gone"), &Authority::new(), &["up.example"]).0, "502");
+    assert_eq!(under_policy("wellKnownCACertificates: System", &Authority::new(), &["up.example"]).0, "502");
+}
+
+#[test]
+fn alternative_names_take_the_place_of_the_host_name() {
+    let with = |names: &str| format!("{KNOWN}, subjectAltNames: [{names}]");
+    let spiffe = with("{type: URI, uri: 'spiffe://cluster/ns/a'}, {type: Hostname, hostname: alt.example}");
+    for (names, expected) in [
+        (&["spiffe://cluster/ns/a"][..], "200"),
+        (&["alt.example"], "200"),
+        (&["other.example", "alt.example"], "200"),
+        (&["spiffe://cluster/ns/b"], "502"),
+        (&["up.example"], "502"),
+    ] {
+        assert_eq!(under_policy(&spiffe, &Authority::new(), names).0, expected, "{names:?}");
+    }
+    let wild = with("{type: Hostname, hostname: '*.alt.example'}");
+    assert_eq!(under_policy(&wild, &Authority::new(), &["x.alt.example"]).0, "200");
+    assert_eq!(under_policy(&wild, &Authority::new(), &["alt.example"]).0, "502");
+}
+
+#[test]
+fn what_a_gateway_shows_to_endpoints_is_in_a_secret() {
+    let (servers, clients) = (Authority::new(), Authority::new());
+    let config = pki::server(&servers.issue(&["up.example"]), Some(&clients), &["http/1.1"]);
+    let endpoint = pki::endpoint(config, |peer, _, shown| {
+        peer.message();
+        peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{shown}"));
+    });
+    let policy = format!(
+        "kind: BackendTLSPolicy
+metadata: {{name: secure, namespace: default}}
+spec: {{targetRefs: [{{group: '', kind: Service, name: up}}], validation: {{hostname: up.example, {KNOWN}}}}}
+"
+    );
+    let mut served = Served::at(&[80]);
+    served.apply(&[
+        manifests::gateway(
+            "backend: {clientCertificateRef: {name: shown}}",
+            &["{name: http, port: 80, protocol: HTTP}"],
+        ),
+        manifests::secret("shown", &clients.issue(&["gateway"])),
+        manifests::authority("known", &servers),
+        service(&endpoint),
+        route(),
+        policy,
+    ]);
+    assert_eq!(Peer::connect(served.address(80)).get("/").1, "1");
 }

@@ -78,6 +78,11 @@ impl Peer {
         line
     }
 
+    /// A head, if the other end sends one rather than an end or an error.
+    pub fn head_if_any(&mut self) -> Option<String> {
+        Some(self.head()).filter(|head| !head.is_empty())
+    }
+
     pub fn exactly(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
         self.stream.read_exact(&mut bytes).unwrap();

@@ -56,7 +56,7 @@ pub struct BackendTLSPolicyValidation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_certificate_refs: Option<Vec<LocalObjectReference>>,
     /// `System`: the machine's own authorities.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "wellKnownCACertificates", default, skip_serializing_if = "Option::is_none")]
     pub well_known_ca_certificates: Option<String>,
     /// The name that is asked for (SNI), and that the certificate must be for unless `subjectAltNames` says otherwise.
     pub hostname: String,
