@@ -18,6 +18,8 @@ enum Command {
     Up(Box<Up>),
     /// Say which listener, host, rule and backend a request would take, and why no other; nothing is sent.
     Route(Box<Route>),
+    /// Serve the Gateways of a Kubernetes cluster, and nothing else.
+    Gateway(Box<Alone>),
     /// Print the objects of a kustomization, as `kubectl kustomize` does.
     Build {
         /// The folder with the kustomization.
@@ -108,6 +110,49 @@ pub struct Route {
     pub output: Output,
 }
 
+/// The flags of `coracle gateway`.
+#[derive(Debug, Default, Args)]
+pub struct Alone {
+    /// The cluster's kubeconfig [default: $KUBECONFIG or ~/.kube/config; in a pod its service account].
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The context to use of the kubeconfig [default: its current one].
+    #[arg(long, value_name = "NAME", requires = "kubeconfig")]
+    pub context: Option<String>,
+    /// Serve a Gateway's listener port at a port of this machine, as PORT:LISTENER or ADDRESS:PORT:LISTENER; port 0
+    /// takes a free one (repeatable) [default: 8080:80 and 8443:443].
+    #[arg(long, env = "CORACLE_PUBLISH", value_name = "PORT:LISTENER", value_delimiter = ',')]
+    pub publish: Vec<String>,
+    /// The address that published ports, metrics and probes listen on [default: 127.0.0.1].
+    #[arg(long, env = "CORACLE_BIND", value_name = "ADDRESS")]
+    pub bind: Option<IpAddr>,
+    /// An address or host name that clients reach Gateways at, for their statuses (repeatable) [default: --bind].
+    #[arg(long, env = "CORACLE_ADDRESS", value_name = "ADDRESS", value_delimiter = ',')]
+    pub address: Vec<String>,
+    /// The Service in front, whose load balancer's addresses are the Gateways'.
+    #[arg(long, env = "CORACLE_SERVICE", value_name = "NAMESPACE/NAME", conflicts_with = "address")]
+    pub service: Option<String>,
+    /// The Lease that says which of several gateways writes statuses.
+    #[arg(
+        long,
+        env = "CORACLE_LEASE",
+        value_name = "NAMESPACE/NAME",
+        default_value = "coracle-system/coracle-gateway"
+    )]
+    pub lease: String,
+    /// Serve GatewayClasses of this controllerName [default: coracle.dev/gateway-controller].
+    #[arg(long, env = "CORACLE_CONTROLLER", value_name = "DOMAIN/NAME")]
+    pub controller: Option<String>,
+    /// How long to serve on at SIGTERM, not ready, until everybody has heard of it.
+    #[arg(long, env = "CORACLE_DRAIN_DELAY", value_name = "SECONDS", default_value_t = 5)]
+    pub drain_delay: u64,
+    #[command(flatten)]
+    pub observe: Observe,
+    /// How progress is printed; `json` is one object a line.
+    #[arg(long, env = "CORACLE_OUTPUT", value_name = "FORMAT", default_value = "text")]
+    pub output: Output,
+}
+
 /// What is said of the gateway's requests.
 #[derive(Debug, Default, Args)]
 pub struct Observe {
@@ -156,6 +201,7 @@ impl Cli {
         match self.command {
             Command::Up(flags) => crate::up::run(*flags),
             Command::Route(flags) => crate::route::run(&flags),
+            Command::Gateway(flags) => crate::alone::run(&flags),
             Command::Build { folder } => crate::build::run(&folder),
         }
     }

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use gateway::observe::{AccessLog, Destination, Format};
 use serde::Deserialize;
 
-use crate::cli::{Observe, RuntimeKind, Up};
+use crate::cli::{Alone, Observe, RuntimeKind, Up};
 
 /// Settings with every default filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,35 @@ pub struct Config {
     pub metrics: Metrics,
     /// The gateway's access log.
     pub access_log: Option<AccessLog>,
+}
+
+/// The settings of the gateway.
+#[derive(Clone, Debug)]
+pub struct Edge {
+    /// Where Gateways' listener ports are served.
+    pub publish: Vec<Publish>,
+    /// The address to listen on.
+    pub bind: IpAddr,
+    /// Where metrics are served.
+    pub metrics: Metrics,
+    /// The access log.
+    pub access_log: Option<AccessLog>,
+}
+
+impl Edge {
+    /// The settings of a gateway that runs alone: flags and environment, then the defaults.
+    ///
+    /// # Errors
+    /// Names the flag, what is wrong with it, and what is accepted.
+    pub fn alone(flags: &Alone) -> anyhow::Result<Self> {
+        let bind = flags.bind.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        Ok(Self {
+            publish: published(Some(&flags.publish).filter(|asked| !asked.is_empty()), bind)?,
+            bind,
+            metrics: metrics(flags.observe.metrics_port, bind),
+            access_log: access_log(&flags.observe, None, None)?,
+        })
+    }
 }
 
 /// Where metrics are served.
@@ -118,6 +147,16 @@ impl Config {
         Self::resolve(flags, file, machine)
     }
 
+    /// Those of the gateway.
+    pub fn edge(&self) -> Edge {
+        Edge {
+            publish: self.publish.clone(),
+            bind: self.bind,
+            metrics: self.metrics,
+            access_log: self.access_log.clone(),
+        }
+    }
+
     fn resolve(flags: &Up, file: File, machine: &Machine) -> anyhow::Result<Self> {
         let bind = flags.bind.or(file.bind).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let asked = if flags.publish.is_empty() { file.publish } else { Some(flags.publish.clone()) };
@@ -127,12 +166,7 @@ impl Config {
                 Some(dir) => std::path::absolute(&dir).with_context(|| format!("data directory {}", dir.display()))?,
                 None => machine.data_dir()?,
             },
-            publish: match asked {
-                Some(asked) => asked.iter().map(|text| publish(text, bind)).collect::<anyhow::Result<_>>()?,
-                None => {
-                    DEFAULT_PUBLISH.iter().map(|(port, listener)| Publish::new(bind, *port, *listener, false)).collect()
-                }
-            },
+            publish: published(asked.as_ref(), bind)?,
             bind,
             api_port: flags.api_port.or(file.api_port).unwrap_or(6443),
             runtime: flags.runtime.or(file.runtime).unwrap_or_default(),
@@ -170,6 +204,14 @@ fn access_log(flags: &Observe, to: Option<PathBuf>, format: Option<String>) -> a
 
 /// Above 1024, so that an ordinary user may bind them.
 const DEFAULT_PUBLISH: &[(u16, u16)] = &[(8080, 80), (8443, 443)];
+
+/// What was asked for, or else the defaults.
+fn published(asked: Option<&Vec<String>>, bind: IpAddr) -> anyhow::Result<Vec<Publish>> {
+    match asked {
+        Some(asked) => asked.iter().map(|text| publish(text, bind)).collect(),
+        None => Ok(DEFAULT_PUBLISH.iter().map(|(port, to)| Publish::new(bind, *port, *to, false)).collect()),
+    }
+}
 
 impl Publish {
     fn new(ip: IpAddr, port: u16, listener_port: u16, asked: bool) -> Self {

@@ -1,5 +1,6 @@
 //! The `coracle` binary: what was asked on the command line, and the boxes it takes.
 
+mod alone;
 mod apply;
 mod apps;
 mod build;

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{Tasks, metrics, reachable};
-use crate::{config::Config, handover::Inheritance};
+use crate::{config::Edge, handover::Inheritance};
 
 /// How long requests that have begun may take at the end.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -47,8 +47,21 @@ pub struct Serving {
 pub struct Gateway {
     proxy: Arc<Proxy>,
     served: watch::Sender<Arc<Table>>,
+    stage: watch::Sender<Stage>,
     published: Vec<Publish>,
     bind: IpAddr,
+}
+
+/// How far the gateway is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// What there is to serve is not known yet.
+    #[default]
+    Starting,
+    /// It serves.
+    Serving,
+    /// It serves still, but is about to end.
+    Draining,
 }
 
 impl Gateway {
@@ -56,7 +69,7 @@ impl Gateway {
     ///
     /// # Errors
     /// A port that was asked for cannot be had. One of the defaults is done without, and a warning says so.
-    pub fn open(config: &Config, inherited: Inheritance) -> anyhow::Result<Self> {
+    pub fn open(config: &Edge, inherited: Inheritance) -> anyhow::Result<Self> {
         raise_open_files();
         let options = Options { access_log: config.access_log.clone(), ..Options::default() };
         let proxy = Proxy::start(options).context(match &config.access_log {
@@ -88,13 +101,19 @@ impl Gateway {
                 ),
             }
         }
-        Ok(Self { proxy: Arc::new(proxy), served: watch::Sender::default(), published, bind: config.bind })
+        let (served, stage) = (watch::Sender::default(), watch::Sender::default());
+        Ok(Self { proxy: Arc::new(proxy), served, stage, published, bind: config.bind })
+    }
+
+    /// What the control plane must know of this gateway.
+    pub fn options(&self) -> control::Options {
+        control::Options::new(self.published.clone(), self.bind)
     }
 
     /// Serves what the objects say.
-    pub fn start(&self, client: Client, tasks: &mut Tasks) {
-        let options = control::Options::new(self.published.clone(), self.bind);
-        let served = Served { proxy: self.proxy.clone(), table: self.served.clone() };
+    pub fn start(&self, client: Client, options: control::Options, tasks: &mut Tasks) {
+        let (table, stage) = (self.served.clone(), self.stage.clone());
+        let served = Served { proxy: self.proxy.clone(), table, stage };
         tasks.spawn("gateway control", |stop| async move {
             control::run(client, options, served, stop).await;
             Ok::<_, anyhow::Error>(())
@@ -107,8 +126,8 @@ impl Gateway {
     /// A signal cannot be listened for.
     pub fn observe(&self, listener: Option<TcpListener>, tasks: &mut Tasks) -> anyhow::Result<()> {
         if let Some(listener) = listener {
-            let proxy = self.proxy.clone();
-            tasks.spawn("metrics", |stop| metrics::serve(listener, proxy, stop));
+            let (proxy, stage) = (self.proxy.clone(), self.stage.subscribe());
+            tasks.spawn("metrics", |stop| metrics::serve(listener, proxy, stage, stop));
         }
         let (proxy, mut moved) =
             (self.proxy.clone(), signal(SignalKind::user_defined1()).context("listen for SIGUSR1")?);
@@ -149,7 +168,7 @@ impl Gateway {
     /// Waits until the first table is served.
     pub async fn serves(&self) {
         // The sender is `self`'s.
-        _ = self.served.subscribe().wait_for(|table| !table.listeners.is_empty()).await;
+        _ = self.stage.subscribe().wait_for(|stage| *stage != Stage::Starting).await;
     }
 
     /// The proxy, which goes on serving its last table, with everything that the next one needs.
@@ -160,6 +179,16 @@ impl Gateway {
         let proxy = self.proxy.share().context("share the proxy's sockets")?;
         let published = self.published.iter().map(|publish| (publish.address, publish.listener_port)).collect();
         Ok((Retiring(self.proxy.clone()), Inheritance { api: None, published, proxy }))
+    }
+
+    /// Says that it is about to end, so that nothing new is sent here; it serves on.
+    pub fn drain(&self) {
+        self.stage.send_replace(Stage::Draining);
+    }
+
+    /// Accepts nothing more, sends clients elsewhere, and lets requests that have begun finish.
+    pub async fn retire(&self) {
+        self.proxy.retire(PATIENCE, DRAIN).await;
     }
 
     /// Lets requests that have begun finish.
@@ -182,12 +211,16 @@ impl Retiring {
 struct Served {
     proxy: Arc<Proxy>,
     table: watch::Sender<Arc<Table>>,
+    stage: watch::Sender<Stage>,
 }
 
 impl Sink for Served {
     fn apply(&self, table: Arc<Table>) -> Vec<BindError> {
         let errors = self.proxy.apply(table.clone());
         self.table.send_replace(table);
+        self.stage.send_if_modified(|stage| {
+            *stage == Stage::Starting && std::mem::replace(stage, Stage::Serving) == Stage::Starting
+        });
         errors
     }
 

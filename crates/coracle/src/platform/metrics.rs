@@ -1,4 +1,4 @@
-//! `GET /metrics`: the gateway's figures for Prometheus, on a port of their own.
+//! `GET /metrics`: the gateway's figures for Prometheus, on a port of their own; and `/livez` and `/readyz`, as probes ask.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -12,11 +12,12 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::TcpListener,
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
+use super::gateway::Stage;
 use crate::config::Metrics;
 
 /// Scrapers at one time; further ones wait.
@@ -46,7 +47,14 @@ pub async fn listen(wanted: Metrics) -> anyhow::Result<Option<TcpListener>> {
 }
 
 /// Answers until `stop`.
-pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, stop: CancellationToken) -> anyhow::Result<()> {
+///
+/// `stage` is what `/readyz` says.
+pub async fn serve(
+    listener: TcpListener,
+    proxy: Arc<Proxy>,
+    stage: watch::Receiver<Stage>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let scrapers = Arc::new(Semaphore::new(SCRAPERS));
     loop {
         // The semaphore is never closed.
@@ -59,10 +67,10 @@ pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, stop: CancellationT
             sleep(AGAIN).await;
             continue;
         };
-        let proxy = proxy.clone();
+        let (proxy, stage) = (proxy.clone(), *stage.borrow());
         tokio::spawn(async move {
             let _turn = turn;
-            if let Err(error) = timeout(PATIENCE, answer(TokioIo::new(stream), &proxy)).await {
+            if let Err(error) = timeout(PATIENCE, answer(TokioIo::new(stream), &proxy, stage)).await {
                 tracing::debug!(%peer, "a scraper took too long: {error}");
             }
         });
@@ -70,22 +78,26 @@ pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, stop: CancellationT
 }
 
 /// Answers one request of a connection.
-async fn answer(stream: TokioIo<tokio::net::TcpStream>, proxy: &Proxy) {
-    let service = service_fn(async |request| Ok::<_, Infallible>(respond(&request, proxy).await));
+async fn answer(stream: TokioIo<tokio::net::TcpStream>, proxy: &Proxy, stage: Stage) {
+    let service = service_fn(async |request| Ok::<_, Infallible>(respond(&request, proxy, stage).await));
     let connection = http1::Builder::new().keep_alive(false).timer(TokioTimer::new()).serve_connection(stream, service);
     if let Err(error) = connection.await {
         tracing::debug!("a scrape failed: {error}");
     }
 }
 
-async fn respond(request: &Request<Incoming>, proxy: &Proxy) -> Response<String> {
+async fn respond(request: &Request<Incoming>, proxy: &Proxy, stage: Stage) -> Response<String> {
     let plain = |status, text: &str| {
         let mut response = Response::new(format!("{text}\n"));
         *response.status_mut() = status;
         response
     };
-    if request.uri().path() != "/metrics" {
-        return plain(StatusCode::NOT_FOUND, "the metrics are at /metrics");
+    match (request.uri().path(), stage) {
+        ("/metrics", _) => {}
+        ("/livez", _) | ("/readyz", Stage::Serving) => return plain(StatusCode::OK, "ok"),
+        ("/readyz", Stage::Starting) => return plain(StatusCode::SERVICE_UNAVAILABLE, "the objects are not known yet"),
+        ("/readyz", Stage::Draining) => return plain(StatusCode::SERVICE_UNAVAILABLE, "this process is ending"),
+        _ => return plain(StatusCode::NOT_FOUND, "the metrics are at /metrics"),
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return plain(StatusCode::METHOD_NOT_ALLOWED, "ask with GET");

@@ -3,7 +3,7 @@
 mod gateway;
 mod images;
 mod lifecycle;
-mod metrics;
+pub mod metrics;
 mod network;
 mod pods;
 
@@ -20,8 +20,7 @@ use kube::Client;
 use tokio::net::TcpListener;
 
 use crate::{config::Config, data_dir::DataDir, handover::Inheritance};
-use gateway::Gateway;
-pub use gateway::{Retiring, Serving};
+pub use gateway::{Gateway, Retiring, Serving};
 pub use lifecycle::Tasks;
 
 /// The first argument that makes this binary a container's shim.
@@ -66,7 +65,7 @@ impl Platform {
         let data = DataDir::open(&config.data_dir)?;
         let (listener, socket) = api_sockets(config, inherited.api.take()).await?;
         let address = listener.local_addr().context("API server")?;
-        let gateway = Gateway::open(config, inherited)?;
+        let gateway = Gateway::open(&config.edge(), inherited)?;
         let scraped = metrics::listen(config.metrics).await?;
         let metrics = scraped.as_ref().and_then(|listener| listener.local_addr().ok());
         let (network, runtime) = pods::open(config.runtime, &data).await?;
@@ -87,7 +86,7 @@ impl Platform {
             controllers::run(|identity: &str| managed.client(identity), options, stop).await;
             Ok::<_, anyhow::Error>(())
         });
-        gateway.start(api.client("system:coracle:gateway"), &mut tasks);
+        gateway.start(api.client("system:coracle:gateway"), gateway.options(), &mut tasks);
         gateway.observe(scraped, &mut tasks)?;
         if let Some(dns) = network.dns() {
             let client = api.client("coracle:dns");
@@ -199,7 +198,7 @@ async fn listen(bind: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
 }
 
 /// The address a client on this machine uses for one that may be bound to all addresses.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub fn reachable(address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), address.port()),
         IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), address.port()),

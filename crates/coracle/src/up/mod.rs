@@ -2,8 +2,8 @@
 
 mod events;
 mod progress;
-mod report;
-mod service;
+pub mod report;
+pub mod service;
 
 use std::path::PathBuf;
 

@@ -62,15 +62,29 @@ impl Report {
     /// Everything applied is ready.
     pub fn ready(&self, platform: &Platform) {
         let took = self.start.elapsed();
-        let mut text = format!("Ready after {}.", seconds(took));
-        let mut gateways = Vec::new();
-        for Serving { scheme, address, listener_port } in platform.gateways() {
-            text.push_str(&format!("\nGateway     {scheme}://{address} (listener port {listener_port})"));
-            gateways.push(json!({"scheme": scheme, "address": address, "listenerPort": listener_port}));
-        }
+        let (served, gateways) = list(&platform.gateways());
+        let text = format!("Ready after {}.{served}", seconds(took));
         let event = json!({"event": "up", "seconds": took.as_secs_f64(), "api": platform.api_url(), "gateways": gateways,
             "kubeconfig": platform.kubeconfig()});
         self.say(&text, event);
+    }
+
+    /// A gateway that runs alone serves.
+    pub fn serving(&self, gateways: &[Serving], metrics: Option<&str>) {
+        let took = self.start.elapsed();
+        let (served, gateways) = list(gateways);
+        let mut text = format!("Serving after {}.{served}", seconds(took));
+        if let Some(metrics) = metrics {
+            text.push_str(&format!("\nMetrics     {metrics}"));
+        }
+        let event = json!({"event": "up", "seconds": took.as_secs_f64(), "gateways": gateways, "metrics": metrics});
+        self.say(&text, event);
+    }
+
+    /// Whether this process writes statuses, of several gateways.
+    pub fn leading(&self, leading: bool) {
+        let text = if leading { "This gateway writes statuses." } else { "Another gateway writes statuses." };
+        self.say(text, json!({"event": "leading", "leading": leading}));
     }
 
     /// Something worth knowing happened.
@@ -107,6 +121,11 @@ impl Report {
         self.say(&text, json!({"event": "takenBack", "pid": pid, "message": format!("{error:#}")}));
     }
 
+    /// The end of a gateway that runs alone.
+    pub fn ended(&self) {
+        self.say("Stopped.", json!({"event": "stopped"}));
+    }
+
     /// The end.
     pub fn stopped(&self, data_dir: &Path) {
         let text = format!("Stopped. State is kept in {}.", data_dir.display());
@@ -121,6 +140,16 @@ impl Report {
             Output::Json => writeln!(out, "{event}"),
         };
     }
+}
+
+/// Where Gateways answer, for people and for programs.
+fn list(gateways: &[Serving]) -> (String, Vec<Value>) {
+    let (mut text, mut list) = (String::new(), Vec::new());
+    for Serving { scheme, address, listener_port } in gateways {
+        text.push_str(&format!("\nGateway     {scheme}://{address} (listener port {listener_port})"));
+        list.push(json!({"scheme": scheme, "address": address, "listenerPort": listener_port}));
+    }
+    (text, list)
 }
 
 fn seconds(duration: Duration) -> String {

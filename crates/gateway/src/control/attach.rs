@@ -8,7 +8,7 @@ use objects::gateway::{
 };
 
 use super::{
-    CONTROLLER, Snapshot,
+    Options, Snapshot,
     hosts::intersect,
     listeners::State,
     mesh::{self, Port, Services},
@@ -66,6 +66,7 @@ impl<'a> Route<'a> {
 /// What routes may attach to, and when.
 pub(super) struct Parents<'a> {
     pub snapshot: &'a Snapshot,
+    pub options: &'a Options,
     /// Every listener, of every Gateway of ours.
     pub listeners: Vec<State<'a>>,
     /// ListenerSets of our Gateways that are not let in.
@@ -97,15 +98,16 @@ impl<'a> Parents<'a> {
     pub fn attach(&mut self, route: Route<'a>, built: &Built) -> Attached<'a> {
         let (mut attached, mut ports) = (Vec::new(), Vec::new());
         let old = route.status.map(|s| s.parents.as_slice()).unwrap_or_default();
-        let mut parents: Vec<_> = old.iter().filter(|p| p.controller_name != CONTROLLER).cloned().collect();
+        let is_own = |parent: &RouteParentStatus| *parent.controller_name == *self.options.controller;
+        let mut parents: Vec<_> = old.iter().filter(|parent| !is_own(parent)).cloned().collect();
         for parent in route.parents {
             let Some(outcome) = self.at(route, parent) else { continue };
             let said = say_parent(built, outcome.as_ref().err());
-            let known = old.iter().find(|p| p.controller_name == CONTROLLER && p.parent_ref == *parent);
+            let known = old.iter().find(|p| is_own(p) && p.parent_ref == *parent);
             let known = known.map(|p| p.conditions.as_slice()).unwrap_or_default();
             parents.push(RouteParentStatus {
                 parent_ref: parent.clone(),
-                controller_name: CONTROLLER.to_owned(),
+                controller_name: self.options.controller.to_string(),
                 conditions: conditions(known, said, route.meta.generation, self.now),
             });
             match outcome {

@@ -88,10 +88,11 @@ pub fn compile(snapshot: &Snapshot, options: &Options, memory: &mut Memory, now:
     let mut context =
         Context { snapshot, services: &services, slices, clusters, policies, inside: false, ended: false };
 
-    let mut statuses = gateways::classes(snapshot, now);
-    let ours = gateways::ours(snapshot);
+    let mut statuses = gateways::classes(snapshot, options, now);
+    let ours = gateways::ours(snapshot, options);
     let mut parents = Parents {
         snapshot,
+        options,
         listeners: Vec::new(),
         refused: Vec::new(),
         services: options.services.then_some(&services),

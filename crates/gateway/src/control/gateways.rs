@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use objects::gateway::{Gateway, GatewayAddress, GatewayClass, GatewayClassStatus, GatewayStatus, ListenerSet};
 
 use super::{
-    CONTROLLER, Snapshot,
+    Options, Snapshot,
     compile::age,
     frontends, listener_sets,
     listeners::{Owner, State},
@@ -14,8 +14,8 @@ use super::{
 };
 
 /// Gateways of our classes, oldest first.
-pub(super) fn ours(snapshot: &Snapshot) -> Vec<&Gateway> {
-    let classes = snapshot.classes.iter().filter(|c| c.spec.controller_name == CONTROLLER);
+pub(super) fn ours<'a>(snapshot: &'a Snapshot, options: &Options) -> Vec<&'a Gateway> {
+    let classes = snapshot.classes.iter().filter(|c| *c.spec.controller_name == *options.controller);
     let classes: Vec<_> = classes.filter_map(|c| c.metadata.name.as_deref()).collect();
     let served = snapshot.gateways.iter().map(|g| &**g);
     let served = served.filter(|g| classes.contains(&g.spec.gateway_class_name.as_str()));
@@ -24,8 +24,8 @@ pub(super) fn ours(snapshot: &Snapshot) -> Vec<&Gateway> {
     gateways
 }
 
-pub(super) fn classes(snapshot: &Snapshot, now: Timestamp) -> Vec<StatusUpdate> {
-    let served = snapshot.classes.iter().filter(|c| c.spec.controller_name == CONTROLLER);
+pub(super) fn classes(snapshot: &Snapshot, options: &Options, now: Timestamp) -> Vec<StatusUpdate> {
+    let served = snapshot.classes.iter().filter(|c| *c.spec.controller_name == *options.controller);
     let judge = |class: &Arc<GatewayClass>| {
         let said = if class.spec.parameters_ref.is_some() {
             say("Accepted", false, "InvalidParameters", "parametersRef is not supported yet")

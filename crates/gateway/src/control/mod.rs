@@ -58,7 +58,7 @@ use tokio::sync::watch;
 
 use crate::table::{Listener, Table, Transport};
 
-/// The `controllerName` of the GatewayClasses served.
+/// The `controllerName` of the GatewayClasses served, unless another is asked for.
 pub const CONTROLLER: &str = "coracle.dev/gateway-controller";
 
 /// What the control plane must know of this machine.
@@ -70,7 +70,10 @@ pub struct Options {
     pub bind: IpAddr,
     /// The Gateways' addresses.
     pub reached: Reached,
-    /// Whether Services' addresses are listeners too: not where something else serves them.
+    /// The `controllerName` of the GatewayClasses served.
+    pub controller: Arc<str>,
+    /// Whether Services' addresses are listeners too, and routes may have Services as parents: not where something else serves
+    /// them.
     pub services: bool,
     /// Whether this process writes statuses and events now, of several that serve the same; `None` is always.
     pub leading: Option<watch::Receiver<bool>>,
@@ -79,7 +82,8 @@ pub struct Options {
 impl Options {
     /// One process that serves everything, with Gateways at the address that they are bound to.
     pub fn new(publish: Vec<Publish>, bind: IpAddr) -> Self {
-        Self { publish, bind, reached: Reached::Bound, services: true, leading: None }
+        let controller = CONTROLLER.into();
+        Self { publish, bind, reached: Reached::Bound, controller, services: true, leading: None }
     }
 
     fn leads(&self) -> bool {

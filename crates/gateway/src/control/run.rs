@@ -275,3 +275,23 @@ async fn write(client: &Client, update: &StatusUpdate) -> Result<(), kube::Error
     };
     api.patch_status(&update.name, &params, &patch).await.map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn failed(code: u16) -> Result<watcher::Event<Gateway>, watcher::Error> {
+        let status = Status::failure("no", "Reason").with_code(code).boxed();
+        Err(watcher::Error::InitialListFailed(kube::Error::Api(status)))
+    }
+
+    #[tokio::test]
+    async fn a_kind_that_is_not_installed_is_listed_as_empty_and_one_that_is_forbidden_is_not() {
+        let absent: Vec<_> = absent_is_empty(failed(404)).collect().await;
+        assert!(matches!(absent[..], [Ok(watcher::Event::Init), Ok(watcher::Event::InitDone)]));
+        let forbidden: Vec<_> = absent_is_empty(failed(403)).collect().await;
+        assert!(matches!(forbidden[..], [Err(_)]));
+    }
+}
