@@ -61,8 +61,8 @@ const OF_LISTENERS: [OfListener; 3] = [
 ];
 
 const OF_ROUTES: [OfRoute; 3] = [
-    ("request_bytes", Kind::Counter, "Bytes of requests' bodies that clients sent.", |r| r.bytes_in),
-    ("response_bytes", Kind::Counter, "Bytes of responses' bodies that clients were sent.", |r| r.bytes_out),
+    ("request_bytes", Kind::Counter, "Bytes that clients sent, without what frames them.", |r| r.bytes_in),
+    ("response_bytes", Kind::Counter, "Bytes that clients were sent, without what frames them.", |r| r.bytes_out),
     ("retries", Kind::Counter, "Tries of requests after their first.", |r| r.retries),
 ];
 
@@ -80,6 +80,7 @@ impl Text {
             }
         }
         self.durations(figures);
+        self.tcp(figures);
         for (name, kind, help, number) in OF_LISTENERS {
             self.family(name, kind, help);
             for (labels, listener) in listeners(figures) {
@@ -106,10 +107,24 @@ impl Text {
         }
     }
 
+    fn tcp(&mut self, figures: &WorkerFigures) {
+        self.family(
+            "tcp_connections",
+            Kind::Counter,
+            "Connections that were joined to endpoints as bytes and have ended.",
+        );
+        for (labels, route) in routes(figures) {
+            for (fault, count) in Fault::ALL.iter().zip(route.connections).filter(|(_, count)| *count > 0) {
+                let labels = format!("{labels},fault=\"{}\"", fault.name());
+                self.sample("tcp_connections", Kind::Counter, &labels, count);
+            }
+        }
+    }
+
     fn durations(&mut self, figures: &WorkerFigures) {
         let name = "request_duration_seconds";
         self.family(name, Kind::Histogram, "From a request's whole head to the last byte of its response.");
-        for (labels, route) in routes(figures) {
+        for (labels, route) in routes(figures).filter(|(_, route)| route.count_of_requests() > 0) {
             let mut count = 0;
             for (bound, here) in BOUNDS.iter().zip(route.buckets) {
                 count += here;

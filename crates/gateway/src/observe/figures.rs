@@ -102,12 +102,15 @@ pub(super) struct RouteFigures {
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub retries: u64,
+    /// Connections whose bytes mean nothing to the proxy, by fault.
+    pub connections: [u64; Fault::ALL.len()],
 }
 
 impl Default for RouteFigures {
     fn default() -> Self {
         let (requests, buckets) = ([[0; Fault::ALL.len()]; CLASSES.len()], [0; BOUNDS.len() + 1]);
-        Self { requests, buckets, nanoseconds: 0, bytes_in: 0, bytes_out: 0, retries: 0 }
+        let connections = [0; Fault::ALL.len()];
+        Self { requests, buckets, nanoseconds: 0, bytes_in: 0, bytes_out: 0, retries: 0, connections }
     }
 }
 
@@ -126,6 +129,11 @@ impl RouteFigures {
         self.nanoseconds = self.nanoseconds.wrapping_add(nanoseconds);
     }
 
+    /// How many requests.
+    pub fn count_of_requests(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
     fn add(&mut self, other: &Self) {
         for (mine, others) in self.requests.iter_mut().zip(&other.requests) {
             add(mine, others);
@@ -135,6 +143,7 @@ impl RouteFigures {
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
         self.retries += other.retries;
+        add(&mut self.connections, &other.connections);
     }
 }
 
@@ -225,11 +234,11 @@ impl Live {
         for listener in &table.listeners {
             live.listeners.insert((listener.name.clone(), listener.bind.port()));
         }
-        for rule in table.rules() {
-            for name in rule.clusters().map(|cluster| &cluster.name).chain([&rule.name]) {
-                if !live.names.contains(name) {
-                    live.names.insert(name.clone());
-                }
+        let of_rules = table.rules().flat_map(|rule| rule.clusters().map(|cluster| &cluster.name).chain([&rule.name]));
+        let splits = table.listeners.iter().flat_map(|listener| listener.service.splits());
+        for name in of_rules.chain(splits.flat_map(|split| split.clusters().map(|cluster| &cluster.name))) {
+            if !live.names.contains(name) {
+                live.names.insert(name.clone());
             }
         }
         live

@@ -140,7 +140,7 @@ impl Observe {
             });
             for route in routes.values().flatten().chain([&seen.unrouted]) {
                 let figures = route.figures.borrow();
-                if figures.buckets.iter().any(|count| *count > 0) {
+                if figures.count_of_requests() > 0 || figures.connections != [0; 4] {
                     listened.routes.insert(route.key.clone(), figures.clone());
                 }
             }

@@ -45,7 +45,8 @@ impl Protocol {
 #[derive(Debug)]
 pub(super) struct Record {
     pub started: Instant,
-    pub protocol: Protocol,
+    /// `None`: not a request, but a connection whose bytes mean nothing to the proxy.
+    pub protocol: Option<Protocol>,
     /// 0 while no response has begun.
     pub status: u16,
     /// The response is the endpoint's.
@@ -87,6 +88,15 @@ impl Recording {
     /// A request's head has arrived, or something that cannot be taken for one.
     pub fn start(caller: &Rc<Caller>, protocol: Protocol) -> Self {
         caller.listener.figures.borrow_mut().open_requests += 1;
+        Self::new(caller, Some(protocol))
+    }
+
+    /// A connection is to be joined to an endpoint, whatever its bytes mean.
+    pub fn connection(caller: &Rc<Caller>) -> Self {
+        Self::new(caller, None)
+    }
+
+    fn new(caller: &Rc<Caller>, protocol: Option<Protocol>) -> Self {
         let record = Record {
             started: Instant::now(),
             protocol,
@@ -126,6 +136,11 @@ impl Recording {
     pub fn tried(&mut self, endpoint: SocketAddr) {
         self.record.tries = self.record.tries.saturating_add(1);
         self.record.endpoint = Some(endpoint);
+    }
+
+    /// The status of the final response; 0 while it has not begun.
+    pub fn status(&self) -> u16 {
+        self.record.status
     }
 
     /// Something went wrong.
@@ -172,7 +187,7 @@ impl Drop for Recording {
         }
         {
             let mut figures = caller.listener.figures.borrow_mut();
-            figures.open_requests -= 1;
+            figures.open_requests -= u64::from(record.protocol.is_some());
             record.flags.meanings().for_each(|meaning| increment(&mut figures.flags, meaning.flag as usize));
         }
         let took = now.saturating_duration_since(record.started);
@@ -186,7 +201,10 @@ impl Drop for Recording {
 
 fn count(record: &Record, took: Duration) {
     let mut figures = record.route.figures.borrow_mut();
-    figures.count(record.status, record.fault(), u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    match record.protocol {
+        Some(_) => figures.count(record.status, record.fault(), u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)),
+        None => increment(&mut figures.connections, record.fault() as usize),
+    }
     figures.bytes_in += record.received;
     figures.bytes_out += record.sent;
     figures.retries += u64::from(record.tries.saturating_sub(1));

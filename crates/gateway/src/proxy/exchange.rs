@@ -120,23 +120,31 @@ impl Exchange<'_> {
                     Poll::Pending => {}
                 }
                 let waits = self.progress.request_done && self.client.poll_closed(cx).is_ready();
-                return if waits { Poll::Ready(Err(Failure::Over(Flag::DownstreamGone))) } else { Poll::Pending };
+                return if waits { Poll::Ready(Err(self.client_gone())) } else { Poll::Pending };
             };
             let polled = response.poll(cx, self.worker, &mut self.server, &mut self.client);
             self.record.sent(response.moved());
             let sent = ready!(polled);
             self.finish_response();
             if let Err(broken) = sent {
-                return Poll::Ready(Err(Failure::Over(match broken {
-                    Broken::Source => Flag::UpstreamGone,
-                    Broken::Malformed(_) => Flag::UpstreamProtocol,
-                    Broken::Sink(_) => Flag::DownstreamGone,
-                })));
+                return Poll::Ready(Err(match (broken, &self.server) {
+                    (Broken::Source, End::Http1(_)) => Failure::Over(Flag::UpstreamGone),
+                    (Broken::Source, End::Http2(_)) => Failure::Over(Flag::UpstreamReset),
+                    (Broken::Malformed(_), _) => Failure::Over(Flag::UpstreamProtocol),
+                    (Broken::Sink(_), _) => self.client_gone(),
+                }));
             }
             if let Some(last) = self.progress.final_response {
                 return Poll::Ready(Ok(self.done(last)));
             }
         }
+    }
+
+    fn client_gone(&self) -> Failure {
+        Failure::Over(match self.client {
+            End::Http1(_) => Flag::DownstreamGone,
+            End::Http2(_) => Flag::DownstreamReset,
+        })
     }
 
     fn finish_response(&mut self) {
@@ -170,7 +178,7 @@ impl Exchange<'_> {
                 self.request.mirror(self.worker);
             }
             Poll::Ready(Err(Broken::Sink(error))) => self.progress.request_failed = Some(error),
-            Poll::Ready(Err(Broken::Source)) => return Err(Failure::Over(Flag::DownstreamGone)),
+            Poll::Ready(Err(Broken::Source)) => return Err(self.client_gone()),
             Poll::Ready(Err(Broken::Malformed(reason))) => return Err(Failure::BadRequest(reason)),
             Poll::Pending => {}
         }

@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     net::SocketAddr,
+    rc::Rc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -12,6 +13,7 @@ use socket2::{SockRef, TcpKeepalive};
 use super::{connect::connect, end::End, side::Side, transfer::Transfer, upstream, worker::Worker};
 use crate::{
     balance::{Picked, hash},
+    observe::{Caller, Flag, Recording},
     table::{Cluster, Split},
 };
 
@@ -19,31 +21,49 @@ use crate::{
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Joins a client to an endpoint of one of these clusters; what the client has sent already is sent on first.
-pub(super) async fn to_split(worker: &Worker, mut client: Side, peer: SocketAddr, split: &Split) {
+pub(super) async fn to_split(worker: &Worker, mut client: Side, caller: &Rc<Caller>, split: &Split) {
+    let mut record = Recording::connection(caller);
     let cluster = split.choose(|total| worker.random.borrow_mut().u64(..total));
     let found = match cluster {
-        Some(cluster) => endpoint_of(worker, peer, cluster).await,
-        None => None,
+        Some(cluster) => {
+            // What leads here has no rules.
+            record.routed(&"".into(), Some(&cluster.name));
+            endpoint_of(worker, caller.peer(), cluster, &mut record).await
+        }
+        None => {
+            record.flag(Flag::NoCluster);
+            None
+        }
     };
     // Counts as active for as long as the tunnel lives.
     if let Some((mut server, _picked)) = found {
-        _ = join(worker, End::Http1(&mut client), End::Http1(&mut server)).await;
+        let (up, down) = join(worker, End::Http1(&mut client), End::Http1(&mut server)).await;
+        record.received(up);
+        record.sent(down);
+        record.done();
         server.close(&mut worker.buffers.borrow_mut());
     }
     client.close(&mut worker.buffers.borrow_mut());
 }
 
 /// A connection to the endpoint whose turn it is, or to another if that cannot be had.
-async fn endpoint_of(worker: &Worker, peer: SocketAddr, cluster: &Cluster) -> Option<(Side, Picked)> {
+async fn endpoint_of(
+    worker: &Worker,
+    peer: SocketAddr,
+    cluster: &Cluster,
+    record: &mut Recording,
+) -> Option<(Side, Picked)> {
     let mut tried = Vec::new();
     // What hashing could go by other than the address is not to be seen here.
     let key = cluster.policy().hash_on().map(|_| hash(peer.ip().to_canonical().to_string().as_bytes()));
     loop {
         let Some(mut picked) = upstream::next_endpoint(worker, cluster, &tried, key) else {
+            record.flag(if tried.is_empty() { Flag::NoEndpoint } else { Flag::UpstreamConnect });
             tracing::debug!(cluster = %cluster.name, "no endpoint takes connections");
             return None;
         };
         let endpoint = picked.address();
+        record.tried(endpoint);
         match connect(worker, endpoint, cluster).await {
             Ok(server) => {
                 picked.responded(Instant::now);

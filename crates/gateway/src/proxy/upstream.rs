@@ -122,7 +122,10 @@ impl<'a> Sender<'a> {
                     self.back_off().await;
                     continue;
                 }
-                Err(answer) => return Sent::Unanswered(answer),
+                Err((flag, answer)) => {
+                    self.record.flag(flag);
+                    return Sent::Unanswered(answer);
+                }
             };
             self.request.sent_to(link.picked.address());
             let done = match self.request.rule.backend_timeout.filter(|limit| !limit.is_zero()) {
@@ -142,6 +145,7 @@ impl<'a> Sender<'a> {
             match done {
                 Ok(Done::Upgraded) => return Sent::Upgraded(Box::new(link)),
                 Ok(Done::Responded { reusable, keeps_alive }) => {
+                    self.note_retries();
                     self.keep(link, reusable);
                     return Sent::Responded { keeps_alive };
                 }
@@ -230,6 +234,14 @@ impl<'a> Sender<'a> {
         }
     }
 
+    /// Records if the response is one that the route would rather not have passed on, even after it was asked for again.
+    fn note_retries(&mut self) {
+        let retried = self.request.extras.as_ref().is_some_and(|extras| extras.retries > 0);
+        if retried && self.request.rule.retry.as_ref().is_some_and(|retry| retry.is_for(self.record.status())) {
+            self.record.flag(Flag::RetriesSpent);
+        }
+    }
+
     fn keep(&self, link: Link, reusable: bool) {
         let Carrier::Http1(mut side) = link.carrier else { return };
         let mut buffers = self.worker.buffers.borrow_mut();
@@ -242,7 +254,7 @@ impl<'a> Sender<'a> {
     }
 
     /// A connection to the endpoint whose turn it is, or to another if that cannot be had.
-    async fn link(&mut self) -> Result<Link, Answer> {
+    async fn link(&mut self) -> Result<Link, (Flag, Answer)> {
         let mut distrusted = false;
         loop {
             let next = self.request.cluster().and_then(|cluster| {
@@ -252,12 +264,16 @@ impl<'a> Sender<'a> {
                 Some((cluster, next?))
             });
             let Some((cluster, mut picked)) = next else {
-                self.record.flag(if self.tried.is_empty() { Flag::NoEndpoint } else { Flag::UpstreamConnect });
-                return Err(match (self.tried.is_empty(), distrusted) {
-                    (true, _) => Answer::new(StatusCode::SERVICE_UNAVAILABLE, "no endpoint is ready"),
-                    (_, false) => Answer::new(StatusCode::SERVICE_UNAVAILABLE, "no endpoint takes connections"),
-                    (_, true) => Answer::new(StatusCode::BAD_GATEWAY, "no TLS connection to an endpoint came about"),
-                });
+                let (flag, status, text) = match (self.tried.is_empty(), distrusted) {
+                    (true, _) => (Flag::NoEndpoint, StatusCode::SERVICE_UNAVAILABLE, "no endpoint is ready"),
+                    (_, false) => {
+                        (Flag::UpstreamConnect, StatusCode::SERVICE_UNAVAILABLE, "no endpoint takes connections")
+                    }
+                    (_, true) => {
+                        (Flag::UpstreamConnect, StatusCode::BAD_GATEWAY, "no TLS connection to an endpoint came about")
+                    }
+                };
+                return Err((flag, Answer::new(status, text)));
             };
             let (endpoint, tls) = (picked.address(), cluster.tls_id());
             self.record.tried(endpoint);
@@ -311,12 +327,14 @@ impl<'a> Sender<'a> {
             }
             Failure::Untouched(_) | Failure::Refused(_) => {
                 let text = "the endpoint closed its connection before it responded";
-                (StatusCode::SERVICE_UNAVAILABLE, Flag::UpstreamGone, text)
+                let http2 = self.request.head.is_some();
+                let flag = if http2 { Flag::UpstreamReset } else { Flag::UpstreamGone };
+                (StatusCode::SERVICE_UNAVAILABLE, flag, text)
             }
             Failure::BadResponse(reason) => (StatusCode::BAD_GATEWAY, Flag::UpstreamProtocol, *reason),
             Failure::Unwanted(status) => {
                 let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY);
-                (status, Flag::UpstreamGone, "the endpoint cannot serve")
+                (status, Flag::RetriesSpent, "the endpoint cannot serve")
             }
             Failure::EndpointStalled => {
                 (StatusCode::GATEWAY_TIMEOUT, Flag::UpstreamTimeout, "the endpoint does not respond")

@@ -285,7 +285,7 @@ fn spawn(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, slot: &Arc<Sl
             ListenerService::Http(_) => serve::connection(&worker, &slot, Stream::Plain(stream), seen).await,
             ListenerService::Tls(secured) => tls::connection(&worker, &slot, stream, seen, secured).await,
             ListenerService::Tcp(split) => {
-                tunnel::to_split(&worker, Side::new(Stream::Plain(stream)), peer, &split).await;
+                tunnel::to_split(&worker, Side::new(Stream::Plain(stream)), &seen, &split).await;
             }
             // Datagrams have sockets of their own.
             ListenerService::Udp(_) => {}

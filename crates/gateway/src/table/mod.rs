@@ -106,7 +106,7 @@ impl ListenerService {
     }
 
     /// Where connections go that are not HTTP.
-    fn splits(&self) -> Vec<&Split> {
+    pub(crate) fn splits(&self) -> Vec<&Split> {
         match self {
             Self::Http(_) => Vec::new(),
             Self::Tcp(split) | Self::Udp(split) => vec![split],

@@ -1,8 +1,12 @@
 //! What is counted of requests and connections, however they end.
 
-use std::{future::Future, net::Shutdown, time::Duration};
+use std::{future::Future, net::Shutdown, sync::Arc, time::Duration};
 
-use gateway::{proxy::Timeouts, table::Action};
+use gateway::{
+    policy::Retry,
+    proxy::Timeouts,
+    table::{Action, ListenerService, Secured, Split},
+};
 use http::StatusCode;
 
 use super::support::{Endpoint, Gateway, Peer, cluster, everything, forward, nobody, rule, status};
@@ -80,7 +84,7 @@ fn a_request_that_no_route_wants_is_the_clients_fault_and_a_broken_backend_the_p
     gateway.client().get("/");
     eventually(&gateway, &requests("default/test/0", "", "5xx", "proxy", 1));
     eventually(&gateway, &errors("NC", "proxy"));
-    gateway.serve(gateway::table::ListenerService::Http(Default::default()));
+    gateway.serve(ListenerService::Http(Arc::default()));
     gateway.client().get("/");
     eventually(&gateway, &requests("", "", "4xx", "client", 1));
     eventually(&gateway, &errors("NR", "client"));
@@ -174,4 +178,58 @@ fn openmetrics_names_families_without_their_suffix_and_ends() {
     assert!(text.contains("# TYPE coracle_gateway_requests counter\n"), "{text}");
     assert!(text.contains("\ncoracle_gateway_requests_total{"), "{text}");
     assert!(text.ends_with("# EOF\n"), "{text}");
+}
+
+#[test]
+fn a_request_that_was_tried_in_vain_says_so_and_one_that_got_through_does_not() {
+    let endpoint = Endpoint::saying("hello");
+    let mut retried = forward(cluster(&[nobody(), nobody(), nobody(), endpoint.address]));
+    retried.retry = Some(Retry { codes: [503].into(), attempts: 3, backoff: Duration::from_millis(1) });
+    let gateway = Gateway::new(everything(retried));
+    assert_eq!(status(&gateway.client().get("/").0), "200");
+    let text = eventually(&gateway, &requests("default/test/0", "default/test:80", "2xx", "none", 1));
+    assert!(!text.contains("coracle_gateway_errors_total{"), "{text}");
+
+    let unwilling = Endpoint::answering("HTTP/1.1 503 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let mut retried = forward(cluster(&[unwilling.address]));
+    retried.retry = Some(Retry { codes: [503].into(), attempts: 2, backoff: Duration::from_millis(1) });
+    gateway.serve(everything(retried));
+    assert_eq!(status(&gateway.client().get("/").0), "503");
+    eventually(&gateway, &errors("URX", "upstream"));
+    eventually(&gateway, &requests("default/test/0", "default/test:80", "5xx", "upstream", 1));
+}
+
+#[test]
+fn connections_that_are_not_http_are_counted_with_their_bytes() {
+    let endpoint = Endpoint::new(|peer: &mut Peer| {
+        let bytes = peer.exactly(4);
+        peer.send([bytes.as_slice(), b"!"].concat());
+    });
+    let gateway = Gateway::new(ListenerService::Tcp(Arc::new(Split::to(cluster(&[endpoint.address])))));
+    let mut client = gateway.client();
+    client.send("ping");
+    client.end_writing();
+    assert_eq!(client.rest(), b"ping!");
+    let series = |name: &str, fault: &str, value: u64| {
+        format!(
+            "coracle_gateway_{name}{{listener=\"default/test\",route=\"\",service=\"default/test:80\"{fault}}} {value}"
+        )
+    };
+    let text = eventually(&gateway, &series("tcp_connections_total", ",fault=\"none\"", 1));
+    for line in [series("request_bytes_total", "", 4), series("response_bytes_total", "", 5)] {
+        assert!(text.lines().any(|found| without_port(found) == line), "{line}\n{text}");
+    }
+    assert!(!text.contains("coracle_gateway_requests_total{"), "{text}");
+    gateway.serve(ListenerService::Tcp(Arc::new(Split::to(cluster(&[nobody()])))));
+    gateway.client().assert_closed();
+    eventually(&gateway, &errors("UF", "upstream"));
+}
+
+#[test]
+fn tls_that_does_not_come_about_is_counted_with_the_reason() {
+    let gateway = Gateway::new(ListenerService::Tls(Arc::new(Secured::default())));
+    gateway.client().send_some("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually(&gateway, "coracle_gateway_tls_errors_total{listener=\"default/test\",kind=\"not_tls\"} 1");
+    drop(gateway.client());
+    eventually(&gateway, "coracle_gateway_tls_errors_total{listener=\"default/test\",kind=\"closed\"} 1");
 }

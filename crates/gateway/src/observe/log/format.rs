@@ -336,10 +336,19 @@ impl<'a> Call<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn parts(format: &str) -> Vec<Part> {
         Format::parse(format).unwrap().parts().to_vec()
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_asked_for_is_a_format_or_an_error(text in "[%A-Z_():?0-9a-z{}\"\\\\ ]{0,40}|%START_TIME\\([ -~]{0,20}\\)%") {
+            _ = Format::parse(&text);
+        }
     }
 
     #[test]

@@ -13,7 +13,10 @@ use super::{
     operators::{Field, Operator, Simple},
     time::{Cache, Wall},
 };
-use crate::observe::{local::Caller, record::Record};
+use crate::observe::{
+    local::Caller,
+    record::{Protocol, Record},
+};
 
 /// A request that has ended.
 pub(super) struct Ended<'a> {
@@ -119,7 +122,7 @@ fn simple(value: &mut Value<'_>, operator: Simple, ended: &Ended<'_>) {
         Simple::LocalAddress => value.quoted(|out| address(out, caller.local)),
         Simple::LocalHost => value.quoted(|out| host(out, caller.local.ip())),
         Simple::LocalPort => value.number(caller.local.port().into()),
-        Simple::Protocol => value.text(record.protocol.name().as_bytes()),
+        Simple::Protocol => value.some(record.protocol.map_or("", Protocol::name)),
         Simple::RemoteAddress => value.quoted(|out| address(out, caller.peer)),
         Simple::RemoteHost => value.quoted(|out| host(out, caller.peer.ip())),
         Simple::RemotePort => value.number(caller.peer.port().into()),
@@ -182,17 +185,21 @@ fn field(value: &mut Value<'_>, field: Field, most: Option<usize>, ended: &Ended
             let id = given.or_else(|| captured.get(place).filter(|_| !edge));
             id.map(|bytes| write(value, bytes)).is_some()
         }
-        Field::ForwardedFor(place) if edge => {
-            let mut text = Vec::new();
-            if let Some(before) = captured.get(place).filter(|before| !before.is_empty()) {
-                text.extend_from_slice(before);
-                text.extend_from_slice(b", ");
+        // Connections that are not HTTP have no fields.
+        Field::ForwardedFor(place) if edge && ended.record.protocol.is_some() => {
+            let before = captured.get(place).filter(|before| !before.is_empty());
+            match (before, most) {
+                (None, None) => value.quoted(|out| host(out, ended.caller.peer.ip())),
+                (before, _) => {
+                    let mut text = before.map(|before| [before, b", "].concat()).unwrap_or_default();
+                    host(&mut text, ended.caller.peer.ip());
+                    write(value, &text);
+                }
             }
-            host(&mut text, ended.caller.peer.ip());
-            write(value, &text);
             true
         }
         Field::ForwardedFor(place) => captured.get(place).map(|bytes| write(value, bytes)).is_some(),
+        Field::Scheme if ended.record.protocol.is_none() => false,
         Field::Scheme => {
             let secure = ended.caller.session.borrow().is_some();
             write(value, if secure { b"https" } else { b"http" });
