@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use objects::gateway::{Gateway, GatewayAddress, GatewayClass, GatewayClassStatus, GatewayStatus, ListenerSet};
+use objects::gateway::{
+    Gateway, GatewayAddress, GatewayClass, GatewayClassStatus, GatewayStatus, ListenerSet, SupportedFeature,
+};
 
 use super::{
     Options, Snapshot,
     compile::age,
+    features::FEATURES,
     frontends, listener_sets,
     listeners::{Owner, State},
     status::{Said, StatusKind, StatusUpdate, conditions, say, update},
@@ -34,8 +37,8 @@ pub(super) fn classes(snapshot: &Snapshot, options: &Options, now: Timestamp) ->
         };
         let old = class.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
         let conditions = Some(conditions(old, vec![said], class.metadata.generation, now));
-        let features = class.status.as_ref().and_then(|s| s.supported_features.clone());
-        let status = GatewayClassStatus { conditions, supported_features: features };
+        let features = FEATURES.iter().map(|name| SupportedFeature { name: (*name).to_owned() }).collect();
+        let status = GatewayClassStatus { conditions, supported_features: Some(features) };
         update(StatusKind::GatewayClass, &class.metadata, class.status.as_ref(), &status)
     };
     served.filter_map(judge).collect()

@@ -11,6 +11,7 @@ mod clusters;
 mod compile;
 mod dump;
 mod edges;
+mod features;
 mod filters;
 mod frontends;
 mod gateways;

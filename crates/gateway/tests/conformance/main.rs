@@ -10,12 +10,14 @@ mod gateways;
 mod grpc;
 mod h2c;
 mod layer4;
+mod list;
 mod listener_sets;
 mod matching;
 mod mesh;
 #[path = "../proxy/pki.rs"]
 #[allow(dead_code, reason = "shared with the tests of the proxy")]
 mod pki;
+mod policies;
 mod references;
 #[path = "../common/snapshot.rs"]
 mod snapshot;
