@@ -14,6 +14,7 @@ mod list;
 mod listener_sets;
 mod matching;
 mod mesh;
+mod mirrors;
 #[path = "../proxy/pki.rs"]
 #[allow(dead_code, reason = "shared with the tests of the proxy")]
 mod pki;
