@@ -185,3 +185,98 @@ fn a_client_that_takes_nothing_holds_up_nobody_else() {
         assert_eq!(receive(&mut large).await.unwrap().0.len(), 10_000_000);
     });
 }
+
+/// What an endpoint of HTTP/2 says to one request: settings, then a response with a body.
+fn said() -> Vec<u8> {
+    let head = frames::block(&[(":status", "200"), ("content-length", "5")]);
+    [
+        frames::frame(frames::SETTINGS, 0, 0, &[]),
+        frames::frame(frames::SETTINGS, 1, 0, &[]),
+        frames::frame(frames::HEADERS, frames::END_HEADERS, 1, &head),
+        frames::frame(frames::DATA, frames::END_STREAM, 1, b"hello"),
+    ]
+    .concat()
+}
+
+#[test]
+fn an_endpoint_of_http_2_may_die_at_every_byte() {
+    let whole = said().len();
+    for length in 0..=whole {
+        let endpoint = support::Endpoint::new(move |peer| {
+            peer.exactly(frames::PREFACE.len());
+            peer.send(&said()[..length]);
+        });
+        let gateway = to_http2(&[endpoint.address]);
+        run(async {
+            let client = connect(gateway.address).await;
+            match ask(&client, get("/")).await {
+                Ok(response) if response.head.status == 200 => {
+                    assert!(response.text() == "hello" && length == whole, "{length}: {response:?}");
+                }
+                Ok(response) => assert!(matches!(response.head.status.as_u16(), 502 | 503), "{length}: {response:?}"),
+                Err(error) => assert_eq!(error.reason(), Some(Reason::INTERNAL_ERROR), "{length}"),
+            }
+            // The client's connection is as good as before.
+            if let Err(error) = ask(&client, get("/")).await {
+                assert!(error.is_reset(), "{length}: {error}");
+            }
+        });
+    }
+}
+
+#[test]
+fn an_endpoint_of_http_2_that_lies_is_found_out() {
+    let respond = |stream: u32, fields: &[(&str, &str)], flags: u8| {
+        frames::frame(frames::HEADERS, frames::END_HEADERS | flags, stream, &frames::block(fields))
+    };
+    let ok = [(":status", "200"), ("content-length", "5")];
+    let data = |flags: u8, bytes: &[u8]| frames::frame(frames::DATA, flags, 1, bytes);
+    for (what, bytes) in [
+        ("less than its length", [respond(1, &ok, 0), data(frames::END_STREAM, b"hell")].concat()),
+        ("more than its length", [respond(1, &ok, 0), data(frames::END_STREAM, b"hello, world")].concat()),
+        ("two responses", [respond(1, &ok, 0), respond(1, &ok, 0), data(frames::END_STREAM, b"hello")].concat()),
+        ("a response that nobody asked for", respond(3, &ok, frames::END_STREAM)),
+        ("no status", respond(1, &[("content-length", "0")], frames::END_STREAM)),
+        ("a status that is none", respond(1, &[(":status", "1000")], frames::END_STREAM)),
+        ("a change of the protocol", respond(1, &[(":status", "101")], frames::END_STREAM)),
+        ("a field for the connection", respond(1, &[(":status", "200"), ("connection", "x")], frames::END_STREAM)),
+        ("transfer-encoding", respond(1, &[(":status", "200"), ("transfer-encoding", "chunked")], frames::END_STREAM)),
+        ("data before the head", data(frames::END_STREAM, b"hello")),
+        ("HTTP/1.1", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello".to_vec()),
+    ] {
+        let bytes = [frames::frame(frames::SETTINGS, 0, 0, &[]), bytes].concat();
+        let endpoint = support::Endpoint::new(move |peer| {
+            peer.exactly(frames::PREFACE.len());
+            peer.send(&bytes);
+            peer.rest();
+        });
+        let gateway = to_http2(&[endpoint.address]);
+        run(async {
+            match ask(&connect(gateway.address).await, get("/")).await {
+                Ok(response) => assert!(matches!(response.head.status.as_u16(), 502 | 503), "{what}: {response:?}"),
+                Err(error) => assert_eq!(error.reason(), Some(Reason::INTERNAL_ERROR), "{what}"),
+            }
+        });
+    }
+}
+
+#[test]
+fn a_client_that_never_finishes_is_told_to_go_in_every_phase() {
+    let timeouts =
+        Timeouts { idle: Duration::from_millis(300), head: Duration::from_millis(300), ..Timeouts::default() };
+    let endpoint = support::Endpoint::saying("hello");
+    let gateway = Gateway::with(everything(forward(cluster(&[endpoint.address]))), timeouts);
+    let settings = frames::frame(frames::SETTINGS, 0, 0, &[]);
+    let head = frames::frame(frames::HEADERS, frames::END_STREAM, 1, &frames::block(&[(":method", "GET")]));
+    let all = [frames::PREFACE, &settings, &head].concat();
+    // The request's path and the rest of it never come.
+    let clients = (1..=all.len()).map(|length| {
+        let mut client = gateway.client();
+        client.send(&all[..length]);
+        client
+    });
+    for mut client in clients.collect::<Vec<_>>() {
+        // It ends when the other end closes.
+        client.rest();
+    }
+}
