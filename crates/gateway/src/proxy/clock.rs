@@ -123,7 +123,11 @@ impl Clock {
 impl Watch {
     /// Remembers whom to wake.
     pub fn arm(&self, cx: &Context<'_>) {
-        self.0.waker.borrow_mut().replace(cx.waker().clone());
+        let mut waker = self.0.waker.borrow_mut();
+        match &mut *waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => *waker = Some(cx.waker().clone()),
+        }
     }
 
     /// Wakes whoever is remembered.

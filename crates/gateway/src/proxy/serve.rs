@@ -43,7 +43,7 @@ pub(super) async fn connection(worker: &Rc<Worker>, slot: &Arc<Slot>, stream: St
     let is_http2 = stream.is_http2();
     let client = Side::new(stream);
     if is_http2 {
-        return http2::connection(worker, slot, client, (caller, origin, server_name)).await;
+        return Box::pin(http2::connection(worker, slot, client, (caller, origin, server_name))).await;
     }
     let watch = worker.clock.watch();
     let mut served = Served { worker, slot, caller, client, origin, server_name, watch, seen: 0, fresh: true };
@@ -100,28 +100,36 @@ impl Served<'_> {
             self.seen = 0;
             let Timeouts { idle, head, .. } = self.worker.timeouts;
             self.worker.clock.set(&self.watch, if self.client.filled().is_empty() { idle } else { head });
+            // Boxed: what a request needs is a multiple of what a connection needs that waits for one, and most of them wait.
             let after = match poll_fn(|cx| self.poll_next(cx)).await {
                 Next::End => return,
-                Next::Refused(refusal) => {
-                    let mut record = Recording::start(&self.caller, Version::Http11);
-                    let late = refusal.status == StatusCode::REQUEST_TIMEOUT;
-                    record.flag(if late { Flag::Idle } else { Flag::DownstreamProtocol });
-                    self.answer(&Answer::from(refusal), None, (false, Version::Http11, false), &mut record).await;
-                    After::Close
-                }
-                Next::Request(Decision::Answer(answer, rule), facts, mut record) => {
-                    let keeps_alive = facts.keeps_alive && !facts.has_body && !self.worker.closing(self.slot);
-                    let changes = rule.as_deref().map(|rule: &Rule| Changes::new(&rule.response_headers, None));
-                    self.answer(&answer, changes, (keeps_alive, facts.version, facts.is_head), &mut record).await
-                }
-                Next::Request(Decision::Forward(request), facts, mut record) => {
-                    self.forward(request, &facts, &mut record).await
-                }
+                next => Box::pin(self.serve(next)).await,
             };
             match after {
                 After::Next => {}
-                After::Close => return self.linger().await,
+                After::Close => return Box::pin(self.linger()).await,
                 After::Gone => return,
+            }
+        }
+    }
+
+    async fn serve(&mut self, next: Next) -> After {
+        match next {
+            Next::End => After::Gone,
+            Next::Refused(refusal) => {
+                let mut record = Recording::start(&self.caller, Version::Http11);
+                let late = refusal.status == StatusCode::REQUEST_TIMEOUT;
+                record.flag(if late { Flag::Idle } else { Flag::DownstreamProtocol });
+                self.answer(&Answer::from(refusal), None, (false, Version::Http11, false), &mut record).await;
+                After::Close
+            }
+            Next::Request(Decision::Answer(answer, rule), facts, mut record) => {
+                let keeps_alive = facts.keeps_alive && !facts.has_body && !self.worker.closing(self.slot);
+                let changes = rule.as_deref().map(|rule: &Rule| Changes::new(&rule.response_headers, None));
+                self.answer(&answer, changes, (keeps_alive, facts.version, facts.is_head), &mut record).await
+            }
+            Next::Request(Decision::Forward(request), facts, mut record) => {
+                self.forward(request, &facts, &mut record).await
             }
         }
     }

@@ -83,7 +83,9 @@ pub(super) async fn connection(
     let opened = Box::pin(timeout(worker.timeouts.head, open(worker, &caller, tcp, secured))).await;
     match opened.unwrap_or(Err(Failed::TimedOut)) {
         Ok(Opened::Https(stream)) => serve::connection(worker, slot, stream, caller).await,
-        Ok(Opened::Bytes(client, split)) => tunnel::to_split(worker, client, &caller, &split).await,
+        Ok(Opened::Bytes(client, split)) => {
+            Box::pin(tunnel::to_split(worker, client, &caller, &split)).await;
+        }
         // The one place where it is known why a TLS connection did not come about.
         Err(failed) => {
             caller.not_secured(failed.fault());

@@ -278,17 +278,28 @@ fn spawn(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, slot: &Arc<Sl
         let listener = slot.listener.load();
         (listener.service.clone(), Caller::open(&worker.observe, &listener, peer, || stream.local_addr()))
     };
-    // A panic ends this task alone; the hook has logged it.
-    tokio::task::spawn_local(async move {
-        let _counted = counted;
-        match service {
-            ListenerService::Http(_) => serve::connection(&worker, &slot, Stream::Plain(stream), seen).await,
-            ListenerService::Tls(secured) => tls::connection(&worker, &slot, stream, seen, secured).await,
-            ListenerService::Tcp(split) => {
-                tunnel::to_split(&worker, Side::new(Stream::Plain(stream)), &seen, &split).await;
-            }
-            // Datagrams have sockets of their own.
-            ListenerService::Udp(_) => {}
+    // A panic ends its task alone; the hook has logged it. One task for each case: in one for all, the largest would be the size
+    // of every connection.
+    match service {
+        ListenerService::Http(_) => {
+            tokio::task::spawn_local(async move {
+                let _counted = counted;
+                serve::connection(&worker, &slot, Stream::Plain(stream), seen).await;
+            });
         }
-    });
+        ListenerService::Tls(secured) => {
+            tokio::task::spawn_local(async move {
+                let _counted = counted;
+                tls::connection(&worker, &slot, stream, seen, secured).await;
+            });
+        }
+        ListenerService::Tcp(split) => {
+            tokio::task::spawn_local(async move {
+                let _counted = counted;
+                tunnel::to_split(&worker, Side::new(Stream::Plain(stream)), &seen, &split).await;
+            });
+        }
+        // Datagrams have sockets of their own.
+        ListenerService::Udp(_) => {}
+    }
 }

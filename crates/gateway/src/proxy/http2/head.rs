@@ -43,6 +43,10 @@ pub(in crate::proxy) fn request<'b, 's>(
         return Err(Refusal::bad("the path does not begin with a slash"));
     }
     let body = match framing.length {
+        // The library compares lengths as well; but not those of a CONNECT, which is none any more when it is sent on.
+        Some(length) if length > 0 && (end || protocol.is_some()) => {
+            return Err(Refusal::bad("Content-Length without a body"));
+        }
         _ if end || protocol.is_some() => Body::None,
         Some(0) => Body::None,
         Some(length) => Body::Length(length),

@@ -129,6 +129,11 @@ fn requests_that_are_malformed_reach_no_endpoint() {
         ("a length that is not there", with(&[("content-length", "5")])),
         ("two lengths", with(&[("content-length", "0"), ("content-length", "0")])),
         ("a length that is not a number", with(&[("content-length", "+0")])),
+        ("a length where there is no body to be", {
+            let fields = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/")];
+            let fields = [&fields[..], &[(":authority", "example.com"), ("content-length", "5")]].concat();
+            vec![frame(HEADERS, END_HEADERS, 1, &block(&fields))]
+        }),
         ("less than its length", vec![request(1, 0, &[("content-length", "5")]), frame(DATA, END_STREAM, 1, b"abc")]),
         (
             "more than its length",
