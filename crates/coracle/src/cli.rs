@@ -63,6 +63,10 @@ pub struct Up {
     /// Read settings from this file [default: ./coracle.toml, if there is one].
     #[arg(long, env = "CORACLE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Show certificates made here where a Gateway's Secret with one is missing: for development, by an authority whose
+    /// certificate is in the data directory (dev-certs/ca.crt).
+    #[arg(long, env = "CORACLE_DEV_CERTS", value_parser = clap::builder::FalseyValueParser::new())]
+    pub dev_certs: bool,
     #[command(flatten)]
     pub observe: Observe,
     /// Take over from the Coracle that runs with the same data directory, without refusing a connection; it ends when this one

@@ -29,6 +29,8 @@ pub struct Config {
     pub image: Vec<(String, PathBuf)>,
     /// A file of further images.
     pub images: Option<PathBuf>,
+    /// Gateways show certificates made here where they have none.
+    pub dev_certs: bool,
     /// Where the gateway's metrics are served.
     pub metrics: Metrics,
     /// The gateway's access log.
@@ -95,6 +97,7 @@ struct File {
     runtime: Option<RuntimeKind>,
     image: Option<Vec<String>>,
     images: Option<PathBuf>,
+    dev_certs: Option<bool>,
     metrics_port: Option<u16>,
     access_log: Option<PathBuf>,
     access_log_format: Option<String>,
@@ -172,6 +175,7 @@ impl Config {
             runtime: flags.runtime.or(file.runtime).unwrap_or_default(),
             image: image.iter().map(|text| mapping(text)).collect::<anyhow::Result<_>>()?,
             images: flags.images.clone().or(file.images),
+            dev_certs: flags.dev_certs || file.dev_certs.unwrap_or_default(),
             metrics: metrics(flags.observe.metrics_port.or(file.metrics_port), bind),
             access_log: access_log(&flags.observe, file.access_log, file.access_log_format)?,
         })
@@ -285,6 +289,13 @@ mod tests {
             let flags = Up { publish: vec![wrong.into()], ..Up::default() };
             assert!(resolve(&flags, "").unwrap_err().to_string().contains(wrong));
         }
+    }
+
+    #[test]
+    fn certificates_for_development_are_made_only_when_they_are_asked_for() {
+        assert!(!resolve(&Up::default(), "").unwrap().dev_certs);
+        assert!(resolve(&Up { dev_certs: true, ..Up::default() }, "").unwrap().dev_certs);
+        assert!(resolve(&Up::default(), "dev-certs = true").unwrap().dev_certs);
     }
 
     #[test]

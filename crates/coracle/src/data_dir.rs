@@ -15,6 +15,7 @@ This directory holds the whole state of one Coracle. Stop it before you copy or 
 kubeconfig   administrator's access for kubectl: export KUBECONFIG=<this directory>/kubeconfig
 state.redb   every Kubernetes object (transactional; the only copy)
 pki/         the certificate authority and the keys made from it; private
+dev-certs/   the authority of --dev-certs: trust ca.crt, keep ca.key private
 pods/        one directory for each pod: its containers as their shims know them
 volumes/     one directory for each pod: what its containers mount (emptyDir, ConfigMaps, Secrets)
 logs/        the containers' output, one directory for each pod

@@ -2,13 +2,15 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use anyhow::Context;
+use apiserver::pki::{Pair, Pki};
 use gateway::{
-    control::{self, BindError, Publish, Sink},
+    control::{self, BindError, Issued, Issuer, Publish, Sink},
     observe::{AccessLog, Destination},
     proxy::{Options, Proxy},
     table::{ListenerService, Table},
@@ -50,6 +52,32 @@ pub struct Gateway {
     stage: watch::Sender<Stage>,
     published: Vec<Publish>,
     bind: IpAddr,
+    development: Option<Arc<Development>>,
+}
+
+/// Certificates for development (`--dev-certs`).
+struct Development {
+    pki: Pki,
+    authority: PathBuf,
+}
+
+impl Development {
+    fn open(data_dir: &Path) -> anyhow::Result<Self> {
+        let dir = data_dir.join("dev-certs");
+        let pki = Pki::open(&dir).context("--dev-certs")?;
+        Ok(Self { pki, authority: dir.join("ca.crt") })
+    }
+}
+
+impl Issuer for Development {
+    fn issue(&self, names: &[String]) -> Result<Issued, String> {
+        let Pair { certificate, key } = self.pki.issue_server(names).map_err(|error| error.to_string())?;
+        Ok(Issued { certificate, key })
+    }
+
+    fn authority(&self) -> &Path {
+        &self.authority
+    }
 }
 
 /// How far the gateway is.
@@ -102,12 +130,22 @@ impl Gateway {
             }
         }
         let (served, stage) = (watch::Sender::default(), watch::Sender::default());
-        Ok(Self { proxy: Arc::new(proxy), served, stage, published, bind: config.bind })
+        Ok(Self { proxy: Arc::new(proxy), served, stage, published, bind: config.bind, development: None })
+    }
+
+    /// From now on, listeners whose Secrets are missing show certificates made here (`--dev-certs`).
+    ///
+    /// # Errors
+    /// The authority in the data directory cannot be read or made.
+    pub fn make_certificates(&mut self, data_dir: &Path) -> anyhow::Result<()> {
+        self.development = Some(Arc::new(Development::open(data_dir)?));
+        Ok(())
     }
 
     /// What the control plane must know of this gateway.
     pub fn options(&self) -> control::Options {
-        control::Options::new(self.published.clone(), self.bind)
+        let development = self.development.clone().map(|development| development as Arc<dyn Issuer>);
+        control::Options { development, ..control::Options::new(self.published.clone(), self.bind) }
     }
 
     /// Serves what the objects say.
@@ -140,6 +178,11 @@ impl Gateway {
             }
         });
         Ok(())
+    }
+
+    /// The certificate of the authority that is to be trusted where Gateways show certificates for development.
+    pub fn development_authority(&self) -> Option<&Path> {
+        self.development.as_ref().map(|development| development.authority.as_path())
     }
 
     /// Where Gateways answer now.

@@ -65,7 +65,10 @@ impl Platform {
         let data = DataDir::open(&config.data_dir)?;
         let (listener, socket) = api_sockets(config, inherited.api.take()).await?;
         let address = listener.local_addr().context("API server")?;
-        let gateway = Gateway::open(&config.edge(), inherited)?;
+        let mut gateway = Gateway::open(&config.edge(), inherited)?;
+        if config.dev_certs {
+            gateway.make_certificates(data.path())?;
+        }
         let scraped = metrics::listen(config.metrics).await?;
         let metrics = scraped.as_ref().and_then(|listener| listener.local_addr().ok());
         let (network, runtime) = pods::open(config.runtime, &data).await?;
@@ -149,6 +152,11 @@ impl Platform {
     /// Where Gateways answer now.
     pub fn gateways(&self) -> Vec<Serving> {
         self.gateway.serving()
+    }
+
+    /// The certificate to trust where Gateways show certificates for development (`--dev-certs`).
+    pub fn development_authority(&self) -> Option<&Path> {
+        self.gateway.development_authority()
     }
 
     /// Finishes the requests that have begun, then stops the pods or leaves them running; the other parts have stopped by

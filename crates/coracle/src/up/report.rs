@@ -63,9 +63,13 @@ impl Report {
     pub fn ready(&self, platform: &Platform) {
         let took = self.start.elapsed();
         let (served, gateways) = list(&platform.gateways());
-        let text = format!("Ready after {}.{served}", seconds(took));
+        let mut text = format!("Ready after {}.{served}", seconds(took));
+        let authority = platform.development_authority();
+        if let Some(authority) = authority {
+            text.push_str(&format!("\nDev certs   curl --cacert {}", authority.display()));
+        }
         let event = json!({"event": "up", "seconds": took.as_secs_f64(), "api": platform.api_url(), "gateways": gateways,
-            "kubeconfig": platform.kubeconfig()});
+            "kubeconfig": platform.kubeconfig(), "devCerts": authority});
         self.say(&text, event);
     }
 

@@ -12,7 +12,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::{Snapshot, frontends::Clients, grants, listeners::Owner, verify::Anybody};
+use super::{Issuer, Snapshot, development::Made, frontends::Clients, grants, listeners::Owner, verify::Anybody};
 use crate::table::Certificates;
 
 /// Parsed certificates, kept from one compilation to the next: parsing a key takes longer than compiling a route, and clients
@@ -21,6 +21,7 @@ use crate::table::Certificates;
 pub(super) struct Keys {
     /// By namespace and name: the version that was read, and what came of it.
     known: HashMap<(String, String), Known>,
+    made: Made,
     /// By whom clients are judged: a ticket says that its client was let in, and must not say so where others judge.
     tickets: HashMap<Judges, Tickets>,
 }
@@ -55,24 +56,53 @@ pub(super) struct Resolved {
     pub keys: Vec<Arc<CertifiedKey>>,
     /// The reason and message of `ResolvedRefs=False`; what could be resolved is served all the same.
     pub failed: Option<(&'static str, String)>,
+    /// A Secret is not there.
+    missing: bool,
 }
 
 impl Keys {
     /// The certificates that a listener refers to.
-    pub fn resolve(&mut self, owner: Owner<'_>, listener: &Listener, snapshot: &Snapshot) -> Resolved {
+    pub fn resolve(
+        &mut self,
+        owner: Owner<'_>,
+        listener: &Listener,
+        snapshot: &Snapshot,
+        development: Option<&dyn Issuer>,
+    ) -> Resolved {
         let mut resolved = Resolved::default();
         let references = listener.tls.iter().flat_map(|tls| tls.certificate_refs.iter().flatten());
         for reference in references {
             match self.one(owner, reference, "InvalidCertificateRef", snapshot) {
                 Ok(key) => resolved.keys.push(key),
-                Err(failed) => resolved.failed = resolved.failed.or(Some(failed)),
+                Err((reason, message)) => {
+                    resolved.missing |= reason == "InvalidCertificateRef" && is_missing(owner, reference, snapshot);
+                    resolved.failed.get_or_insert((reason, message));
+                }
             }
         }
         if resolved.keys.is_empty() && resolved.failed.is_none() {
             let message = "tls.certificateRefs names no certificate".to_owned();
             resolved.failed = Some(("InvalidCertificateRef", message));
         }
+        if let (true, Some(issuer)) = (resolved.keys.is_empty() && resolved.missing, development) {
+            self.develop(issuer, listener, &mut resolved);
+        }
         resolved
+    }
+
+    /// Shows a certificate for development where a Secret is missing; the condition stays, and says so.
+    fn develop(&mut self, issuer: &dyn Issuer, listener: &Listener, resolved: &mut Resolved) {
+        let hostname = listener.hostname.as_deref().unwrap_or_default().to_ascii_lowercase();
+        let (_, message) = resolved.failed.get_or_insert_default();
+        match self.made.get(issuer, &hostname) {
+            Ok(key) => {
+                resolved.keys.push(key);
+                let authority = issuer.authority().display();
+                message
+                    .push_str(&format!("; one for development is shown, which the authority in {authority} has made"));
+            }
+            Err(error) => message.push_str(&format!("; nor can one for development be made: {error}")),
+        }
     }
 
     /// What a Gateway shows to endpoints that ask (`spec.tls.backend.clientCertificateRef`).
@@ -80,8 +110,8 @@ impl Keys {
         let reference = gateway.spec.tls.as_ref().and_then(|tls| tls.backend.as_ref()?.client_certificate_ref.as_ref());
         let Some(reference) = reference else { return Resolved::default() };
         match self.one(Owner::Gateway(gateway), reference, "InvalidClientCertificateRef", snapshot) {
-            Ok(key) => Resolved { keys: vec![key], failed: None },
-            Err(failed) => Resolved { keys: Vec::new(), failed: Some(failed) },
+            Ok(key) => Resolved { keys: vec![key], ..Resolved::default() },
+            Err(failed) => Resolved { failed: Some(failed), ..Resolved::default() },
         }
     }
 
@@ -105,11 +135,7 @@ impl Keys {
             let message = format!("no ReferenceGrant in {namespace} lets {kind}s of {from} refer to Secret {name}");
             return Err(("RefNotPermitted", message));
         }
-        let is_it = |secret: &&Arc<Secret>| {
-            let meta = &secret.metadata;
-            meta.namespace.as_deref() == Some(namespace) && meta.name.as_deref() == Some(name)
-        };
-        let Some(secret) = snapshot.secrets.iter().find(is_it) else {
+        let Some(secret) = find(snapshot, namespace, name) else {
             return Err(invalid(format!("there is no Secret {namespace}/{name} of type kubernetes.io/tls")));
         };
         self.parsed(namespace, name, secret).map_err(|why| invalid(format!("Secret {namespace}/{name}: {why}")))
@@ -121,7 +147,7 @@ impl Keys {
         if let Some(known) = self.known.get(&place).filter(|known| known.version == version) {
             return known.key.clone();
         }
-        let key = parse(secret).map(Arc::new);
+        let key = read(secret).map(Arc::new);
         self.known.insert(place, Known { version, key: key.clone() });
         key
     }
@@ -183,19 +209,37 @@ impl Keys {
     }
 }
 
+fn find<'s>(snapshot: &'s Snapshot, namespace: &str, name: &str) -> Option<&'s Secret> {
+    let is_it = |secret: &&Arc<Secret>| {
+        let meta = &secret.metadata;
+        meta.namespace.as_deref() == Some(namespace) && meta.name.as_deref() == Some(name)
+    };
+    snapshot.secrets.iter().find(is_it).map(|secret| &**secret)
+}
+
+fn is_missing(owner: Owner<'_>, reference: &SecretObjectReference, snapshot: &Snapshot) -> bool {
+    let namespace = reference.namespace.as_deref().unwrap_or(owner.namespace());
+    let is_secret = reference.kind.as_deref().unwrap_or("Secret") == "Secret";
+    is_secret && find(snapshot, namespace, &reference.name).is_none()
+}
+
 /// A Secret's chain and key (`kubernetes.io/tls`).
-fn parse(secret: &Secret) -> Result<CertifiedKey, String> {
+fn read(secret: &Secret) -> Result<CertifiedKey, String> {
     let entry = |name: &str| {
         let found = secret.data.as_ref().and_then(|data| data.get(name)).filter(|bytes| !bytes.0.is_empty());
         found.ok_or_else(|| format!("it has no {name}"))
     };
-    let (chain, key) = (entry("tls.crt")?, entry("tls.key")?);
-    let chain = CertificateDer::pem_slice_iter(&chain.0).collect::<Result<Vec<_>, _>>();
+    parse(&entry("tls.crt")?.0, &entry("tls.key")?.0)
+}
+
+/// A chain and its key from PEM.
+pub(super) fn parse(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, String> {
+    let chain = CertificateDer::pem_slice_iter(chain).collect::<Result<Vec<_>, _>>();
     let chain = chain.map_err(|error| format!("tls.crt is not a chain of PEM certificates: {error}"))?;
     if chain.is_empty() {
         return Err("tls.crt has no PEM certificate".to_owned());
     }
-    let key = PrivateKeyDer::from_pem_slice(&key.0);
+    let key = PrivateKeyDer::from_pem_slice(key);
     let key = key.map_err(|error| format!("tls.key is not a PEM private key: {error}"))?;
     // This also compares the key with the certificate.
     CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())

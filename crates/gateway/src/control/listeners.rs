@@ -294,7 +294,10 @@ fn judge<'a>(
     let port = u16::try_from(listener.port).unwrap_or(0);
     let mut refused = None;
     let (mut kinds, bad_kinds) = wanted_kinds(listener);
-    let certificates = if ends_tls(listener) { keys.resolve(owner, listener, snapshot) } else { Resolved::default() };
+    let certificates = match ends_tls(listener) {
+        true => keys.resolve(owner, listener, snapshot, options.development.as_deref()),
+        false => Resolved::default(),
+    };
     if !SERVED.contains(&listener.protocol.as_str()) {
         refused = Some(("UnsupportedProtocol", format!("protocol {} is not supported yet", listener.protocol)));
         kinds.clear();

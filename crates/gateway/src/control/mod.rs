@@ -9,6 +9,7 @@ mod backends;
 mod certificates;
 mod clusters;
 mod compile;
+mod development;
 mod dump;
 mod edges;
 mod features;
@@ -49,6 +50,7 @@ use objects::gateway::{
 };
 
 pub use compile::{Compiled, Memory, compile};
+pub use development::{Issued, Issuer};
 pub use dump::dump;
 pub use reached::Reached;
 pub use run::run;
@@ -78,13 +80,15 @@ pub struct Options {
     pub services: bool,
     /// Whether this process writes statuses and events now, of several that serve the same; `None` is always.
     pub leading: Option<watch::Receiver<bool>>,
+    /// Makes certificates for listeners whose Secrets are missing, if they are to have any.
+    pub development: Option<Arc<dyn Issuer>>,
 }
 
 impl Options {
     /// One process that serves everything, with Gateways at the address that they are bound to.
     pub fn new(publish: Vec<Publish>, bind: IpAddr) -> Self {
         let controller = CONTROLLER.into();
-        Self { publish, bind, reached: Reached::Bound, controller, services: true, leading: None }
+        Self { publish, bind, reached: Reached::Bound, controller, services: true, leading: None, development: None }
     }
 
     fn leads(&self) -> bool {

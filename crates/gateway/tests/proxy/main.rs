@@ -8,6 +8,7 @@ mod balancing;
 mod changes;
 mod client_certificates;
 mod cors;
+mod development;
 mod failures;
 mod figures;
 mod handover;

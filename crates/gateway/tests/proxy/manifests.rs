@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_STANDARD as base64};
 use gateway::{
-    control::{Memory, Options as Control, Publish, Sink, compile},
+    control::{Memory, Options as Control, Publish, Sink, StatusUpdate, compile},
     proxy::{Options, Proxy},
 };
 use serde_json::Value;
@@ -19,7 +19,7 @@ use super::{
 pub struct Served {
     proxy: Proxy,
     memory: Memory,
-    control: Control,
+    pub control: Control,
 }
 
 impl Served {
@@ -39,8 +39,8 @@ impl Served {
         self.control.publish.iter().find(|published| published.listener_port == port).unwrap().address
     }
 
-    /// Serves what these manifests say; a GatewayClass is there already.
-    pub fn apply(&mut self, manifests: &[String]) {
+    /// Serves what these manifests say, and returns the statuses to write; a GatewayClass is there already.
+    pub fn apply(&mut self, manifests: &[String]) -> Vec<StatusUpdate> {
         let class = "kind: GatewayClass
 metadata: {name: coracle}
 spec: {controllerName: coracle.dev/gateway-controller}
@@ -48,6 +48,7 @@ spec: {controllerName: coracle.dev/gateway-controller}
         let all = [&[class.to_owned()], manifests].concat().join("---\n");
         let compiled = compile(&snapshot(&all), &self.control, &mut self.memory, jiff::Timestamp::UNIX_EPOCH);
         assert_eq!(self.proxy.apply(Arc::new(compiled.table)), []);
+        compiled.statuses
     }
 }
 
