@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{
-    figures::{BOUNDS, CLASSES, ListenerFigures, RouteFigures, TLS_FAULTS, WorkerFigures},
+    figures::{BOUNDS, CONNECTED, ClassFigures, ListenerFigures, RouteFigures, TLS_FAULTS, WorkerFigures},
     flags::{Fault, MEANINGS},
 };
 
@@ -89,6 +89,7 @@ impl Text {
         }
         self.errors(figures);
         self.tls(figures);
+        self.upstream(figures);
         self.log(figures);
         self.out
     }
@@ -98,10 +99,10 @@ impl Text {
             "Requests that have ended, by the class of the status that clients got and by whose fault an error was.";
         self.family("requests", Kind::Counter, help);
         for (labels, route) in routes(figures) {
-            for (class, counts) in CLASSES.iter().zip(&route.requests) {
-                for (fault, count) in Fault::ALL.iter().zip(counts).filter(|(_, count)| **count > 0) {
-                    let labels = format!("{labels},status=\"{class}\",fault=\"{}\"", fault.name());
-                    self.sample("requests", Kind::Counter, &labels, *count);
+            for (status, class) in route.classes() {
+                for (fault, count) in Fault::ALL.iter().zip(class.requests).filter(|(_, count)| *count > 0) {
+                    let labels = format!("{labels},status=\"{status}\",fault=\"{}\"", fault.name());
+                    self.sample("requests", Kind::Counter, &labels, count);
                 }
             }
         }
@@ -124,18 +125,24 @@ impl Text {
     fn durations(&mut self, figures: &WorkerFigures) {
         let name = "request_duration_seconds";
         self.family(name, Kind::Histogram, "From a request's whole head to the last byte of its response.");
-        for (labels, route) in routes(figures).filter(|(_, route)| route.count_of_requests() > 0) {
-            let mut count = 0;
-            for (bound, here) in BOUNDS.iter().zip(route.buckets) {
-                count += here;
-                let bound = seconds(*bound);
-                _ = writeln!(self.out, "coracle_gateway_{name}_bucket{{{labels},le=\"{bound:?}\"}} {count}");
+        for (labels, route) in routes(figures) {
+            for (status, class) in route.classes() {
+                self.histogram(name, &format!("{labels},status=\"{status}\""), class);
             }
-            count += route.buckets.last().copied().unwrap_or_default();
-            _ = writeln!(self.out, "coracle_gateway_{name}_bucket{{{labels},le=\"+Inf\"}} {count}");
-            _ = writeln!(self.out, "coracle_gateway_{name}_sum{{{labels}}} {}", seconds(route.nanoseconds));
-            _ = writeln!(self.out, "coracle_gateway_{name}_count{{{labels}}} {count}");
         }
+    }
+
+    fn histogram(&mut self, name: &str, labels: &str, class: &ClassFigures) {
+        let mut count = 0;
+        for (bound, here) in BOUNDS.iter().zip(class.buckets) {
+            count += here;
+            let bound = seconds(*bound);
+            _ = writeln!(self.out, "coracle_gateway_{name}_bucket{{{labels},le=\"{bound:?}\"}} {count}");
+        }
+        count += class.buckets.last().copied().unwrap_or_default();
+        _ = writeln!(self.out, "coracle_gateway_{name}_bucket{{{labels},le=\"+Inf\"}} {count}");
+        _ = writeln!(self.out, "coracle_gateway_{name}_sum{{{labels}}} {}", seconds(class.nanoseconds));
+        _ = writeln!(self.out, "coracle_gateway_{name}_count{{{labels}}} {count}");
     }
 
     fn errors(&mut self, figures: &WorkerFigures) {
@@ -160,6 +167,17 @@ impl Text {
         for (labels, listener) in listeners(figures) {
             for (kind, count) in TLS_FAULTS.iter().zip(listener.tls_faults).filter(|(_, count)| *count > 0) {
                 self.sample("tls_errors", Kind::Counter, &format!("{labels},kind=\"{kind}\""), count);
+            }
+        }
+    }
+
+    fn upstream(&mut self, figures: &WorkerFigures) {
+        let name = "upstream_connections";
+        self.family(name, Kind::Counter, "Connections to endpoints that were asked for, and what came of it.");
+        for (cluster, counts) in &figures.connected {
+            for (result, count) in CONNECTED.iter().zip(counts).filter(|(_, count)| **count > 0) {
+                let labels = format!("service=\"{}\",result=\"{result}\"", escaped(cluster));
+                self.sample(name, Kind::Counter, &labels, *count);
             }
         }
     }

@@ -91,14 +91,20 @@ impl TlsFault {
     }
 }
 
-/// What is counted of the requests that took one way.
-#[derive(Debug, Clone)]
-pub(super) struct RouteFigures {
-    /// By class of status, then by fault.
-    pub requests: [[u64; Fault::ALL.len()]; CLASSES.len()],
+/// What is counted of requests that were answered with one class of status.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ClassFigures {
+    pub requests: [u64; Fault::ALL.len()],
     /// How many took at most so long, each in one bucket.
     pub buckets: [u64; BOUNDS.len() + 1],
     pub nanoseconds: u64,
+}
+
+/// What is counted of the requests, or the connections, that took one way.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RouteFigures {
+    /// By class of status, once there is a request of it: few ways have all of them.
+    pub classes: [Option<Box<ClassFigures>>; CLASSES.len()],
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub retries: u64,
@@ -106,46 +112,58 @@ pub(super) struct RouteFigures {
     pub connections: [u64; Fault::ALL.len()],
 }
 
-impl Default for RouteFigures {
-    fn default() -> Self {
-        let (requests, buckets) = ([[0; Fault::ALL.len()]; CLASSES.len()], [0; BOUNDS.len() + 1]);
-        let connections = [0; Fault::ALL.len()];
-        Self { requests, buckets, nanoseconds: 0, bytes_in: 0, bytes_out: 0, retries: 0, connections }
-    }
-}
-
 impl RouteFigures {
     /// Counts one request.
     pub fn count(&mut self, status: u16, fault: Fault, nanoseconds: u64) {
         let class = usize::from(status / 100).min(CLASSES.len() - 1);
-        let class = self.requests.get_mut(class).and_then(|class| class.get_mut(fault as usize));
-        if let Some(count) = class {
-            *count += 1;
-        }
-        let bucket = BOUNDS.partition_point(|bound| *bound < nanoseconds);
-        if let Some(count) = self.buckets.get_mut(bucket) {
-            *count += 1;
-        }
-        self.nanoseconds = self.nanoseconds.wrapping_add(nanoseconds);
+        let Some(class) = self.classes.get_mut(class) else { return };
+        let class = class.get_or_insert_default();
+        increment(&mut class.requests, fault as usize);
+        increment(&mut class.buckets, BOUNDS.partition_point(|bound| *bound < nanoseconds));
+        class.nanoseconds = class.nanoseconds.wrapping_add(nanoseconds);
     }
 
-    /// How many requests.
-    pub fn count_of_requests(&self) -> u64 {
-        self.buckets.iter().sum()
+    /// Whether there is anything to tell.
+    pub fn is_used(&self) -> bool {
+        self.classes.iter().any(Option::is_some) || self.connections.iter().any(|count| *count > 0)
+    }
+
+    /// The classes that there are requests of, with their names.
+    pub fn classes(&self) -> impl Iterator<Item = (&'static str, &ClassFigures)> {
+        CLASSES.iter().zip(&self.classes).filter_map(|(name, class)| Some((*name, class.as_deref()?)))
     }
 
     fn add(&mut self, other: &Self) {
-        for (mine, others) in self.requests.iter_mut().zip(&other.requests) {
-            add(mine, others);
+        for (mine, others) in self.classes.iter_mut().zip(&other.classes) {
+            let Some(others) = others else { continue };
+            let mine = mine.get_or_insert_default();
+            add(&mut mine.requests, &others.requests);
+            add(&mut mine.buckets, &others.buckets);
+            mine.nanoseconds = mine.nanoseconds.wrapping_add(others.nanoseconds);
         }
-        add(&mut self.buckets, &other.buckets);
-        self.nanoseconds = self.nanoseconds.wrapping_add(other.nanoseconds);
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
         self.retries += other.retries;
         add(&mut self.connections, &other.connections);
     }
 }
+
+/// What came of connecting to an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Connected {
+    /// There is a connection.
+    Yes,
+    /// Nobody takes connections there.
+    Refused,
+    /// It took too long.
+    TimedOut,
+    /// There is one, but TLS did not come about on it.
+    NotSecured,
+}
+
+/// These as labels, in the order of their numbers.
+pub(super) const CONNECTED: [&str; 4] = ["opened", "refused", "timeout", "tls"];
 
 /// What is counted of a listener.
 #[derive(Debug, Clone, Default)]
@@ -197,6 +215,8 @@ pub(super) struct Listened {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct WorkerFigures {
     pub(super) listeners: BTreeMap<ListenerKey, Listened>,
+    /// Connections to endpoints, by the name of their cluster.
+    pub(super) connected: BTreeMap<Arc<str>, [u64; CONNECTED.len()]>,
     /// Lines that were given to the access log's writer, and lines that it could not take.
     pub(super) log_lines: [u64; 2],
 }
@@ -216,6 +236,9 @@ impl WorkerFigures {
             for (key, figures) in listened.routes {
                 sum.routes.entry(key).or_default().add(&figures);
             }
+        }
+        for (cluster, counts) in other.connected {
+            add(self.connected.entry(cluster).or_default(), &counts);
         }
         add(&mut self.log_lines, &other.log_lines);
     }
@@ -250,7 +273,11 @@ impl Live {
 
     /// Whether both the rule and the cluster are there still; an empty name is that of none.
     pub(super) fn has_route(&self, (rule, cluster): &RouteKey) -> bool {
-        [rule, cluster].into_iter().all(|name| name.is_empty() || self.names.contains(name))
+        [rule, cluster].into_iter().all(|name| name.is_empty() || self.has(name))
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.names.contains(name)
     }
 }
 
@@ -264,9 +291,9 @@ mod tests {
         for nanoseconds in [0, 500_000, 500_001, 60_000_000_000, 60_000_000_001] {
             figures.count(200, Fault::None, nanoseconds);
         }
-        assert_eq!(figures.buckets[..2], [2, 1]);
-        assert_eq!(figures.buckets[15..], [1, 1]);
-        assert_eq!(figures.requests[2][0], 5);
+        let [(name, class)] = figures.classes().collect::<Vec<_>>().try_into().unwrap();
+        assert_eq!((class.buckets[..2].to_vec(), class.buckets[15..].to_vec()), (vec![2, 1], vec![1, 1]));
+        assert_eq!((name, class.requests), ("2xx", [5, 0, 0, 0]));
     }
 
     #[test]
@@ -277,7 +304,8 @@ mod tests {
             let mut route = RouteFigures::default();
             route.count(404, Fault::Client, 1);
             listened.routes.insert(("rule".into(), "cluster".into()), route);
-            WorkerFigures { listeners: [(("listener".into(), port), listened)].into(), log_lines: [1, 0] }
+            let connected = [("cluster".into(), [1, 0, 0, 0])].into();
+            WorkerFigures { listeners: [(("listener".into(), port), listened)].into(), connected, log_lines: [1, 0] }
         };
         let mut sum = figures(1);
         sum.add(figures(1));
@@ -285,6 +313,8 @@ mod tests {
         let connections: Vec<_> = sum.listeners.values().map(|listened| listened.figures.connections).collect();
         assert_eq!((connections, sum.log_lines), (vec![2, 1], [3, 0]));
         let route = sum.listeners.values().next().unwrap().routes.values().next().unwrap();
-        assert_eq!((route.requests[4][1], route.buckets[0]), (2, 2));
+        let [(name, class)] = route.classes().collect::<Vec<_>>().try_into().unwrap();
+        assert_eq!((name, class.requests, class.buckets[0]), ("4xx", [0, 2, 0, 0], 2));
+        assert_eq!(sum.connected["cluster"], [3, 0, 0, 0]);
     }
 }

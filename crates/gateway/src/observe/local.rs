@@ -14,7 +14,8 @@ use foldhash::fast::FixedState;
 
 use super::{
     figures::{
-        Listened, ListenerFigures, ListenerKey, Live, RouteFigures, RouteKey, TlsFault, WorkerFigures, increment,
+        CONNECTED, Connected, Listened, ListenerFigures, ListenerKey, Live, RouteFigures, RouteKey, TlsFault,
+        WorkerFigures, increment,
     },
     log::{Feed, WorkerLog},
 };
@@ -35,6 +36,8 @@ pub(crate) struct Observe {
     /// How many ways are counted apart.
     routes: Cell<usize>,
     max_routes: usize,
+    /// Connections to endpoints, by the name of their cluster.
+    connected: RefCell<HashMap<Arc<str>, [u64; CONNECTED.len()]>>,
     log: Option<WorkerLog>,
 }
 
@@ -74,7 +77,8 @@ impl Observe {
 
     fn bounded(max_routes: usize, log: Option<Feed>) -> Rc<Self> {
         let log = log.map(WorkerLog::new);
-        Rc::new(Self { listeners: RefCell::default(), routes: Cell::new(0), max_routes, log })
+        let (listeners, connected) = (RefCell::default(), RefCell::default());
+        Rc::new(Self { listeners, routes: Cell::new(0), max_routes, connected, log })
     }
 
     pub(super) fn log(&self) -> Option<&WorkerLog> {
@@ -120,6 +124,14 @@ impl Observe {
         route
     }
 
+    /// A connection to an endpoint of a cluster was asked for.
+    pub fn connected(&self, cluster: &Arc<str>, how: Connected) {
+        let mut connected = self.connected.borrow_mut();
+        let known = connected.len() < self.max_routes || connected.contains_key(cluster);
+        let name = if known { cluster.clone() } else { OTHERS.into() };
+        increment(connected.entry(name).or_default(), how as usize);
+    }
+
     /// The numbers now. What `live` does not have any more is forgotten, if it has not been used for a while.
     pub fn figures(&self, live: &Live, now: Instant) -> WorkerFigures {
         let is_old = |last: &Cell<Instant>| now.saturating_duration_since(last.get()) >= KEPT;
@@ -140,13 +152,16 @@ impl Observe {
             });
             for route in routes.values().flatten().chain([&seen.unrouted]) {
                 let figures = route.figures.borrow();
-                if figures.count_of_requests() > 0 || figures.connections != [0; 4] {
+                if figures.is_used() {
                     listened.routes.insert(route.key.clone(), figures.clone());
                 }
             }
             all.listeners.insert(seen.key.clone(), listened);
         }
         self.routes.set(counted);
+        let mut connected = self.connected.borrow_mut();
+        connected.retain(|cluster, _| **cluster == *OTHERS || live.has(cluster));
+        all.connected = connected.iter().map(|(cluster, counts)| (cluster.clone(), *counts)).collect();
         all
     }
 }
@@ -283,7 +298,8 @@ mod tests {
         }
         let figures = observe.figures(&Live::default(), Instant::now());
         assert_eq!(rules(&figures), [OTHERS, "1", "2"]);
-        let counts = figures.listeners.values().flat_map(|l| l.routes.values()).map(|f| f.requests[2][0]);
+        let classes = figures.listeners.values().flat_map(|l| l.routes.values()).flat_map(RouteFigures::classes);
+        let counts = classes.map(|(_, class)| class.requests[0]);
         assert_eq!(counts.collect::<Vec<_>>(), [2, 2, 1]);
     }
 

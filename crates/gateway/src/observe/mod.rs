@@ -13,7 +13,7 @@ mod log;
 mod record;
 
 pub use exposition::{Metrics, OPENMETRICS, PROMETHEUS};
-pub(crate) use figures::{Live, TlsFault, WorkerFigures};
+pub(crate) use figures::{Connected, Live, TlsFault, WorkerFigures};
 pub use flags::Fault;
 pub(crate) use flags::Flag;
 pub(crate) use local::{Caller, Observe, Session};

@@ -9,7 +9,10 @@ use super::{
     side::{Side, Stream},
     worker::Worker,
 };
-use crate::table::{BackendTls, Cluster, Upstream};
+use crate::{
+    observe::Connected,
+    table::{BackendTls, Cluster, Upstream},
+};
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -35,6 +38,18 @@ impl fmt::Display for Unconnected {
 /// # Errors
 /// What the operating system or TLS says, or that it took too long.
 pub(super) async fn connect(worker: &Worker, endpoint: SocketAddr, cluster: &Cluster) -> Result<Side, Unconnected> {
+    let connected = try_connect(worker, endpoint, cluster).await;
+    let how = match &connected {
+        Ok(_) => Connected::Yes,
+        Err(Unconnected::Tls(_)) => Connected::NotSecured,
+        Err(Unconnected::Tcp(error)) if error.kind() == io::ErrorKind::TimedOut => Connected::TimedOut,
+        Err(Unconnected::Tcp(_)) => Connected::Refused,
+    };
+    worker.observe.connected(&cluster.name, how);
+    connected
+}
+
+async fn try_connect(worker: &Worker, endpoint: SocketAddr, cluster: &Cluster) -> Result<Side, Unconnected> {
     let limit = worker.timeouts.connect;
     let connecting = timeout(limit, TcpStream::connect(endpoint)).await;
     let tcp = connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(Unconnected::Tcp)?;

@@ -9,6 +9,7 @@ use gateway::{
 };
 use http::StatusCode;
 
+use super::http2::frames;
 use super::support::{Endpoint, Gateway, Peer, cluster, everything, forward, nobody, rule, status};
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -66,7 +67,10 @@ fn requests_are_counted_by_route_service_status_and_fault() {
     for line in [
         of_route("response_bytes_total", 20),
         of_route("request_bytes_total", 4),
-        of_route("request_duration_seconds_count", 4),
+        "coracle_gateway_request_duration_seconds_count{listener=\"default/test\",route=\"default/test/0\",\
+         service=\"default/test:80\",status=\"2xx\"} 4"
+            .to_owned(),
+        "coracle_gateway_upstream_connections_total{service=\"default/test:80\",result=\"opened\"} 1".to_owned(),
         of_route("retries_total", 0),
         "coracle_gateway_connections_total{listener=\"default/test\"} 1".to_owned(),
         "coracle_gateway_open_connections{listener=\"default/test\"} 1".to_owned(),
@@ -108,6 +112,8 @@ fn a_service_without_endpoints_is_told_from_one_whose_endpoints_are_gone() {
     gateway.serve(everything(forward(cluster(&[nobody(), nobody()]))));
     gateway.client().get("/");
     eventually(&gateway, &errors("UF", "upstream"));
+    let refused = "coracle_gateway_upstream_connections_total{service=\"default/test:80\",result=\"refused\"} 2";
+    eventually(&gateway, refused);
     let text = eventually(&gateway, &requests("default/test/0", "default/test:80", "5xx", "upstream", 2));
     assert!(text.lines().any(|line| without_port(line) == of_route("retries_total", 1)), "{text}");
 }
@@ -167,6 +173,21 @@ fn what_an_upgraded_connection_carries_is_counted_when_it_ends() {
     eventually(&gateway, &requests("default/test/0", "default/test:80", "1xx", "none", 1));
     eventually(&gateway, &of_route("request_bytes_total", 4));
     eventually(&gateway, &of_route("response_bytes_total", 5));
+}
+
+#[test]
+fn streams_of_http_2_are_requests_and_their_resets_are_told_from_connections_that_end() {
+    let silent = Endpoint::new(|peer: &mut Peer| {
+        peer.message();
+        peer.rest();
+    });
+    let gateway = Gateway::to(&[&silent]);
+    let mut raw = frames::Raw::connect(gateway.address);
+    raw.send(frames::request(1, frames::END_STREAM, &[]));
+    eventually(&gateway, "coracle_gateway_open_requests{listener=\"default/test\"} 1");
+    raw.send(frames::frame(frames::RST_STREAM, 0, 1, &8_u32.to_be_bytes()));
+    eventually(&gateway, &errors("DR", "client"));
+    eventually(&gateway, &requests("default/test/0", "default/test:80", "none", "client", 1));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod exchanges;
 mod failures;
 mod floods;
-mod frames;
+pub mod frames;
 mod grpc;
 mod strictness;
 mod websockets;
