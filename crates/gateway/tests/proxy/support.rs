@@ -71,6 +71,14 @@ impl Peer {
         head
     }
 
+    /// At least one byte and at most `length`; none if the other end is done.
+    pub fn some(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        let read = self.stream.read(&mut bytes).unwrap_or(0);
+        bytes.truncate(read);
+        bytes
+    }
+
     /// One line, with its end.
     pub fn line(&mut self) -> String {
         let mut line = String::new();

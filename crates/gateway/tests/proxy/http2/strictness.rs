@@ -126,6 +126,18 @@ fn requests_that_are_malformed_reach_no_endpoint() {
         ("an authority with a path", instead(":authority", "example.com/legal")),
         ("a host that contradicts", with(&[("host", "other.example")])),
         ("two hosts", with(&[("host", "example.com"), ("host", "example.com")])),
+    ] {
+        refused(&gateway, what, &frames);
+    }
+    assert_eq!(endpoint.connections(), 0);
+}
+
+#[test]
+fn requests_whose_bodies_are_not_what_they_say_are_refused() {
+    let (gateway, endpoint) = gateway();
+    let with =
+        |fields: &[(&str, &str)]| vec![frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&[&GET, fields].concat()))];
+    for (what, frames) in [
         ("a length that is not there", with(&[("content-length", "5")])),
         ("two lengths", with(&[("content-length", "0"), ("content-length", "0")])),
         ("a length that is not a number", with(&[("content-length", "+0")])),
