@@ -17,7 +17,7 @@ use super::{
         CONNECTED, Connected, Listened, ListenerFigures, ListenerKey, Live, RouteFigures, RouteKey, TlsFault,
         WorkerFigures, increment,
     },
-    log::{Feed, WorkerLog},
+    log::{Feed, Texts, WorkerLog},
 };
 use crate::table::Listener;
 
@@ -175,6 +175,8 @@ pub(crate) struct Caller {
     pub(super) peer: SocketAddr,
     /// Where the client connected to.
     pub(super) local: SocketAddr,
+    /// Both as text; empty without a log.
+    pub(super) texts: Texts,
     pub(super) session: RefCell<Option<Box<Session>>>,
 }
 
@@ -221,8 +223,9 @@ impl Caller {
         }
         let asked = observe.log.is_some() && listener.bind.ip().is_unspecified();
         let local = if asked { local().unwrap_or(listener.bind) } else { listener.bind };
+        let texts = if observe.log.is_some() { Texts::new(peer, local) } else { Texts::default() };
         let session = RefCell::new(None);
-        Rc::new(Self { observe: observe.clone(), listener: seen, edge: listener.edge, peer, local, session })
+        Rc::new(Self { observe: observe.clone(), listener: seen, edge: listener.edge, peer, local, texts, session })
     }
 
     /// The client's address.

@@ -29,6 +29,10 @@ fn plain_prefix(bytes: &[u8]) -> usize {
         }
         plain += 8;
     }
+    // Fewer than eight are left: together with some that are known to be plain they may be eight.
+    if bytes.last_chunk::<8>().is_some_and(|last| bytes.len() - plain < 8 && all_plain(u64::from_ne_bytes(*last))) {
+        return bytes.len();
+    }
     plain + bytes.iter().skip(plain).take_while(|byte| is_plain(**byte)).count()
 }
 
@@ -36,6 +40,9 @@ fn plain_prefix(bytes: &[u8]) -> usize {
 pub(super) fn json(out: &mut Vec<u8>, bytes: &[u8]) {
     let (plain, rest) = bytes.split_at(plain_prefix(bytes));
     out.extend_from_slice(plain);
+    if rest.is_empty() {
+        return;
+    }
     for chunk in rest.utf8_chunks() {
         for character in chunk.valid().chars() {
             match character {
@@ -80,6 +87,9 @@ pub(super) fn hex(out: &mut Vec<u8>, byte: u8) {
 
 /// A number in decimal.
 pub(super) fn decimal(out: &mut Vec<u8>, mut number: u64) {
+    if number < 10 {
+        return out.push(b'0' + number as u8);
+    }
     let (mut digits, mut start) = ([b'0'; 20], 20);
     for (at, digit) in digits.iter_mut().enumerate().rev() {
         *digit = b'0' + (number % 10) as u8;
@@ -113,11 +123,11 @@ mod tests {
         }
 
         #[test]
-        fn every_single_byte_among_plain_ones_is_noticed(byte: u8, at in 0..16_usize) {
-            let mut bytes = *b"0123456789abcdef";
+        fn every_single_byte_among_plain_ones_is_noticed(byte: u8, at in 0..21_usize, length in 0..21_usize) {
+            let mut bytes = *b"0123456789abcdefghijk";
             bytes[at] = byte;
-            let expected = if is_plain(byte) { 16 } else { at };
-            prop_assert_eq!(plain_prefix(&bytes), expected);
+            let expected = if is_plain(byte) || at >= length { length } else { at };
+            prop_assert_eq!(plain_prefix(&bytes[..length]), expected);
         }
 
         #[test]

@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     cell::{Cell, RefCell},
-    sync::mpsc::SyncSender,
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
     time::Duration,
 };
 
@@ -22,6 +22,8 @@ use crate::{
 
 /// Lines are handed over when there are so many bytes of them, and four times a second.
 const ENOUGH: usize = 32 * 1024;
+/// Buffers that are kept while they are not needed.
+const BUFFERS: usize = 4;
 /// Captured values that are kept for further requests.
 const SPARE: usize = 64;
 
@@ -39,6 +41,8 @@ pub(in crate::observe) struct WorkerLog {
     #[expect(clippy::vec_box, reason = "a request holds its box: small while it passes, and given back as it is")]
     spare: RefCell<Vec<Box<Captured>>>,
     pending: RefCell<Batch>,
+    /// Buffers come back here.
+    home: (SyncSender<Vec<u8>>, Receiver<Vec<u8>>),
     times: RefCell<Vec<Cache>>,
     wall: Cell<Wall>,
     /// Lines that were handed over, and lines that there was no room for.
@@ -54,6 +58,7 @@ impl WorkerLog {
             feed,
             spare: RefCell::default(),
             pending: RefCell::default(),
+            home: sync_channel(BUFFERS),
             times: RefCell::new(times),
             wall: Cell::new(Wall::now()),
             counts: Cell::default(),
@@ -89,7 +94,8 @@ impl WorkerLog {
         let mut captured = captured.unwrap_or_default();
         let mut pending = self.pending.borrow_mut();
         if pending.bytes.capacity() == 0 {
-            pending.bytes.reserve(ENOUGH + ENOUGH / 8);
+            let (_, returned) = &self.home;
+            pending.bytes = returned.try_recv().unwrap_or_else(|_| Vec::with_capacity(ENOUGH + ENOUGH / 8));
         }
         let ended = Ended { caller, record, captured: &captured, took };
         let wall = self.wall.get();
@@ -115,6 +121,7 @@ impl WorkerLog {
         }
         let lines = batch.lines;
         batch.dropped = self.untold.take();
+        batch.home = Some(self.home.0.clone());
         let [written, dropped] = self.counts.get();
         match self.feed.queue.try_send(Message::Lines(batch)) {
             Ok(()) => self.counts.set([written + lines, dropped]),

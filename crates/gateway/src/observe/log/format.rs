@@ -205,7 +205,9 @@ impl Compiled {
         alone.add(text, Style::JsonInside)?;
         (self.times, self.wanted) = (alone.times, alone.wanted);
         self.timed |= alone.timed;
-        if let [Part::Value(operator, _)] = alone.parts.as_slice() {
+        if let [Part::Value(operator, _)] = alone.parts.as_slice()
+            && !operator.is_always_text()
+        {
             self.parts.push(Part::Value(operator.clone(), Style::Json));
             return Ok(());
         }

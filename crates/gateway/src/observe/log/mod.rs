@@ -20,6 +20,7 @@ pub(super) use captured::Captured;
 pub(crate) use feed::Feed;
 pub(super) use feed::WorkerLog;
 pub use format::{Format, FormatError};
+pub(super) use render::Texts;
 pub(crate) use writer::Writer;
 
 /// Where the access log goes, and what its lines are.

@@ -14,6 +14,21 @@ pub(super) enum Operator {
     StartTime(usize),
 }
 
+impl Operator {
+    /// Whether there is always a value, and it is text.
+    pub fn is_always_text(&self) -> bool {
+        use Simple::{Details, Fault, Flags, FlagsLong, Listener, LocalAddress, LocalHost, RemoteAddress, RemoteHost};
+        match self {
+            Self::StartTime(_) => true,
+            Self::Simple(simple) => matches!(
+                simple,
+                Details | Fault | Flags | FlagsLong | Listener | LocalAddress | LocalHost | RemoteAddress | RemoteHost
+            ),
+            Self::Field { .. } => false,
+        }
+    }
+}
+
 /// A field of a request or a response, by its place among those that are captured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Field {

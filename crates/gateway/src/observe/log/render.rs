@@ -13,10 +13,7 @@ use super::{
     operators::{Field, Operator, Simple},
     time::{Cache, Wall},
 };
-use crate::observe::{
-    local::Caller,
-    record::{Protocol, Record},
-};
+use crate::observe::{local::Caller, record::Record};
 
 /// A request that has ended.
 pub(super) struct Ended<'a> {
@@ -78,6 +75,11 @@ impl Value<'_> {
         }
     }
 
+    /// Text of our own, that needs no escaping either.
+    fn plain(&mut self, text: &str) {
+        self.quoted(|out| out.extend_from_slice(text.as_bytes()));
+    }
+
     /// Text of anybody's.
     fn text(&mut self, bytes: &[u8]) {
         let style = self.style;
@@ -113,18 +115,18 @@ fn simple(value: &mut Value<'_>, operator: Simple, ended: &Ended<'_>) {
         Simple::BytesReceived => value.number(record.received),
         Simple::BytesSent => value.number(record.sent),
         Simple::Code => value.number(record.status.into()),
-        Simple::Details => value.text(details(record).as_bytes()),
+        Simple::Details => value.plain(details(record)),
         Simple::Duration => value.number(milliseconds(ended.took)),
-        Simple::Fault => value.text(record.fault().name().as_bytes()),
+        Simple::Fault => value.plain(record.fault().name()),
         Simple::Flags => flags(value, record, |meaning| meaning.short),
         Simple::FlagsLong => flags(value, record, |meaning| meaning.long),
         Simple::Listener => value.text(caller.listener.name().as_bytes()),
-        Simple::LocalAddress => value.quoted(|out| address(out, caller.local)),
+        Simple::LocalAddress => value.plain(caller.texts.local()),
         Simple::LocalHost => value.quoted(|out| host(out, caller.local.ip())),
         Simple::LocalPort => value.number(caller.local.port().into()),
-        Simple::Protocol => value.some(record.protocol.map_or("", Protocol::name)),
-        Simple::RemoteAddress => value.quoted(|out| address(out, caller.peer)),
-        Simple::RemoteHost => value.quoted(|out| host(out, caller.peer.ip())),
+        Simple::Protocol => value.optional(record.protocol, |value, protocol| value.plain(protocol.name())),
+        Simple::RemoteAddress => value.plain(caller.texts.peer()),
+        Simple::RemoteHost => value.plain(caller.texts.peer_host()),
         Simple::RemotePort => value.number(caller.peer.port().into()),
         Simple::ResponseDuration => {
             value.optional(record.response_began, |value, began| value.number(milliseconds(since(began))));
@@ -189,10 +191,10 @@ fn field(value: &mut Value<'_>, field: Field, most: Option<usize>, ended: &Ended
         Field::ForwardedFor(place) if edge && ended.record.protocol.is_some() => {
             let before = captured.get(place).filter(|before| !before.is_empty());
             match (before, most) {
-                (None, None) => value.quoted(|out| host(out, ended.caller.peer.ip())),
+                (None, None) => value.plain(ended.caller.texts.peer_host()),
                 (before, _) => {
                     let mut text = before.map(|before| [before, b", "].concat()).unwrap_or_default();
-                    host(&mut text, ended.caller.peer.ip());
+                    text.extend_from_slice(ended.caller.texts.peer_host().as_bytes());
                     write(value, &text);
                 }
             }
@@ -223,6 +225,44 @@ fn host(out: &mut Vec<u8>, ip: IpAddr) {
     }
 }
 
+/// The addresses of a connection as text, made once for all of its lines.
+#[derive(Debug, Default)]
+pub(in crate::observe) struct Texts {
+    /// The peer's, then the local one.
+    text: Box<str>,
+    /// Where the peer's port and the local address begin.
+    ends: (u8, u8),
+}
+
+impl Texts {
+    pub fn new(peer: SocketAddr, local: SocketAddr) -> Self {
+        let mut text = Vec::new();
+        host(&mut text, peer.ip());
+        let host = text.len();
+        text.clear();
+        address(&mut text, peer);
+        let bracket = usize::from(text.first() == Some(&b'['));
+        let whole = text.len();
+        address(&mut text, local);
+        let end = |at: usize| u8::try_from(at).unwrap_or_default();
+        let ends = (end(host + bracket), end(whole));
+        Self { text: String::from_utf8(text).unwrap_or_default().into(), ends }
+    }
+
+    fn peer(&self) -> &str {
+        self.text.get(..self.ends.1.into()).unwrap_or_default()
+    }
+
+    /// Without the port, and without the brackets of an IPv6 address.
+    fn peer_host(&self) -> &str {
+        self.text.get(..self.ends.0.into()).unwrap_or_default().trim_start_matches('[')
+    }
+
+    fn local(&self) -> &str {
+        self.text.get(self.ends.1.into()..).unwrap_or_default()
+    }
+}
+
 fn address(out: &mut Vec<u8>, address: SocketAddr) {
     let v6 = address.ip().to_canonical().is_ipv6();
     if v6 {
@@ -231,4 +271,26 @@ fn address(out: &mut Vec<u8>, address: SocketAddr) {
     host(out, address.ip());
     out.extend_from_slice(if v6 { b"]:" } else { b":" });
     decimal(out, address.port().into());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_written_as_they_are_usually() {
+        for (peer, host) in [
+            ("192.0.2.9:1", "192.0.2.9"),
+            ("[2001:db8::1]:65535", "2001:db8::1"),
+            ("[::ffff:10.0.100.7]:8080", "10.0.100.7"),
+        ] {
+            let texts = Texts::new(peer.parse().unwrap(), "127.0.0.1:80".parse().unwrap());
+            let whole = if host.contains(':') {
+                peer.to_owned()
+            } else {
+                format!("{host}:{}", peer.rsplit(':').next().unwrap())
+            };
+            assert_eq!((texts.peer(), texts.peer_host(), texts.local()), (&*whole, host, "127.0.0.1:80"));
+        }
+    }
 }

@@ -38,6 +38,8 @@ pub(super) struct Batch {
     pub lines: u64,
     /// Lines before these that there was no room for.
     pub dropped: u64,
+    /// Where the buffer goes when it has been written: a new one would cost a page fault for every page.
+    pub home: Option<SyncSender<Vec<u8>>>,
 }
 
 /// The running thread.
@@ -109,11 +111,16 @@ fn run(messages: &Receiver<Message>, mut output: Output, to: &Destination, share
                 Err(error) => complaints.add(0, Some(&error)),
             }
         }
-        if let Message::Lines(batch) = message {
+        if let Message::Lines(mut batch) = message {
             complaints.add(batch.dropped, None);
             if let Err(error) = output.write(&batch.bytes) {
                 shared.failed.fetch_add(batch.lines, Ordering::Relaxed);
                 complaints.add(batch.lines, Some(&error));
+            }
+            if let Some(home) = batch.home.take() {
+                batch.bytes.clear();
+                // Its worker has enough of them, or is gone.
+                _ = home.try_send(batch.bytes);
             }
         }
     }
