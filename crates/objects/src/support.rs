@@ -40,6 +40,7 @@ const ROWS: &[Row] = &[
         because: "the cluster IP serves TCP and UDP",
     },
     row("Gateway", &["spec", "listeners", "*", "tls", "options"], "no option of TLS is known"),
+    row("BackendTLSPolicy", &["spec", "options"], "no option of TLS is known"),
 ];
 
 /// What an object says that has no effect here, as warnings for the person who applies it.

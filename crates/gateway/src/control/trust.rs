@@ -9,7 +9,7 @@ use rustls::{
     sign::{CertifiedKey, SingleCertAndKey},
 };
 
-use super::verify::{AltName, AnyOf};
+use super::verify::{AltName, Endpoints};
 use crate::table::{BackendTls, Upstream};
 
 /// Settings by what they were made from, kept from one compilation to the next: the proxy's connections are used again only for
@@ -111,13 +111,13 @@ fn build(
 ) -> Result<BackendTls, rustls::Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
-    let roots = Arc::new(trust.roots.store());
-    let builder = if trust.names.is_empty() {
-        builder.with_root_certificates(roots)
-    } else {
-        let verifier = AnyOf { roots, names: trust.names.clone(), provider };
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+    let pinned = match &trust.roots {
+        Roots::These(certificates) => certificates.clone(),
+        Roots::Nobody | Roots::System => Vec::new(),
     };
+    let roots = Arc::new(trust.roots.store());
+    let verifier = Endpoints { roots, pinned, names: trust.names.clone(), provider };
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
     let mut config = match shown {
         Some(key) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key.clone()))),
         None => builder.with_no_client_auth(),

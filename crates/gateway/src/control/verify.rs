@@ -15,7 +15,7 @@ use rustls::{
         danger::{ClientCertVerified, ClientCertVerifier},
     },
 };
-use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer, time::ASN1Time};
 
 use super::hosts::covers;
 
@@ -28,50 +28,73 @@ pub(super) enum AltName {
     Uri(String),
 }
 
-/// Trusts an endpoint by its chain and any one of some names, instead of the name it is asked for.
+/// Trusts endpoints as BackendTLSPolicies say.
 #[derive(Debug)]
-pub(super) struct AnyOf {
+pub(super) struct Endpoints {
     pub roots: Arc<RootCertStore>,
+    /// Certificates that are trusted themselves: whoever is given a self-signed one to trust means that very certificate, which no
+    /// chain leads to.
+    pub pinned: Vec<Vec<u8>>,
+    /// Any of these must be in the certificate; without any, the name that the endpoint is asked for.
     pub names: Vec<AltName>,
     pub provider: Arc<CryptoProvider>,
 }
 
-impl AnyOf {
-    fn has_one(&self, certificate: &CertificateDer<'_>) -> Result<bool, Error> {
-        let bad = || Error::InvalidCertificate(CertificateError::BadEncoding);
-        let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| bad())?;
-        let Some(found) = parsed.subject_alternative_name().map_err(|_| bad())? else { return Ok(false) };
+impl Endpoints {
+    fn has_one(&self, certificate: &ParsedCertificate<'_>, details: &X509Certificate<'_>) -> Result<bool, Error> {
+        let Some(found) = details.subject_alternative_name().map_err(|_| bad())? else { return Ok(false) };
         let found = &found.value.general_names;
-        let checked = ParsedCertificate::try_from(certificate)?;
         Ok(self.names.iter().any(|wanted| match wanted {
             AltName::Uri(uri) => found.iter().any(|name| matches!(name, GeneralName::URI(found) if found == uri)),
             AltName::Host(pattern) if pattern.starts_with('*') => found.iter().any(
                 |name| matches!(name, GeneralName::DNSName(found) if covers(pattern, &found.to_ascii_lowercase())),
             ),
             AltName::Host(host) => {
-                ServerName::try_from(host.as_str()).is_ok_and(|name| verify_server_name(&checked, &name).is_ok())
+                ServerName::try_from(host.as_str()).is_ok_and(|name| verify_server_name(certificate, &name).is_ok())
             }
         }))
     }
 }
 
-impl ServerCertVerifier for AnyOf {
+fn bad() -> Error {
+    Error::InvalidCertificate(CertificateError::BadEncoding)
+}
+
+/// Whether a certificate that is trusted itself is valid at this time.
+fn is_valid(details: &X509Certificate<'_>, now: UnixTime) -> Result<(), Error> {
+    let now = i64::try_from(now.as_secs()).ok().and_then(|now| ASN1Time::from_timestamp(now).ok()).ok_or_else(bad)?;
+    if now < details.validity().not_before {
+        Err(Error::InvalidCertificate(CertificateError::NotValidYet))
+    } else if now > details.validity().not_after {
+        Err(Error::InvalidCertificate(CertificateError::Expired))
+    } else {
+        Ok(())
+    }
+}
+
+impl ServerCertVerifier for Endpoints {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
+        name: &ServerName<'_>,
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let certificate = ParsedCertificate::try_from(end_entity)?;
-        let algorithms = self.provider.signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(&certificate, &self.roots, intermediates, now, algorithms)?;
-        if self.has_one(end_entity)? {
-            Ok(ServerCertVerified::assertion())
+        let (_, details) = X509Certificate::from_der(end_entity).map_err(|_| bad())?;
+        if self.pinned.iter().any(|pinned| pinned.as_slice() == end_entity.as_ref()) {
+            is_valid(&details, now)?;
         } else {
-            Err(Error::InvalidCertificate(CertificateError::NotValidForName))
+            let algorithms = self.provider.signature_verification_algorithms.all;
+            verify_server_cert_signed_by_trust_anchor(&certificate, &self.roots, intermediates, now, algorithms)?;
         }
+        if self.names.is_empty() {
+            verify_server_name(&certificate, name)?;
+        } else if !self.has_one(&certificate, &details)? {
+            return Err(Error::InvalidCertificate(CertificateError::NotValidForName));
+        }
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

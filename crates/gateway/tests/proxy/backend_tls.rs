@@ -7,7 +7,7 @@ use rustls::{ClientConfig, pki_types::ServerName};
 
 use super::{
     manifests::{self, Served, route, service},
-    pki::{self, Authority},
+    pki::{self, Authority, Pair},
     support::{Endpoint, Gateway, Peer, everything, field, forward, nobody, status},
 };
 
@@ -131,6 +131,13 @@ fn under_policy(validation: &str, authority: &Authority, names: &[&str]) -> (Str
         peer.message();
         peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len()));
     });
+    let (_served, mut client) = policed(validation, authority, &endpoint);
+    let (head, body) = client.get("/");
+    (status(&head).to_owned(), body)
+}
+
+/// A client of a Gateway that sends everything to this endpoint under this policy; `known` are the authority's certificates.
+fn policed(validation: &str, authority: &Authority, endpoint: &Endpoint) -> (Served, Peer) {
     let policy = format!(
         "kind: BackendTLSPolicy
 metadata: {{name: secure, namespace: default}}
@@ -141,12 +148,12 @@ spec: {{targetRefs: [{{group: '', kind: Service, name: up}}], validation: {{host
     served.apply(&[
         manifests::gateway("", &["{name: http, port: 80, protocol: HTTP}"]),
         manifests::authority("known", authority),
-        service(&endpoint),
+        service(endpoint),
         route(),
         policy,
     ]);
-    let (head, body) = Peer::connect(served.address(80)).get("/");
-    (status(&head).to_owned(), body)
+    let client = Peer::connect(served.address(80));
+    (served, client)
 }
 
 const KNOWN: &str = "caCertificateRefs: [{group: '', kind: ConfigMap, name: known}]";
@@ -176,6 +183,23 @@ fn alternative_names_take_the_place_of_the_host_name() {
     let wild = with("{type: Hostname, hostname: '*.alt.example'}");
     assert_eq!(under_policy(&wild, &Authority::new(), &["x.alt.example"]).0, "200");
     assert_eq!(under_policy(&wild, &Authority::new(), &["alt.example"]).0, "502");
+}
+
+#[test]
+fn a_self_signed_certificate_is_trusted_if_it_is_the_one_that_was_given() {
+    let own = Authority::named("up.example");
+    let said = |known: &Authority, shown: Pair| {
+        let endpoint = pki::endpoint(pki::server(&shown, None, &["http/1.1"]), |peer, _, _| {
+            peer.message();
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        });
+        let (_served, mut client) = policed(KNOWN, known, &endpoint);
+        status(&client.get("/").0).to_owned()
+    };
+    assert_eq!(said(&own, own.pair()), "200");
+    assert_eq!(said(&Authority::named("up.example"), own.pair()), "502");
+    let other = Authority::named("other.example");
+    assert_eq!(said(&other, other.pair()), "502");
 }
 
 #[test]

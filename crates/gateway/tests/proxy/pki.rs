@@ -30,13 +30,23 @@ pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
     pub fn new() -> Self {
-        let mut params = CertificateParams::default();
+        Self::named("authority")
+    }
+
+    /// With a name of its own, so that its certificate could be a server's.
+    pub fn named(name: &str) -> Self {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
     pub fn pem(&self) -> String {
         self.0.pem()
+    }
+
+    /// The authority's own certificate and key.
+    pub fn pair(&self) -> Pair {
+        Pair { certificate: self.0.pem(), key: self.0.key().serialize_pem() }
     }
 
     pub fn roots(&self) -> RootCertStore {
