@@ -132,6 +132,11 @@ impl Recording {
         (self.record.request_id, self.record.trace) = (request_id, trace);
     }
 
+    /// When it began, as long as no endpoint has been asked: reading the clock again would tell nothing more.
+    pub fn untried_since(&self) -> Option<Instant> {
+        (self.record.tries == 0).then_some(self.record.started)
+    }
+
     /// An endpoint is asked, for the first time or once more.
     pub fn tried(&mut self, endpoint: SocketAddr) {
         self.record.tries = self.record.tries.saturating_add(1);

@@ -55,7 +55,10 @@ impl Kept {
                 self.ledger.0.set(all);
                 self.length += data.len();
                 self.ended = *last;
-                self.pieces.push(data.clone());
+                // HTTP/2 ends many a body with an empty piece.
+                if !data.is_empty() {
+                    self.pieces.push(data.clone());
+                }
             }
         }
         self.next = self.pieces.len() + usize::from(self.ended);
@@ -125,6 +128,14 @@ mod tests {
         assert!(matches!(kept.replay(), Some(Piece::Data(data, false)) if data.len() == 4));
         assert!(matches!(kept.replay(), Some(Piece::End(None))));
         assert!(kept.replay().is_none());
+    }
+
+    #[test]
+    fn an_empty_piece_only_ends_a_body() {
+        let mut kept = Ledger::default().keep(Body::Chunked).unwrap();
+        kept.add(&data(3, false));
+        kept.add(&data(0, true));
+        assert_eq!(kept.whole().unwrap().len(), 1);
     }
 
     #[test]

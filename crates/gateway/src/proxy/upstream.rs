@@ -258,9 +258,10 @@ impl<'a> Sender<'a> {
         let mut distrusted = false;
         loop {
             let next = self.request.cluster().and_then(|cluster| {
+                let now = self.record.untried_since().unwrap_or_else(|| time_to_pick(self.worker, cluster));
                 let wanted = self.request.wanted().filter(|wanted| !self.tried.contains(wanted));
-                let wanted = wanted.and_then(|wanted| cluster.pick_at(wanted, Instant::now()));
-                let next = wanted.or_else(|| next_endpoint(self.worker, cluster, &self.tried, self.request.key));
+                let wanted = wanted.and_then(|wanted| cluster.pick_at(wanted, now));
+                let next = wanted.or_else(|| pick(self.worker, cluster, &self.tried, self.request.key, now));
                 Some((cluster, next?))
             });
             let Some((cluster, mut picked)) = next else {
@@ -376,10 +377,18 @@ pub(super) fn next_endpoint(
     tried: &[SocketAddr],
     key: Option<u64>,
 ) -> Option<Picked> {
+    pick(worker, cluster, tried, key, time_to_pick(worker, cluster))
+}
+
+/// As exact as the cluster's policy needs it.
+fn time_to_pick(worker: &Worker, cluster: &Cluster) -> Instant {
+    if cluster.policy().measures() { Instant::now() } else { worker.clock.instant() }
+}
+
+fn pick(worker: &Worker, cluster: &Cluster, tried: &[SocketAddr], key: Option<u64>, now: Instant) -> Option<Picked> {
     if tried.len() >= MAX_CONNECTS {
         return None;
     }
-    let now = if cluster.policy().measures() { Instant::now() } else { worker.clock.instant() };
     cluster.pick(&mut Ask { tried, key, now, random: &mut worker.random.borrow_mut() })
 }
 
