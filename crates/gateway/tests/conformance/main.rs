@@ -5,7 +5,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
 
 mod ask;
+mod backend_tls;
 mod filters;
+mod frontends;
 mod gateways;
 mod grpc;
 mod h2c;

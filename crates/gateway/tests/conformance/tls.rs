@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A Secret with a certificate.
-fn secret(namespace: &str, name: &str, pair: &Pair) -> String {
+pub fn secret(namespace: &str, name: &str, pair: &Pair) -> String {
     use base64::{Engine, prelude::BASE64_STANDARD as base64};
     let (certificate, key) = (base64.encode(&pair.certificate), base64.encode(&pair.key));
     format!(
@@ -49,7 +49,7 @@ spec: {{parentRefs: [{{name: g, sectionName: {section}}}], rules: [{{backendRefs
 }
 
 /// A client that asks for a name and trusts an authority.
-fn peer(world: &World, port: u16, authority: &Authority, name: &str) -> Peer {
+pub fn peer(world: &World, port: u16, authority: &Authority, name: &str) -> Peer {
     connected(TcpStream::connect(world.address(port)).unwrap(), &client(authority, None), name)
 }
 
@@ -236,7 +236,7 @@ spec: {{parentRefs: [{{kind: ListenerSet, name: s}}], rules: [{{backendRefs: [{{
     check(&world, &authority, "a.test", get("/").host("a.test").reaches("infra/v1"));
 }
 
-fn tls_route(name: &str, parent: &str, hosts: &str, backend: &str) -> String {
+pub fn tls_route(name: &str, parent: &str, hosts: &str, backend: &str) -> String {
     format!(
         "
 ---

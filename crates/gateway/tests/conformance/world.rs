@@ -144,6 +144,7 @@ endpoints: [{{addresses: [{}]}}]
             routes,
             grpc_routes,
             tls_routes,
+            backend_tls,
             grants,
             services,
             slices,
