@@ -2,7 +2,9 @@
 
 use std::{
     fs,
+    io::Read,
     path::{Path, PathBuf},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -14,6 +16,7 @@ use gateway::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::http2;
 use super::support::{Endpoint, Gateway, cluster, everything, field, forward, rule};
 
 /// A directory that goes with its test.
@@ -147,6 +150,48 @@ fn a_file_that_is_moved_away_is_made_again() {
         assert!(Instant::now() < until, "the file was not opened again");
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn a_stream_of_http_2_has_a_line_as_any_request_has() {
+    let (endpoint, directory) = (Endpoint::saying("hello"), Directory::new());
+    let gateway = gateway(
+        &directory.file(),
+        "%PROTOCOL% %REQ(:METHOD)% %REQ(:AUTHORITY)% %REQ(:PATH)% %RESPONSE_CODE% %BYTES_SENT%",
+    );
+    gateway.serve(everything(forward(cluster(&[endpoint.address]))));
+    http2::run(async {
+        let client = http2::connect(gateway.address).await;
+        let request = http::Request::get("http://example.com/a?b").body(()).unwrap();
+        assert_eq!(http2::ask(&client, request).await.unwrap().text(), "hello");
+    });
+    assert_eq!(lines(&directory.file(), 1), ["HTTP/2 GET example.com /a?b 200 5"]);
+}
+
+#[test]
+fn a_reader_that_does_not_read_costs_lines_and_delays_no_request() {
+    let (endpoint, directory) = (Endpoint::saying("hello"), Directory::new());
+    assert!(Command::new("mkfifo").arg(directory.file()).status().unwrap().success());
+    // Both ends: opening one alone would wait for the other.
+    let mut reader = fs::OpenOptions::new().read(true).write(true).open(directory.file()).unwrap();
+    let gateway = gateway(&directory.file(), "%REQ(User-Agent)%");
+    gateway.serve(everything(forward(cluster(&[endpoint.address]))));
+    let mut client = gateway.client();
+    let request = format!("GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: {}\r\n\r\n", "a".repeat(15_000));
+    for _ in 0..600 {
+        client.send(&request);
+        assert_eq!(client.message().1, "hello");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let count = |result: &str| {
+        let text = runtime.block_on(gateway.proxy.metrics()).prometheus();
+        let name = format!("coracle_gateway_access_log_lines_total{{result=\"{result}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&name)).unwrap().parse::<u64>().unwrap()
+    };
+    assert!(count("dropped") > 0);
+    let mut some = [0; 15_001];
+    reader.read_exact(&mut some).unwrap();
+    assert!(some.ends_with(b"a\n"));
 }
 
 #[test]

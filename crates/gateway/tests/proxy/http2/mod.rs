@@ -44,7 +44,7 @@ pub fn run(test: impl Future<Output = ()>) {
 }
 
 /// A connection to a gateway.
-async fn connect(address: SocketAddr) -> client::SendRequest<Bytes> {
+pub async fn connect(address: SocketAddr) -> client::SendRequest<Bytes> {
     connect_over(TcpStream::connect(address).await.unwrap()).await
 }
 
