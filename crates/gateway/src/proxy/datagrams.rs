@@ -18,6 +18,7 @@ use socket2::SockRef;
 use tokio::{net::UdpSocket, task::AbortHandle, time::MissedTickBehavior};
 
 use super::{
+    addressed::{Addressed, Client},
     upstream,
     worker::{Slot, Worker},
 };
@@ -38,11 +39,11 @@ const LARGEST: usize = 65_535;
 /// One listener's socket in one worker, and its sessions.
 struct Served {
     worker: Rc<Worker>,
-    socket: Rc<UdpSocket>,
+    socket: Rc<Addressed>,
     buffer: Rc<RefCell<Box<[u8]>>>,
-    sessions: HashMap<SocketAddr, Rc<Session>>,
+    sessions: HashMap<Client, Rc<Session>>,
     /// Clients in the order in which their sessions were made, or last spared.
-    order: VecDeque<SocketAddr>,
+    order: VecDeque<Client>,
 }
 
 /// What a client's address stands for.
@@ -70,7 +71,7 @@ impl Drop for Session {
 
 /// Receives until the slot is stopped.
 pub(super) async fn serve(worker: Rc<Worker>, socket: std::net::UdpSocket, slot: Arc<Slot>) {
-    let socket = match UdpSocket::from_std(socket) {
+    let socket = match Addressed::new(socket) {
         Ok(socket) => Rc::new(socket),
         Err(error) => return tracing::error!(error = %error, "a socket could not be registered"),
     };
@@ -101,7 +102,7 @@ impl Served {
         let buffer = self.buffer.clone();
         let mut buffer = buffer.borrow_mut();
         for _ in 0..BURST {
-            match self.socket.try_recv_from(&mut buffer) {
+            match self.socket.receive(&mut buffer) {
                 Ok((length, client)) => self.forward(split, client, buffer.get(..length).unwrap_or_default()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // Of an earlier datagram, and of no use to anybody.
@@ -110,7 +111,7 @@ impl Served {
         }
     }
 
-    fn forward(&mut self, split: &Split, client: SocketAddr, datagram: &[u8]) {
+    fn forward(&mut self, split: &Split, client: Client, datagram: &[u8]) {
         let mut tried = Vec::new();
         loop {
             let session = match self.sessions.get(&client).filter(|session| !session.dead.get()) {
@@ -135,10 +136,10 @@ impl Served {
     }
 
     /// A session with an endpoint by weight and by the cluster's policy.
-    fn open(&mut self, split: &Split, client: SocketAddr, tried: &[SocketAddr]) -> Option<Rc<Session>> {
+    fn open(&mut self, split: &Split, client: Client, tried: &[SocketAddr]) -> Option<Rc<Session>> {
         let cluster = split.choose(|total| self.worker.random.borrow_mut().u64(..total))?.clone();
         // What hashing could go by other than the address is not to be seen here.
-        let key = cluster.policy().hash_on().map(|_| hash(client.ip().to_canonical().to_string().as_bytes()));
+        let key = cluster.policy().hash_on().map(|_| hash(client.address.ip().to_canonical().to_string().as_bytes()));
         let Some(picked) = upstream::next_endpoint(&self.worker, &cluster, tried, key) else {
             tracing::debug!(cluster = %cluster.name, "no endpoint is ready");
             return None;
@@ -219,7 +220,7 @@ impl Session {
     }
 
     /// Sends back what the endpoint has answered; `false` at the session's end.
-    fn answer(&self, listener: &UdpSocket, client: SocketAddr, buffer: &RefCell<Box<[u8]>>) -> bool {
+    fn answer(&self, listener: &Addressed, client: Client, buffer: &RefCell<Box<[u8]>>) -> bool {
         let mut buffer = buffer.borrow_mut();
         for _ in 0..BURST {
             match self.socket.try_recv(&mut buffer) {
@@ -228,7 +229,7 @@ impl Session {
                     self.busy.set(true);
                     self.picked.borrow_mut().responded(Instant::now);
                     // A full queue loses datagrams, as everywhere on their way.
-                    _ = SockRef::from(listener).send_to(buffer.get(..length).unwrap_or_default(), &client.into());
+                    _ = listener.answer(buffer.get(..length).unwrap_or_default(), client);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
                 Err(error) => {

@@ -4,6 +4,7 @@
 //! the head that the endpoint gets, `exchange` moves both messages, and `serve` waits for the next request. Requests of HTTP/2 take
 //! the same way from `http2`, many at a time.
 
+mod addressed;
 mod answer;
 mod buffer;
 mod clock;

@@ -151,6 +151,27 @@ fn an_endpoint_where_nobody_receives_is_left_for_another() {
 }
 
 #[test]
+fn at_every_address_answers_come_from_the_one_that_was_asked() {
+    let mut served = Served::new(1, Timeouts::default());
+    let port = served.address.port();
+    for (every, asked) in [("0.0.0.0", &["127.0.0.1", "127.0.0.2"][..]), ("::", &["::1"])] {
+        if every == "::" && UdpSocket::bind("[::1]:0").is_err() {
+            println!("skipped: this machine has no IPv6");
+            continue;
+        }
+        served.address = SocketAddr::new(every.parse().unwrap(), port);
+        served.serve(vec![share(1, &[answering("up")])]);
+        for address in asked {
+            let bound = if every == "::" { "[::1]:0" } else { "127.0.0.1:0" };
+            let client = UdpSocket::bind(bound).unwrap();
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            client.connect(SocketAddr::new(address.parse().unwrap(), port)).unwrap();
+            assert!(ask(&client, "").starts_with("up"), "{address}");
+        }
+    }
+}
+
+#[test]
 fn a_quiet_session_ends_and_the_next_datagram_begins_another() {
     let served = Served::new(1, Timeouts { datagrams: Duration::from_millis(100), ..Timeouts::default() });
     served.serve(vec![share(1, &[answering("up")])]);
