@@ -156,6 +156,8 @@ fn glob(pattern: &str, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{prop_assert_eq, proptest};
+
     use super::*;
 
     fn cors(origins: &[&str], credentials: bool, lists: &[&str]) -> Cors {
@@ -191,6 +193,14 @@ mod tests {
             assert_eq!(matches(pattern, origin), holds, "{pattern} {origin}");
         }
         assert!(glob("a*c*e", "abcde") && !glob("a*c*e", "ae") && glob("*", ""));
+    }
+
+    proptest! {
+        #[test]
+        fn a_star_is_what_it_is_in_a_regular_expression(pattern in "[ab*]{0,6}", text in "[ab]{0,8}") {
+            let expression = regex::Regex::new(&format!("^{}$", pattern.replace('*', ".*"))).unwrap();
+            prop_assert_eq!(glob(&pattern, &text), expression.is_match(&text));
+        }
     }
 
     #[test]

@@ -270,6 +270,7 @@ impl Exchange<'_> {
         self.progress.response = Some(passed.transfer);
         if let Some(last) = passed.last {
             *self.began = true;
+            self.request.answered();
             self.report(last.status);
             self.progress.final_response = passed.last;
             return Ok(());

@@ -75,6 +75,11 @@ impl Kept {
         !self.lost
     }
 
+    /// Whether nothing of it waits to be sent again.
+    pub fn is_caught_up(&self) -> bool {
+        self.lost || self.next >= self.pieces.len() + usize::from(self.ended)
+    }
+
     /// Begins anew.
     pub fn rewind(&mut self) {
         self.next = 0;
@@ -82,7 +87,7 @@ impl Kept {
 
     /// The next piece of what arrived before.
     pub fn replay(&mut self) -> Option<Piece> {
-        if self.lost || self.next >= self.pieces.len() + usize::from(self.ended) {
+        if self.is_caught_up() {
             return None;
         }
         self.next += 1;

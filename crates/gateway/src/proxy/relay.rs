@@ -93,6 +93,11 @@ impl Relay {
         !self.touched || self.kept.as_ref().is_some_and(|kept| kept.is_here())
     }
 
+    /// It will not be sent again: keeps nothing from now on.
+    pub fn forget(&mut self) {
+        self.kept.take_if(|kept| kept.is_caught_up());
+    }
+
     /// The whole body, if it has arrived and was kept, or there is none.
     pub fn whole(&self) -> Option<&[Bytes]> {
         if self.without_body { Some(&[]) } else { self.kept.as_ref()?.whole() }

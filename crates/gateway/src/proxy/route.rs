@@ -130,6 +130,15 @@ impl Request {
         }
     }
 
+    /// The response has begun, and may go on for long: what was held for another try is free for others.
+    pub fn answered(&mut self) {
+        let Some(extras) = &mut self.extras else { return };
+        extras.retrying = None;
+        if extras.copies.is_empty() {
+            self.message.forget();
+        }
+    }
+
     /// Reserves another try, if the rule has one left, the backend takes it, and all of the request is still here.
     pub fn reserve_retry(&mut self) -> bool {
         let (Some(retry), true) = (&self.rule.retry, self.message.is_here()) else { return false };

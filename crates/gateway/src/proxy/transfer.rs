@@ -53,6 +53,13 @@ impl Transfer {
         }
     }
 
+    /// It will not be sent again.
+    pub fn forget(&mut self) {
+        if let Self::Relayed(relay) = self {
+            relay.forget();
+        }
+    }
+
     /// The whole body, if it has arrived and was kept, or there is none.
     pub fn whole(&self) -> Option<&[Bytes]> {
         match self {

@@ -333,7 +333,7 @@ pub struct Redirect {
     /// Port; `None` is the one that the client asked at, or the scheme's well-known port if there is a `scheme`. The
     /// specification says the listener's port, which is not the one clients see where it is published at another.
     pub port: Option<u16>,
-    /// 301 or 302.
+    /// 301, 302, 303, 307 or 308.
     pub status: StatusCode,
 }
 

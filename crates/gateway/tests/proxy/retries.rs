@@ -204,3 +204,26 @@ fn nothing_is_sent_again_when_the_response_has_begun() {
     assert_eq!(client.rest(), b"short");
     assert_eq!(broken.connections(), 1);
 }
+
+#[test]
+fn a_long_response_after_a_retry_keeps_nobody_else_from_retrying() {
+    // More than may be retries at a time: each fails once, then responds and does not end.
+    let endpoint = Endpoint::new(|peer| {
+        peer.head();
+        peer.send(UNAVAILABLE);
+    });
+    let open = Endpoint::new(|peer| {
+        peer.head();
+        peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n");
+        peer.rest();
+    });
+    let gateway = Gateway::new(everything(retrying(cluster(&[endpoint.address, open.address]), &[503], 1)));
+    let mut held = Vec::new();
+    for _ in 0..60 {
+        let mut client = gateway.client();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(status(&client.head()), "200");
+        held.push(client);
+    }
+    assert!(endpoint.connections() > 20, "{} were retried", endpoint.connections());
+}
