@@ -37,9 +37,12 @@ pub(crate) struct Observe {
     routes: Cell<usize>,
     max_routes: usize,
     /// Connections to endpoints, by the name of their cluster.
-    connected: RefCell<HashMap<Arc<str>, [u64; CONNECTED.len()]>>,
+    connected: RefCell<HashMap<Arc<str>, Connects>>,
     log: Option<WorkerLog>,
 }
+
+/// What came of connections, and when the last was asked for.
+type Connects = ([u64; CONNECTED.len()], Instant);
 
 /// A listener's figures.
 #[derive(Debug)]
@@ -129,7 +132,9 @@ impl Observe {
         let mut connected = self.connected.borrow_mut();
         let known = connected.len() < self.max_routes || connected.contains_key(cluster);
         let name = if known { cluster.clone() } else { OTHERS.into() };
-        increment(connected.entry(name).or_default(), how as usize);
+        let (counts, last) = connected.entry(name).or_insert_with(|| ([0; CONNECTED.len()], Instant::now()));
+        increment(counts, how as usize);
+        *last = Instant::now();
     }
 
     /// The numbers now. What `live` does not have any more is forgotten, if it has not been used for a while.
@@ -160,8 +165,10 @@ impl Observe {
         }
         self.routes.set(counted);
         let mut connected = self.connected.borrow_mut();
-        connected.retain(|cluster, _| **cluster == *OTHERS || live.has(cluster));
-        all.connected = connected.iter().map(|(cluster, counts)| (cluster.clone(), *counts)).collect();
+        connected.retain(|cluster, (_, last)| {
+            **cluster == *OTHERS || live.has(cluster) || now.saturating_duration_since(*last) < KEPT
+        });
+        all.connected = connected.iter().map(|(cluster, (counts, _))| (cluster.clone(), *counts)).collect();
         all
     }
 }
