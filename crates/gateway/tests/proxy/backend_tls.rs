@@ -1,9 +1,12 @@
 //! Requests to endpoints inside TLS: whom the proxy trusts, what it calls them, and what it shows them.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{net::SocketAddr, sync::Arc, thread, time::Instant};
 
-use gateway::table::{BackendTls, Cluster, ListenerService, Split};
-use rustls::{ClientConfig, pki_types::ServerName};
+use bytes::Bytes;
+use gateway::table::{BackendTls, Cluster, ListenerService, Split, Upstream};
+use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
+use tokio::{net::TcpListener, runtime};
+use tokio_rustls::TlsAcceptor;
 
 use super::{
     manifests::{self, Served, route, service},
@@ -229,4 +232,38 @@ spec: {{targetRefs: [{{group: '', kind: Service, name: up}}], validation: {{host
         policy,
     ]);
     assert_eq!(Peer::connect(served.address(80)).get("/").1, "1");
+}
+
+/// An endpoint of HTTP/2 inside TLS that answers every request with 200.
+fn http2(config: Arc<ServerConfig>) -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = async move {
+        let listener = TcpListener::from_std(listener).unwrap();
+        while let Ok((tcp, _)) = listener.accept().await {
+            let Ok(stream) = TlsAcceptor::from(config.clone()).accept(tcp).await else { continue };
+            let Ok(mut connection) = h2::server::Builder::new().handshake::<_, Bytes>(stream).await else { continue };
+            while let Some(Ok((_, mut respond))) = connection.accept().await {
+                _ = respond.send_response(http::Response::new(()), true);
+            }
+        }
+    };
+    thread::spawn(move || runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(serve));
+    address
+}
+
+#[test]
+fn http_2_is_spoken_with_endpoints_that_agree_to_it_and_with_no_others() {
+    let authority = Authority::new();
+    let pair = authority.issue(&["up.example"]);
+    for (alpn, expected) in [(&["h2", "http/1.1"][..], "200"), (&["http/1.1"], "502"), (&[], "502")] {
+        let mut config = (*pki::client(&authority, None)).clone();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let tls = BackendTls::new(ServerName::try_from("up.example").unwrap(), Arc::new(config));
+        let cluster = Cluster::new("default/test:443".into()).speaking(Upstream::Http2).encrypted(Some(Arc::new(tls)));
+        cluster.set_addresses(&[http2(pki::server(&pair, None, alpn))], Instant::now());
+        let gateway = Gateway::new(to(Arc::new(cluster)));
+        assert_eq!(status(&gateway.client().get("/").0), expected, "{alpn:?}");
+    }
 }
