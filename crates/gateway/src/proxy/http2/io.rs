@@ -40,6 +40,14 @@ impl Io {
         self.0.borrow_mut()
     }
 
+    /// Gives up the memory for what may be collected, while nobody has anything to say.
+    pub fn release(&self) {
+        let mut inner = self.inner();
+        if inner.out.is_empty() {
+            inner.out = Vec::new();
+        }
+    }
+
     /// Writes what was collected.
     pub fn poll_write_out(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.inner().poll_write_out(cx)

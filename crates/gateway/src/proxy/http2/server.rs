@@ -150,6 +150,7 @@ impl Served {
         }
         if !self.idle {
             self.idle = true;
+            self.io.release();
             worker.clock.set(&self.watch, if self.ending { LINGER } else { worker.timeouts.idle });
         }
         if !worker.clock.expired(&self.watch) {
