@@ -16,6 +16,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// Costs some 1 MiB of memory, and saves a tenth of the proxy's CPU time for each request of HTTP/2, whose library allocates much.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Two roles come before everything else: this binary is also the shim that owns a container, which must hold nothing it
     // does not need, and each of the built-in reference services.

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use super::{AccessLog, Destination, Feed, Format};
 
 /// Batches of lines that wait to be written; a worker whose batch finds no room drops it.
-const QUEUE: usize = 64;
+const QUEUE: usize = 32;
 /// Between two words about lines that are lost.
 const SAY: Duration = Duration::from_secs(10);
 
