@@ -243,3 +243,23 @@ async fn names_are_generated_and_places_are_checked() {
     let (status, said) = api.post(MAPS, json!({"kind": "Secret", "metadata": {"name": "a"}})).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{said}");
 }
+
+#[tokio::test]
+async fn an_older_version_of_gateway_api_is_another_view_of_the_same_route() {
+    let api = Api::start().await;
+    let at = |version: &str| format!("/apis/gateway.networking.k8s.io/{version}/namespaces/default/tcproutes");
+    let route = json!({"apiVersion": "gateway.networking.k8s.io/v1alpha2", "kind": "TCPRoute", "metadata": {"name": "r"},
+        "spec": {"parentRefs": [{"name": "g"}], "rules": [{"backendRefs": [{"name": "s", "port": 1}]}]}});
+    let (status, made) = api.post(&at("v1alpha2"), route).await;
+    assert_eq!((status, &made["apiVersion"]), (StatusCode::CREATED, &json!("gateway.networking.k8s.io/v1alpha2")));
+    let (_, newer) = api.get(&format!("{}/r", at("v1"))).await;
+    assert_eq!(newer["apiVersion"], "gateway.networking.k8s.io/v1");
+    assert_eq!(newer["spec"]["rules"][0]["backendRefs"][0]["weight"], 1);
+    let (status, patched) =
+        api.patch(&format!("{}/r", at("v1alpha2")), json!({"metadata": {"labels": {"a": "b"}}})).await;
+    assert_eq!((status, &patched["metadata"]["labels"]["a"]), (StatusCode::OK, &json!("b")), "{patched}");
+    let (_, list) = api.get(&at("v1alpha2")).await;
+    assert_eq!(list["items"].as_array().unwrap().len(), 1);
+    let (_, group) = api.get("/apis/gateway.networking.k8s.io").await;
+    assert_eq!(group["preferredVersion"]["version"], "v1");
+}

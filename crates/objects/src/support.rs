@@ -40,6 +40,10 @@ const ROWS: &[Row] = &[
         because: "the cluster IP serves TCP and UDP",
     },
     row("Gateway", &["spec", "listeners", "*", "tls", "options"], "no option of TLS is known"),
+    row("Gateway", &["spec", "infrastructure", "labels"], "nothing is created for a Gateway"),
+    row("Gateway", &["spec", "infrastructure", "annotations"], "nothing is created for a Gateway"),
+    row("ListenerSet", &["spec", "listeners", "*", "tls", "options"], "no option of TLS is known"),
+    row("BackendTLSPolicy", &["spec", "options"], "no option of TLS is known"),
     row("BackendTLSPolicy", &["spec", "options"], "no option of TLS is known"),
 ];
 

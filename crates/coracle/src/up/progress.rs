@@ -34,6 +34,10 @@ const JUDGES: &[(&str, &str, Judge)] = &[
     ("apps", "deployments", deployment),
     ("gateway.networking.k8s.io", "gateways", gateway),
     ("gateway.networking.k8s.io", "httproutes", route),
+    ("gateway.networking.k8s.io", "grpcroutes", route),
+    ("gateway.networking.k8s.io", "tlsroutes", route),
+    ("gateway.networking.k8s.io", "tcproutes", route),
+    ("gateway.networking.k8s.io", "udproutes", route),
 ];
 
 fn judge(target: &Target) -> Option<Judge> {

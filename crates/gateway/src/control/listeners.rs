@@ -16,6 +16,7 @@ use super::{
     Options, Snapshot, addresses,
     certificates::{Keys, Resolved},
     frontends::{self, Clients},
+    hosts::intersect,
     status::{Said, StatusKind, conditions, say},
 };
 use crate::table::Transport;
@@ -121,6 +122,8 @@ pub(super) struct State<'a> {
     pub attached: i32,
     /// Hosts that HTTPRoutes and GRPCRoutes have here: what one kind has, the other may not have.
     pub taken: Vec<(StatusKind, String)>,
+    /// Whether another listener of the Gateway ends TLS on the port for some of the same names.
+    pub overlaps: bool,
 }
 
 impl State<'_> {
@@ -189,7 +192,13 @@ impl State<'_> {
             None => say("Conflicted", false, "NoConflicts", "no conflict with another listener"),
         };
         let (resolved, reason, message) = self.resolved();
-        vec![accepted, programmed, say("ResolvedRefs", resolved, reason, message), conflicted]
+        let mut said = vec![accepted, programmed, say("ResolvedRefs", resolved, reason, message), conflicted];
+        if self.overlaps {
+            let message = "another listener ends TLS on this port for some of the same names; a request on a connection that was \
+                           made to the other is answered with 421";
+            said.push(say("OverlappingTLSConfig", true, "OverlappingHostnames", message));
+        }
+        said
     }
 
     /// What `ResolvedRefs` says: status, reason and message.
@@ -257,6 +266,7 @@ pub(super) fn of<'a>(
     let one = |(owner, listener)| judge((owner, gateway), listener, &shown, options, snapshot, keys);
     let mut states: Vec<_> = listeners.map(one).collect();
     find_conflicts(&mut states);
+    find_overlaps(&mut states);
     states
 }
 
@@ -338,6 +348,7 @@ fn judge<'a>(
         unbound,
         attached: 0,
         taken: Vec::new(),
+        overlaps: false,
     }
 }
 
@@ -364,6 +375,18 @@ fn find_conflicts(states: &mut [State<'_>]) {
             Owner::Gateway(_) => conflict(one, before.iter().chain(after.iter()).filter(of_gateway)),
             Owner::Set(_) => conflict(one, before.iter().filter(|s| of_gateway(s) || s.conflict.is_none())),
         };
+    }
+}
+
+/// Notes which listeners of one Gateway end TLS on one port for names that overlap.
+fn find_overlaps(states: &mut [State<'_>]) {
+    let ending = |s: &State<'_>| ends_tls(s.listener) && s.accepted();
+    let places: Vec<_> = states.iter().map(|s| ending(s).then(|| (s.port, s.hostname.clone()))).collect();
+    for (index, state) in states.iter_mut().enumerate().filter(|(_, state)| ending(state)) {
+        let others =
+            places.iter().enumerate().filter(|(other, _)| *other != index).filter_map(|(_, place)| place.as_ref());
+        let mut names = others.filter(|(port, _)| *port == state.port).map(|(_, name)| name);
+        state.overlaps = names.any(|name| intersect(name, &state.hostname).is_some());
     }
 }
 

@@ -74,6 +74,17 @@ pub(super) fn say(type_: &'static str, status: bool, reason: &'static str, messa
     Said { type_, status, reason, message: message.into() }
 }
 
+/// The types of conditions that are written here: one that is not said any more goes, those of others stay.
+const OURS: &[&str] = &[
+    "Accepted",
+    "Conflicted",
+    "InsecureFrontendValidationMode",
+    "OverlappingTLSConfig",
+    "PartiallyInvalid",
+    "Programmed",
+    "ResolvedRefs",
+];
+
 /// Conditions as written: the transition time moves only when the status does.
 pub(super) fn conditions(
     old: &[Condition],
@@ -93,7 +104,8 @@ pub(super) fn conditions(
             last_transition_time: kept.map_or(Time(now), |c| c.last_transition_time.clone()),
         }
     };
-    said.into_iter().map(build).collect()
+    let others = old.iter().filter(|condition| !OURS.contains(&condition.type_.as_str())).cloned();
+    said.into_iter().map(build).chain(others).collect()
 }
 
 /// The update to write, unless the object already says so.
@@ -109,4 +121,36 @@ pub(super) fn update<S: Serialize + PartialEq>(
     let (name, status) = (meta.name.clone()?, serde_json::to_value(new).ok()?);
     let resource_version = meta.resource_version.clone();
     Some(StatusUpdate { kind, namespace: meta.namespace.clone(), name, resource_version, status })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn condition(type_: &str, status: &str) -> Condition {
+        Condition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            reason: "Before".to_owned(),
+            message: String::new(),
+            observed_generation: Some(1),
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        }
+    }
+
+    #[test]
+    fn conditions_of_others_stay_and_times_move_with_the_status() {
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let old =
+            [condition("Accepted", "True"), condition("Programmed", "False"), condition("PartiallyInvalid", "True")];
+        let old = [&old[..], &[condition("example.com/Own", "True")]].concat();
+        let said = vec![say("Accepted", true, "Accepted", ""), say("Programmed", true, "Programmed", "")];
+        let new = conditions(&old, said, Some(2), now);
+        let shown: Vec<_> =
+            new.iter().map(|c| (c.type_.as_str(), c.reason.as_str(), c.last_transition_time.0)).collect();
+        let epoch = Timestamp::UNIX_EPOCH;
+        let expected =
+            [("Accepted", "Accepted", epoch), ("Programmed", "Programmed", now), ("example.com/Own", "Before", epoch)];
+        assert_eq!(shown, expected);
+    }
 }

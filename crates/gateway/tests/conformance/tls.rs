@@ -96,6 +96,10 @@ fn httproute_https_listener_detect_misdirected_requests() {
         route("r4", "fourth", "v1"),
     ];
     let world = World::new(&yaml.concat());
+    for listener in ["any", "second", "wild", "fourth"] {
+        let said = world.listener_condition("Gateway", "infra/g", listener, "OverlappingTLSConfig");
+        assert_eq!(said, "True OverlappingHostnames", "{listener}");
+    }
     for (name, host, status, backend) in [
         ("first.test", "first.test", 200, Some("infra/v1")),
         ("first.test", "second.test", 421, None),

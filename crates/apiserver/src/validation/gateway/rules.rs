@@ -165,6 +165,7 @@ pub(super) const HTTP_ROUTE: &[Row] = &[
     ("spec.rules.*.retry.attempts", Range(1, i64::MAX)),
     ("spec.rules.*.retry.backoff", Pattern(DURATION, is_duration)),
     ("spec.rules.*.retry.codes.*", Range(400, 599)),
+    ("spec.rules.*.matches.*.method", OneOf(METHODS)),
     ("spec.rules.*.filters.*.type", OneOf(HTTP_FILTERS)),
     ("spec.rules.*.backendRefs.*.filters.*.type", OneOf(HTTP_FILTERS)),
 ];
@@ -212,7 +213,6 @@ const CORS_METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT
 /// Of HTTPRoutes and of GRPCRoutes.
 pub(super) const MATCHES: &[Row] = &[
     ("spec.rules.*.matches", Items(0, 64)),
-    ("spec.rules.*.matches.*.method", OneOf(METHODS)),
     ("spec.rules.*.matches.*.path.type", OneOf(&["Exact", "PathPrefix", "RegularExpression"])),
     ("spec.rules.*.matches.*.path.value", Length(0, 1024)),
     ("spec.rules.*.matches.*.headers", Items(0, 16)),

@@ -137,3 +137,78 @@ fn references_to_one_parent_name_different_parts_of_it() {
             .contains("must be unique")
     );
 }
+
+#[test]
+fn calls_are_matched_by_what_may_be_a_service_and_a_method() {
+    let rule = |matches: Value| wrong("GRPCRoute", json!({"rules": [{"matches": [matches]}]}));
+    for right in [
+        json!({"method": {"service": "a.B", "method": "C"}}),
+        json!({"method": {"service": ".a.B_1"}}),
+        json!({"method": {"type": "RegularExpression", "service": "a|b"}, "headers": [{"name": "x", "value": "y"}]}),
+        json!({}),
+    ] {
+        assert_eq!(rule(right), Vec::<String>::new());
+    }
+    for (mistake, said) in [
+        (json!({"method": {}}), "One or both of 'service' or 'method' must be specified"),
+        (json!({"method": {"service": "a/b"}}), "service must only contain valid characters"),
+        (json!({"method": {"method": "1a"}}), "method must only contain valid characters"),
+        (json!({"method": {"type": "Prefix", "method": "a"}}), "Unsupported value: \"Prefix\""),
+    ] {
+        let found = rule(mistake);
+        assert!(found.len() == 1 && found[0].contains(said), "{said}: {found:?}");
+    }
+    let filter = json!({"rules": [{"filters": [{"type": "URLRewrite"}]}]});
+    assert!(wrong("GRPCRoute", filter)[0].contains("rules[0].filters[0].type: Unsupported value"));
+}
+
+#[test]
+fn routes_of_connections_have_one_rule_with_backends() {
+    let backends = json!([{"name": "s", "port": 1}]);
+    for kind in ["TCPRoute", "UDPRoute"] {
+        assert_eq!(wrong(kind, json!({"rules": [{"backendRefs": backends}]})), Vec::<String>::new());
+        assert!(wrong(kind, json!({"rules": []}))[0].contains("at least 1 items"));
+        assert!(wrong(kind, json!({"rules": [{"backendRefs": []}]}))[0].contains("at least 1 items"));
+        assert!(wrong(kind, json!({"rules": [{"backendRefs": [{"name": "s"}]}]}))[0].contains("Must have port"));
+    }
+    let named = |hosts: Value| wrong("TLSRoute", json!({"hostnames": hosts, "rules": [{"backendRefs": backends}]}));
+    assert_eq!(named(json!(["a.example", "*.example"])), Vec::<String>::new());
+    assert!(named(json!(["10.0.0.1"])).iter().any(|said| said.contains("Hostnames cannot contain an IP")));
+    assert!(named(json!(["a.*.example"])).iter().any(|said| said.contains("Wildcards on hostnames must be the first")));
+}
+
+#[test]
+fn a_policy_trusts_somebody_and_has_each_target_once() {
+    let policy = |targets: Value, validation: Value| {
+        wrong("BackendTLSPolicy", json!({"targetRefs": targets, "validation": validation}))
+    };
+    let target = |section: &str| json!({"group": "", "kind": "Service", "name": "s", "sectionName": section});
+    let whole = json!({"group": "", "kind": "Service", "name": "s"});
+    let system = json!({"wellKnownCACertificates": "System", "hostname": "a.example"});
+    assert_eq!(policy(json!([target("a"), target("b")]), system.clone()), Vec::<String>::new());
+    assert!(policy(json!([target("a"), target("a")]), system.clone())[0].contains("must be unique"));
+    assert!(policy(json!([target("a"), whole.clone()]), system.clone())[0].contains("must be specified when"));
+    for (validation, said) in [
+        (json!({"hostname": "a"}), "must specify either CACertificateRefs or WellKnownCACertificates"),
+        (
+            json!({"hostname": "a", "wellKnownCACertificates": "System",
+                "caCertificateRefs": [{"group": "", "kind": "ConfigMap", "name": "c"}]}),
+            "must not contain both",
+        ),
+        (
+            json!({"hostname": "a", "wellKnownCACertificates": "System", "subjectAltNames": [{"type": "URI"}]}),
+            "must contain URI",
+        ),
+    ] {
+        let found = policy(json!([whole]), validation);
+        assert!(found.len() == 1 && found[0].contains(said), "{said}: {found:?}");
+    }
+}
+
+#[test]
+fn a_listener_set_has_the_rules_of_listeners() {
+    let set = |listeners: Value| wrong("ListenerSet", json!({"parentRef": {"name": "g"}, "listeners": listeners}));
+    assert_eq!(set(json!([{"name": "a", "port": 80, "protocol": "HTTP"}])), Vec::<String>::new());
+    assert!(set(json!([{"name": "a", "port": 80, "protocol": "TLS"}]))[0].contains("tls mode must be set"));
+    assert!(set(json!([]))[0].contains("at least 1 items"));
+}
