@@ -10,8 +10,11 @@ use gateway::{control::Sink, table::Table};
 
 use super::support::{Endpoint, Gateway, cluster, everything, field, forward, status};
 
+/// A limit that is far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// An endpoint that says when it has a request, and answers when it is told to.
-fn held() -> (Endpoint, mpsc::Receiver<()>, mpsc::Sender<()>) {
+pub fn held() -> (Endpoint, mpsc::Receiver<()>, mpsc::Sender<()>) {
     let ((begun, began), (release, released)) = (mpsc::channel(), mpsc::channel());
     let released = Mutex::new(released);
     let endpoint = Endpoint::new(move |peer| {
@@ -95,4 +98,20 @@ fn at_the_end_requests_are_finished_and_their_clients_told_to_go() {
     assert_eq!((status(&head), body.as_str()), ("200", "old"));
     drop(running);
     ended.join().unwrap();
+}
+
+#[test]
+fn at_the_end_a_request_that_does_not_finish_is_cut_off_at_the_limit() {
+    const LIMIT: Duration = Duration::from_millis(300);
+    let (endpoint, began, release) = held();
+    let gateway = Gateway::to(&[&endpoint]);
+    let mut running = gateway.client();
+    running.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    began.recv().unwrap();
+    let begun = Instant::now();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(gateway.proxy.shutdown(LIMIT));
+    assert!((LIMIT..PATIENCE).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    running.assert_closed();
+    release.send(()).unwrap();
 }

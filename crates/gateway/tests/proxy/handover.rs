@@ -1,14 +1,9 @@
 //! One proxy's sockets passed to the next, as when the binary is replaced.
 
 use std::{
-    io,
     net::{SocketAddr, TcpStream},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc,
-    },
-    thread::{self, JoinHandle},
+    sync::{Arc, mpsc},
+    thread,
     time::Duration,
 };
 
@@ -18,7 +13,10 @@ use gateway::{
     table::{Listener, Table},
 };
 
-use super::support::{Endpoint, Gateway, Peer, cluster, everything, field, forward, status};
+use super::{
+    crowd::Crowd,
+    support::{Endpoint, Gateway, Peer, cluster, everything, field, forward},
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -39,70 +37,12 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
-/// Clients that ask all the time, half of them on a new connection for every request; counts answers, returns failures.
-struct Crowd {
-    stop: Arc<AtomicBool>,
-    answered: Arc<AtomicU64>,
-    clients: Vec<JoinHandle<Vec<String>>>,
-}
-
-impl Crowd {
-    fn new(address: SocketAddr) -> Self {
-        let (stop, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
-        let client = |keeps: bool| {
-            let (stop, answered) = (stop.clone(), answered.clone());
-            thread::spawn(move || {
-                let (mut failures, mut open) = (Vec::new(), None);
-                while !stop.load(Ordering::Relaxed) {
-                    let asked =
-                        open.take().map_or_else(|| TcpStream::connect(address).map(Peer::new), Ok).and_then(ask);
-                    match asked {
-                        Ok((peer, closes)) => {
-                            answered.fetch_add(1, Ordering::Relaxed);
-                            open = Some(peer).filter(|_| keeps && !closes);
-                        }
-                        Err(error) => failures.push(error.to_string()),
-                    }
-                }
-                failures
-            })
-        };
-        let clients = (0..4).map(|index| client(index % 2 == 0)).collect();
-        Self { stop, answered, clients }
-    }
-
-    /// Waits for so many more answers.
-    fn more(&self, count: u64) {
-        let until = self.answered.load(Ordering::Relaxed) + count;
-        while self.answered.load(Ordering::Relaxed) < until {
-            assert!(self.clients.iter().any(|client| !client.is_finished()));
-            thread::yield_now();
-        }
-    }
-
-    fn finish(self) -> Vec<String> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
-    }
-}
-
-/// One request; whether the connection ends with it.
-fn ask(mut peer: Peer) -> io::Result<(Peer, bool)> {
-    peer.send_some("GET / HTTP/1.1\r\nHost: example.com\r\n\r\n");
-    let (head, _) = peer.message();
-    if status(&head) != "200" {
-        return Err(io::Error::other(format!("not answered well: {head:?}")));
-    }
-    let closes = field(&head, "connection") == Some("close");
-    Ok((peer, closes))
-}
-
 #[test]
 fn new_connections_and_requests_pass_from_one_proxy_to_the_next_and_none_fails() {
     let endpoint = Endpoint::saying("hello");
     let gateway = Gateway::to(&[&endpoint]);
     let (address, mut proxy) = (gateway.address, gateway.proxy);
-    let crowd = Crowd::new(address);
+    let crowd = Crowd::new(address, "/");
     crowd.more(50);
     // To more workers and to fewer.
     for workers in [3, 2, 1] {

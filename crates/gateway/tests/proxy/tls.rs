@@ -18,7 +18,7 @@ use rustls::{
 };
 
 use super::{
-    http2,
+    changes, http2,
     snapshot::snapshot,
     support::{Endpoint, Peer, field, status},
 };
@@ -266,4 +266,25 @@ fn what_is_not_tls_and_what_never_becomes_it_is_closed() {
     assert!(!String::from_utf8_lossy(&plain.rest()).contains("HTTP/1.1"));
     let mut silent = Peer::connect(served.address());
     silent.assert_closed();
+}
+
+#[test]
+fn a_listener_that_is_taken_away_finishes_its_requests() {
+    let (a, b) = (pair("a.example"), pair("b.example"));
+    let (endpoint, began, release) = changes::held();
+    let mut served = Served { endpoint, ..Served::new(Timeouts::default()) };
+    served.apply(&a, &b, 1);
+    let (mut idle, mut running) = (served.client("a.example", &a), served.client("b.example", &b));
+    idle.send("GET /moved HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    assert_eq!(status(&idle.message().0), "302");
+    running.send("GET / HTTP/1.1\r\nHost: b.example\r\n\r\n");
+    began.recv().unwrap();
+    served.proxy.apply(Arc::default());
+    idle.assert_closed();
+    // The worker closes its socket a moment later.
+    while TcpStream::connect(served.address()).is_ok() {}
+    release.send(()).unwrap();
+    let (head, body) = running.message();
+    assert_eq!((status(&head), field(&head, "connection"), body.as_str()), ("200", None, "old"));
+    running.assert_closed();
 }
