@@ -56,6 +56,10 @@ impl Coracle {
         } else {
             eprintln!("this Coracle has no access log: it is measured without one");
         }
+        if takes(program, "--metrics-port")? {
+            // Of two that run beside each other, one would do without the default port.
+            command.args(["--metrics-port", "0"]);
+        }
         let mut process = Process::spawn(command.stdout(Stdio::piped()))?;
         until_up(&mut process)?;
         Ok(Self { peer: Peer::started("coracle", process, ports)?, kubeconfig: dir.join("data/kubeconfig") })
