@@ -98,6 +98,7 @@ fn requests_that_are_malformed_reach_no_endpoint() {
     for (what, frames) in [
         ("a name in upper case", with(&[("X-Upper", "1")])),
         ("a name with a space", with(&[("x y", "1")])),
+        ("a name with a quote", with(&[("x\"y", "1")])),
         ("a name with a colon", with(&[("x:y", "1")])),
         ("an empty name", with(&[("", "1")])),
         ("a value with a line feed", with(&[("x", "1\ny: 2")])),
