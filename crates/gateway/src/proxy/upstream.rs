@@ -101,7 +101,7 @@ impl<'a> Sender<'a> {
         let Some(limit) = self.request.rule.request_timeout.filter(|limit| !limit.is_zero()) else {
             return self.send_to_some().await;
         };
-        // Boxed: few rules have one, and every idle connection would pay for its size.
+        // Boxed: few rules have one, and every request would pay for its size.
         match Box::pin(timeout(limit, self.send_to_some())).await {
             Ok(sent) => sent,
             Err(_) => self.timed_out("the request took longer than its route allows"),
@@ -229,7 +229,7 @@ impl<'a> Sender<'a> {
         let retries = self.request.extras.as_ref().map_or(0, |extras| extras.retries);
         if let Some(retry) = &self.request.rule.retry {
             let delay = retry.delay(retries.saturating_sub(1), self.worker.random.borrow_mut().f32());
-            // Boxed: every idle connection would pay for its size.
+            // Boxed: every request would pay for its size.
             Box::pin(tokio::time::sleep(delay)).await;
         }
     }
