@@ -1,7 +1,7 @@
 //! What is seen of the proxy from outside: one record per request, the figures that are made of the records, and the access
 //! log.
 //!
-//! A request's [`Recording`] is started when its head has arrived, is told what happens on the way, and is counted when it is
+//! A request's `Recording` is started when its head has arrived, is told what happens on the way, and is counted when it is
 //! dropped: exactly once, however the request ends. Figures are plain numbers of one worker; [`Metrics`] sums them when
 //! somebody asks. Without an access log nothing of a request is copied.
 
