@@ -178,7 +178,8 @@ fn a_reader_that_does_not_read_costs_lines_and_delays_no_request() {
     gateway.serve(everything(forward(cluster(&[endpoint.address]))));
     let mut client = gateway.client();
     let request = format!("GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: {}\r\n\r\n", "a".repeat(15_000));
-    for _ in 0..600 {
+    // Twice as much as may wait.
+    for _ in 0..1_200 {
         client.send(&request);
         assert_eq!(client.message().1, "hello");
     }
