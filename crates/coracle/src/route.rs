@@ -14,7 +14,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use objects::kinds::{self, Kind};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     cli::{Output, Route, Up},
@@ -134,14 +134,21 @@ async fn list(client: &Client, kind: &Kind) -> anyhow::Result<Vec<Value>> {
     let root = if kind.group.is_empty() { "/api" } else { "/apis" };
     let selector = if kind.kind == "Secret" { "?fieldSelector=type%3Dkubernetes.io%2Ftls" } else { "" };
     let path = format!("{root}/{}/{}{selector}", kind.api_version(), kind.plural);
-    let mut list: Value = match client.request(Request::get(path).body(Vec::new())?).await {
+    let list: List = match client.request(Request::get(path).body(Vec::new())?).await {
         Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Vec::new()),
         listed => listed?,
     };
-    let Value::Array(mut items) = list["items"].take() else { return Ok(Vec::new()) };
-    for item in &mut items {
+    let items = list.items.into_iter().map(|mut item| {
         // Those of a list do not say it themselves.
-        (item["apiVersion"], item["kind"]) = (kind.api_version().into(), kind.kind.into());
-    }
-    Ok(items)
+        item.insert("apiVersion".to_owned(), kind.api_version().into());
+        item.insert("kind".to_owned(), kind.kind.into());
+        Value::Object(item)
+    });
+    Ok(items.collect())
+}
+
+/// What an API lists.
+#[derive(serde::Deserialize)]
+struct List {
+    items: Vec<Map<String, Value>>,
 }

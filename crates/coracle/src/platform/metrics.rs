@@ -57,11 +57,14 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let scrapers = Arc::new(Semaphore::new(SCRAPERS));
     loop {
-        // The semaphore is never closed.
-        let turn = scrapers.clone().acquire_owned().await.ok();
-        let accepted = tokio::select! {
+        let next = async {
+            // The semaphore is never closed.
+            let turn = scrapers.clone().acquire_owned().await.ok();
+            (turn, listener.accept().await)
+        };
+        let (turn, accepted) = tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            accepted = listener.accept() => accepted,
+            next = next => next,
         };
         let Ok((stream, peer)) = accepted else {
             sleep(AGAIN).await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use objects::gateway::BackendRef;
+use objects::gateway::{BackendRef, Layer4Rule};
 
 use super::{
     attach::{Parents, Route},
@@ -28,9 +28,9 @@ pub(super) struct Placed {
 /// Attaches every such route, the oldest first: of routes that are placed alike, the first is served.
 pub(super) fn attach(context: &mut Context<'_>, parents: &mut Parents<'_>) -> (Vec<Placed>, Vec<StatusUpdate>) {
     let snapshot = parents.snapshot;
-    let tls = snapshot.tls_routes.iter().map(|r| (Route::from(&**r), refs(&r.spec.rules, |rule| &rule.backend_refs)));
-    let tcp = snapshot.tcp_routes.iter().map(|r| (Route::from(&**r), refs(&r.spec.rules, |rule| &rule.backend_refs)));
-    let udp = snapshot.udp_routes.iter().map(|r| (Route::from(&**r), refs(&r.spec.rules, |rule| &rule.backend_refs)));
+    let tls = snapshot.tls_routes.iter().map(|r| (Route::from(&**r), refs(&r.spec.rules)));
+    let tcp = snapshot.tcp_routes.iter().map(|r| (Route::from(&**r), refs(&r.spec.rules)));
+    let udp = snapshot.udp_routes.iter().map(|r| (Route::from(&**r), refs(&r.spec.rules)));
     let mut routes: Vec<_> = tls.chain(tcp).chain(udp).map(|(route, refs)| (age(route.meta), route, refs)).collect();
     routes.sort_by(|a, b| a.0.cmp(&b.0));
     let (mut placed, mut statuses) = (Vec::new(), Vec::new());
@@ -60,8 +60,8 @@ fn inside_tls(route: Route<'_>, refs: &[&BackendRef], state: &State<'_>, context
 }
 
 /// The backends of every rule; the API takes only one rule.
-fn refs<R>(rules: &[R], of: impl Fn(&R) -> &Vec<BackendRef>) -> Vec<&BackendRef> {
-    rules.iter().flat_map(of).collect()
+fn refs(rules: &[Layer4Rule]) -> Vec<&BackendRef> {
+    rules.iter().flat_map(|rule| &rule.backend_refs).collect()
 }
 
 fn build(route: Route<'_>, refs: &[&BackendRef], context: &mut Context<'_>) -> (Built, Arc<Split>) {

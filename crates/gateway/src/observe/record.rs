@@ -26,7 +26,6 @@ pub(crate) enum Protocol {
     /// HTTP/1.1.
     Http11,
     /// HTTP/2.
-    #[allow(dead_code, reason = "nobody speaks it yet")]
     Http2,
 }
 

@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use fastrand::Rng;
-use http::{Request, uri::Scheme};
+use http::Request;
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{
@@ -79,8 +79,7 @@ pub(super) fn copies<'m>(
                 Lines::Http1 { head: lines, chunked: head.body == Body::Chunked }
             }
             Upstream::Http2 => {
-                let scheme = if cluster.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
-                let request = message::http2_request(head, rewrite, changes, origin, scheme, &mut random);
+                let request = message::http2_request(head, rewrite, changes, origin, cluster.scheme(), &mut random);
                 Lines::Http2(Box::new(request.ok()?.0))
             }
         };

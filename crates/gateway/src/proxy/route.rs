@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use http::{StatusCode, header::COOKIE, uri::Scheme};
+use http::{StatusCode, header::COOKIE};
 
 use super::{
     answer::Answer,
@@ -201,13 +201,14 @@ fn decide(head: &Head<'_, '_>, hosts: &Hosts, origin: &Origin, worker: &Worker, 
         let answer = Answer::new(status, "the route's backend is not valid").with(Extras::fields(extras));
         Decision::Answer(answer, Some(rule.clone()))
     };
+    let elsewhere = |redirect, extras: Option<Box<Extras>>, record: &mut Recording| {
+        record.routed(&rule.name, None);
+        let answer = Answer::redirect(redirect, head, origin.scheme).with(Extras::fields(extras));
+        Decision::Answer(answer, Some(rule.clone()))
+    };
     let backends = match &rule.action {
         Action::Forward(backends) => backends,
-        Action::Redirect(redirect) => {
-            record.routed(&rule.name, None);
-            let answer = Answer::redirect(redirect, head, origin.scheme).with(Extras::fields(extras));
-            return Decision::Answer(answer, Some(rule.clone()));
-        }
+        Action::Redirect(redirect) => return elsewhere(redirect, extras, record),
         Action::Respond(status) => return fixed(*status, extras, record),
     };
     let chosen = choose(backends, extras.as_deref_mut(), worker);
@@ -215,9 +216,7 @@ fn decide(head: &Head<'_, '_>, hosts: &Hosts, origin: &Origin, worker: &Worker, 
         return fixed(StatusCode::INTERNAL_SERVER_ERROR, extras, record);
     };
     if let Some(redirect) = &backend.redirect {
-        record.routed(&rule.name, None);
-        let answer = Answer::redirect(redirect, head, origin.scheme).with(Extras::fields(extras));
-        return Decision::Answer(answer, Some(rule.clone()));
+        return elsewhere(redirect, extras, record);
     }
     let cluster = match &backend.target {
         Ok(cluster) => cluster,
@@ -290,8 +289,7 @@ fn forward(
         let text = "WebSockets are not carried to backends that speak HTTP/2";
         return Decision::Answer(Answer::new(StatusCode::NOT_IMPLEMENTED, text), Some(rule));
     }
-    let scheme = if cluster.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
-    match message::http2_request(head, rewrite, changes, origin, scheme, random) {
+    match message::http2_request(head, rewrite, changes, origin, cluster.scheme(), random) {
         Ok((request, ids)) => {
             record.identified(ids.request, ids.trace);
             let message = Transfer::keeping(Vec::new(), head.body, false, kept);

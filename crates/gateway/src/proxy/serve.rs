@@ -73,7 +73,7 @@ struct Served<'a> {
 /// What comes next on a connection.
 #[expect(
     clippy::large_enum_variant,
-    reason = "it is taken apart where it is made: a box would be an allocation per request"
+    reason = "it goes into the box of what serves it: one of its own would be one more allocation for each request"
 )]
 enum Next {
     /// A request.

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
+use http::uri::Scheme;
 
 use super::{BackendTls, Upstream};
 use crate::{
@@ -44,6 +45,11 @@ impl Cluster {
     #[must_use]
     pub fn encrypted(self, tls: Option<Arc<BackendTls>>) -> Self {
         Self { tls, ..self }
+    }
+
+    /// The scheme of what its endpoints are asked for.
+    pub(crate) fn scheme(&self) -> Scheme {
+        if self.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP }
     }
 
     /// Tells connections that are encrypted in one way from those that are encrypted otherwise, or not at all (0).

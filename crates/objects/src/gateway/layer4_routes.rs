@@ -26,13 +26,13 @@ pub struct TLSRouteSpec {
     /// Names that the client asks for (SNI); `*.` may stand for the first labels.
     pub hostnames: Vec<String>,
     /// Exactly one.
-    pub rules: Vec<TLSRouteRule>,
+    pub rules: Vec<Layer4Rule>,
 }
 
-/// Where TLS connections go.
+/// Where the connections or datagrams of a TLSRoute, TCPRoute or UDPRoute go.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct TLSRouteRule {
+pub struct Layer4Rule {
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -58,18 +58,7 @@ pub struct TCPRouteSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_refs: Option<Vec<ParentReference>>,
     /// Exactly one.
-    pub rules: Vec<TCPRouteRule>,
-}
-
-/// Where connections go.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TCPRouteRule {
-    /// For people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// By weight; the share of a backend that is invalid is refused.
-    pub backend_refs: Vec<BackendRef>,
+    pub rules: Vec<Layer4Rule>,
 }
 
 /// What a UDPRoute asks for.
@@ -90,16 +79,5 @@ pub struct UDPRouteSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_refs: Option<Vec<ParentReference>>,
     /// Exactly one.
-    pub rules: Vec<UDPRouteRule>,
-}
-
-/// Where datagrams go.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct UDPRouteRule {
-    /// For people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// By weight; the share of a backend that is invalid is refused.
-    pub backend_refs: Vec<BackendRef>,
+    pub rules: Vec<Layer4Rule>,
 }

@@ -145,7 +145,8 @@ impl Served {
     fn poll_idle(&mut self) -> Poll<()> {
         let worker = &self.shared.worker;
         if self.connection.has_streams() {
-            (self.idle, _) = (false, self.watch.clear());
+            self.idle = false;
+            self.watch.clear();
             return Poll::Pending;
         }
         if !self.idle {
