@@ -56,6 +56,34 @@ const BASE: Kind = Kind {
     stored_as: None,
 };
 
+/// A namespaced kind of a group's `v1`, by its names.
+const fn named(group: &'static str, kind: &'static str, plural: &'static str, singular: &'static str) -> Kind {
+    Kind { group, kind, plural, singular, ..BASE }
+}
+
+impl Kind {
+    const fn short(self, short_names: &'static [&'static str]) -> Self {
+        Self { short_names, ..self }
+    }
+
+    const fn all(self) -> Self {
+        Self { categories: ALL, ..self }
+    }
+
+    const fn with_status(self) -> Self {
+        Self { status: true, ..self }
+    }
+
+    const fn with_scale(self) -> Self {
+        Self { scale: true, ..self }
+    }
+
+    /// Its objects are the cluster's, in no namespace.
+    const fn of_cluster(self) -> Self {
+        Self { namespaced: false, ..self }
+    }
+}
+
 const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
 
 /// A namespaced kind of Gateway API.
@@ -114,6 +142,17 @@ pub static KINDS: &[Kind] = &[
         status: true,
         ..BASE
     },
+    named("", "Endpoints", "endpoints", "endpoints").short(&["ep"]),
+    named("", "LimitRange", "limitranges", "limitrange").short(&["limits"]),
+    named("", "PersistentVolume", "persistentvolumes", "persistentvolume").short(&["pv"]).with_status().of_cluster(),
+    named("", "PersistentVolumeClaim", "persistentvolumeclaims", "persistentvolumeclaim").short(&["pvc"]).with_status(),
+    named("", "PodTemplate", "podtemplates", "podtemplate"),
+    named("", "ReplicationController", "replicationcontrollers", "replicationcontroller")
+        .short(&["rc"])
+        .all()
+        .with_status()
+        .with_scale(),
+    named("", "ResourceQuota", "resourcequotas", "resourcequota").short(&["quota"]).with_status(),
     Kind {
         group: "apps",
         kind: "Deployment",
@@ -136,6 +175,9 @@ pub static KINDS: &[Kind] = &[
         scale: true,
         ..BASE
     },
+    named("apps", "StatefulSet", "statefulsets", "statefulset").short(&["sts"]).all().with_status().with_scale(),
+    named("apps", "DaemonSet", "daemonsets", "daemonset").short(&["ds"]).all().with_status(),
+    named("apps", "ControllerRevision", "controllerrevisions", "controllerrevision"),
     Kind {
         group: "autoscaling",
         version: "v2",
@@ -158,6 +200,8 @@ pub static KINDS: &[Kind] = &[
         stored_as: Some(("autoscaling", "v2")),
         ..BASE
     },
+    named("batch", "CronJob", "cronjobs", "cronjob").short(&["cj"]).all().with_status(),
+    named("batch", "Job", "jobs", "job").all().with_status(),
     Kind { group: "coordination.k8s.io", kind: "Lease", plural: "leases", singular: "lease", ..BASE },
     Kind {
         group: "discovery.k8s.io",
@@ -175,6 +219,65 @@ pub static KINDS: &[Kind] = &[
         stored_as: Some(("", "v1")),
         ..BASE
     },
+    named("networking.k8s.io", "Ingress", "ingresses", "ingress").short(&["ing"]).with_status(),
+    named("networking.k8s.io", "IngressClass", "ingressclasses", "ingressclass").of_cluster(),
+    named("networking.k8s.io", "NetworkPolicy", "networkpolicies", "networkpolicy").short(&["netpol"]),
+    named("networking.k8s.io", "IPAddress", "ipaddresses", "ipaddress").short(&["ip"]).of_cluster(),
+    named("networking.k8s.io", "ServiceCIDR", "servicecidrs", "servicecidr").with_status().of_cluster(),
+    named("policy", "PodDisruptionBudget", "poddisruptionbudgets", "poddisruptionbudget").short(&["pdb"]).with_status(),
+    named("rbac.authorization.k8s.io", "ClusterRole", "clusterroles", "clusterrole").of_cluster(),
+    named("rbac.authorization.k8s.io", "ClusterRoleBinding", "clusterrolebindings", "clusterrolebinding").of_cluster(),
+    named("rbac.authorization.k8s.io", "Role", "roles", "role"),
+    named("rbac.authorization.k8s.io", "RoleBinding", "rolebindings", "rolebinding"),
+    named("scheduling.k8s.io", "PriorityClass", "priorityclasses", "priorityclass").short(&["pc"]).of_cluster(),
+    named("storage.k8s.io", "CSIDriver", "csidrivers", "csidriver").of_cluster(),
+    named("storage.k8s.io", "CSINode", "csinodes", "csinode").of_cluster(),
+    named("storage.k8s.io", "CSIStorageCapacity", "csistoragecapacities", "csistoragecapacity"),
+    named("storage.k8s.io", "StorageClass", "storageclasses", "storageclass").short(&["sc"]).of_cluster(),
+    named("storage.k8s.io", "VolumeAttachment", "volumeattachments", "volumeattachment").with_status().of_cluster(),
+    named("node.k8s.io", "RuntimeClass", "runtimeclasses", "runtimeclass").of_cluster(),
+    named("certificates.k8s.io", "CertificateSigningRequest", "certificatesigningrequests", "certificatesigningrequest")
+        .short(&["csr"])
+        .with_status()
+        .of_cluster(),
+    named(
+        "admissionregistration.k8s.io",
+        "MutatingWebhookConfiguration",
+        "mutatingwebhookconfigurations",
+        "mutatingwebhookconfiguration",
+    )
+    .of_cluster(),
+    named(
+        "admissionregistration.k8s.io",
+        "ValidatingWebhookConfiguration",
+        "validatingwebhookconfigurations",
+        "validatingwebhookconfiguration",
+    )
+    .of_cluster(),
+    named(
+        "admissionregistration.k8s.io",
+        "ValidatingAdmissionPolicy",
+        "validatingadmissionpolicies",
+        "validatingadmissionpolicy",
+    )
+    .with_status()
+    .of_cluster(),
+    named(
+        "admissionregistration.k8s.io",
+        "ValidatingAdmissionPolicyBinding",
+        "validatingadmissionpolicybindings",
+        "validatingadmissionpolicybinding",
+    )
+    .of_cluster(),
+    named("flowcontrol.apiserver.k8s.io", "FlowSchema", "flowschemas", "flowschema").with_status().of_cluster(),
+    named(
+        "flowcontrol.apiserver.k8s.io",
+        "PriorityLevelConfiguration",
+        "prioritylevelconfigurations",
+        "prioritylevelconfiguration",
+    )
+    .with_status()
+    .of_cluster(),
     Kind {
         kind: "GatewayClass",
         plural: "gatewayclasses",

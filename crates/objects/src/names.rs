@@ -132,6 +132,38 @@ pub fn config_key(text: &str) -> Vec<String> {
     wrong
 }
 
+/// An RFC 1123 subdomain whose first label is `*`.
+pub fn wildcard_subdomain(text: &str) -> Vec<String> {
+    let good = text.strip_prefix("*.").is_some_and(|rest| rest.split('.').all(|label| shaped(label, b"-", false)));
+    let wrong = (!good).then(|| {
+        "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case \
+         alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used for \
+         validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+            .to_owned()
+    });
+    too_long(text, 253).into_iter().chain(wrong).collect()
+}
+
+/// A name that is one step of a path, whatever else is in it (kinds of RBAC).
+pub fn path_segment(text: &str) -> Vec<String> {
+    if matches!(text, "." | "..") {
+        return vec![format!("may not be '{text}'")];
+    }
+    ["/", "%"].iter().filter(|part| text.contains(**part)).map(|part| format!("may not contain '{part}'")).collect()
+}
+
+/// A subdomain, a slash and a path, such as `example.com/controller`.
+pub fn domain_prefixed_path(text: &str) -> Vec<String> {
+    match text.split_once('/') {
+        Some((host, path)) if !host.is_empty() && !path.is_empty() => {
+            let wrong = dns_subdomain(host).into_iter().map(|wrong| format!("prefix part {wrong}"));
+            let good = path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/%-._~+,;:@!$&'()*=".contains(&b));
+            wrong.chain((!good).then(|| "Invalid path".to_owned())).collect()
+        }
+        _ => vec!["must be a domain-prefixed path (such as \"acme.io/foo\")".to_owned()],
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,59 +1,78 @@
 //! What a field is when the manifest does not say: upstream's defaulting functions, kind by kind.
 
 mod autoscaler;
+mod cluster;
 mod gateway;
 mod pod;
 #[cfg(test)]
 mod tests;
+mod volume;
+mod workload;
 
 use objects::kinds::Kind;
 use serde_json::{Map, Value, json};
 
 use crate::registry::meta::{self, section};
 
+/// A kind, and what fills in the defaults of its objects.
+type Row = (&'static str, &'static str, fn(&mut Value));
+
+const GATEWAY: &str = "gateway.networking.k8s.io";
+const ADMISSION: &str = "admissionregistration.k8s.io";
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// The kinds that have defaults: group, kind, what fills them in.
+const ROWS: &[Row] = &[
+    ("", "Pod", |object| pod::pod(section(object, "spec"))),
+    ("", "Service", |object| service(section(object, "spec"))),
+    ("", "Namespace", namespace),
+    ("", "Secret", secret),
+    ("", "Endpoints", cluster::endpoints),
+    ("", "LimitRange", cluster::limit_range),
+    ("", "PersistentVolume", volume::persistent),
+    ("", "PersistentVolumeClaim", volume::claim),
+    ("", "PodTemplate", workload::pod_template),
+    ("", "ReplicationController", workload::replication_controller),
+    ("apps", "Deployment", workload::deployment),
+    ("apps", "ReplicaSet", workload::replica_set),
+    ("apps", "StatefulSet", workload::stateful_set),
+    ("apps", "DaemonSet", workload::daemon_set),
+    ("batch", "Job", workload::job),
+    ("batch", "CronJob", workload::cron_job),
+    ("autoscaling", "HorizontalPodAutoscaler", |object| autoscaler::spec(section(object, "spec"))),
+    ("discovery.k8s.io", "EndpointSlice", endpoint_slice),
+    ("networking.k8s.io", "NetworkPolicy", cluster::network_policy),
+    ("networking.k8s.io", "IngressClass", cluster::ingress_class),
+    (RBAC, "RoleBinding", cluster::role_binding),
+    (RBAC, "ClusterRoleBinding", cluster::role_binding),
+    ("scheduling.k8s.io", "PriorityClass", cluster::priority_class),
+    ("storage.k8s.io", "StorageClass", volume::class),
+    ("storage.k8s.io", "CSIDriver", volume::csi_driver),
+    (ADMISSION, "MutatingWebhookConfiguration", cluster::webhooks),
+    (ADMISSION, "ValidatingWebhookConfiguration", cluster::webhooks),
+    (ADMISSION, "ValidatingAdmissionPolicy", cluster::admission_policy),
+    (ADMISSION, "ValidatingAdmissionPolicyBinding", cluster::admission_binding),
+    ("flowcontrol.apiserver.k8s.io", "FlowSchema", cluster::flow_schema),
+    (GATEWAY, "GatewayClass", |object| gateway::class_status(section(object, "status"))),
+    (GATEWAY, "Gateway", |object| {
+        gateway::gateway(section(object, "spec"));
+        gateway::gateway_status(section(object, "status"));
+    }),
+    (GATEWAY, "ListenerSet", |object| {
+        gateway::listener_set(section(object, "spec"));
+        gateway::gateway_status(section(object, "status"));
+    }),
+    (GATEWAY, "HTTPRoute", |object| gateway::http_route(section(object, "spec"))),
+    (GATEWAY, "GRPCRoute", |object| gateway::grpc_route(section(object, "spec"))),
+    (GATEWAY, "TLSRoute", |object| gateway::layer4_route(section(object, "spec"))),
+    (GATEWAY, "TCPRoute", |object| gateway::layer4_route(section(object, "spec"))),
+    (GATEWAY, "UDPRoute", |object| gateway::layer4_route(section(object, "spec"))),
+];
+
 /// Fills in the defaults of an object.
 pub fn apply(kind: &Kind, object: &mut Value) {
-    match kind.kind {
-        "Pod" => pod::pod(section(object, "spec")),
-        "Service" => service(section(object, "spec")),
-        "Deployment" => {
-            let spec = section(object, "spec");
-            deployment(spec);
-            template(spec);
-        }
-        "ReplicaSet" => {
-            let spec = section(object, "spec");
-            set(spec, "replicas", json!(1));
-            template(spec);
-        }
-        "Namespace" => namespace(object),
-        "Secret" => {
-            if let Some(map) = object.as_object_mut() {
-                secret(map);
-            }
-        }
-        "EndpointSlice" => {
-            if let Some(map) = object.as_object_mut() {
-                for port in each(map, "ports") {
-                    set(port, "name", json!(""));
-                    set(port, "protocol", json!("TCP"));
-                }
-            }
-        }
-        "HorizontalPodAutoscaler" => autoscaler::spec(section(object, "spec")),
-        "GatewayClass" => gateway::class_status(section(object, "status")),
-        "Gateway" => {
-            gateway::gateway(section(object, "spec"));
-            gateway::gateway_status(section(object, "status"));
-        }
-        "ListenerSet" => {
-            gateway::listener_set(section(object, "spec"));
-            gateway::gateway_status(section(object, "status"));
-        }
-        "HTTPRoute" => gateway::http_route(section(object, "spec")),
-        "GRPCRoute" => gateway::grpc_route(section(object, "spec")),
-        "TLSRoute" | "TCPRoute" | "UDPRoute" => gateway::layer4_route(section(object, "spec")),
-        _ => {}
+    if let Some((_, _, fill)) = ROWS.iter().find(|(group, name, _)| (*group, *name) == (kind.group, kind.kind)) {
+        fill(object);
     }
 }
 
@@ -82,28 +101,11 @@ fn namespace(object: &mut Value) {
     }
 }
 
-fn deployment(spec: &mut Map<String, Value>) {
-    set(spec, "replicas", json!(1));
-    set(spec, "revisionHistoryLimit", json!(10));
-    set(spec, "progressDeadlineSeconds", json!(600));
-    set(spec, "strategy", json!({}));
-    if let Some(strategy) = child(spec, "strategy") {
-        set(strategy, "type", json!("RollingUpdate"));
-        if strategy.get("type").is_some_and(|t| t == "RollingUpdate") {
-            set(strategy, "rollingUpdate", json!({}));
-            if let Some(rolling) = child(strategy, "rollingUpdate") {
-                set(rolling, "maxSurge", json!("25%"));
-                set(rolling, "maxUnavailable", json!("25%"));
-            }
-        }
-    }
-}
-
-fn template(spec: &mut Map<String, Value>) {
-    if let Some(template) = child(spec, "template") {
-        set(template, "metadata", json!({}));
-        if let Some(spec) = child(template, "spec") {
-            pod::spec(spec);
+fn endpoint_slice(object: &mut Value) {
+    if let Some(map) = object.as_object_mut() {
+        for port in each(map, "ports") {
+            set(port, "name", json!(""));
+            set(port, "protocol", json!("TCP"));
         }
     }
 }
@@ -141,8 +143,9 @@ fn service(spec: &mut Map<String, Value>) {
 }
 
 /// `stringData` is written as `data`.
-fn secret(object: &mut Map<String, Value>) {
+fn secret(object: &mut Value) {
     use base64::Engine;
+    let Some(object) = object.as_object_mut() else { return };
     set(object, "type", json!("Opaque"));
     if let Some(Value::Object(plain)) = object.remove("stringData") {
         set(object, "data", json!({}));

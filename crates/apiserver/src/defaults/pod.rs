@@ -41,7 +41,7 @@ pub(super) fn spec(spec: &mut Map<String, Value>) {
         spec.insert("serviceAccount".to_owned(), account);
     }
     let on_host = spec.get("hostNetwork") == Some(&json!(true));
-    for list in ["containers", "initContainers"] {
+    for list in ["containers", "initContainers", "ephemeralContainers"] {
         each(spec, list).for_each(|container| self::container(container, on_host));
     }
     each(spec, "volumes").for_each(volume);
@@ -62,8 +62,15 @@ fn volume(volume: &mut Map<String, Value>) {
             }
         }
     }
-    if let Some(path) = child(volume, "hostPath") {
-        set(path, "type", json!(""));
+    super::volume::source(volume);
+    let template = child(volume, "ephemeral").and_then(|source| child(source, "volumeClaimTemplate"));
+    if let Some(spec) = template.and_then(|template| child(template, "spec")) {
+        super::volume::claim_spec(spec);
+    }
+    if let Some(image) = child(volume, "image") {
+        let reference = image.get("reference").and_then(Value::as_str).unwrap_or_default();
+        let policy = pull_policy(reference);
+        set(image, "pullPolicy", json!(policy));
     }
     if volume.len() == 1 {
         set(volume, "emptyDir", json!({}));
@@ -76,11 +83,16 @@ fn field_reference(holder: &mut Map<String, Value>) {
     }
 }
 
-fn container(container: &mut Map<String, Value>, on_host: bool) {
-    let image = container.get("image").and_then(Value::as_str).unwrap_or_default();
+/// An image without a tag, or tagged `latest`, may be another one tomorrow.
+fn pull_policy(image: &str) -> &'static str {
     let name = image.rsplit('/').next().unwrap_or_default();
     let latest = !name.contains('@') && (!name.contains(':') || name.ends_with(":latest"));
-    set(container, "imagePullPolicy", json!(if latest { "Always" } else { "IfNotPresent" }));
+    if latest { "Always" } else { "IfNotPresent" }
+}
+
+fn container(container: &mut Map<String, Value>, on_host: bool) {
+    let policy = pull_policy(container.get("image").and_then(Value::as_str).unwrap_or_default());
+    set(container, "imagePullPolicy", json!(policy));
     set(container, "terminationMessagePath", json!("/dev/termination-log"));
     set(container, "terminationMessagePolicy", json!("File"));
     set(container, "resources", json!({}));

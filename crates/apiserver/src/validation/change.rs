@@ -1,35 +1,46 @@
 //! What an update may not change.
 
-use objects::kinds::Kind;
 use serde_json::{Value, json};
 
 use super::at::At;
 use crate::status::Cause;
 
-pub(super) fn check(kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> {
-    match kind.kind {
-        "Pod" => pod(new, old),
-        "Deployment" | "ReplicaSet" => selector(new, old).into_iter().collect(),
-        "Service" => service(new, old),
-        "Secret" => {
-            let changed = At::root(new).field("type");
-            let mut causes: Vec<Cause> =
-                fixed(new, old, "/type").then(|| changed.invalid("field is immutable")).into_iter().collect();
-            causes.extend(frozen(new, old, &["data"]));
-            causes
-        }
-        "ConfigMap" => frozen(new, old, &["data", "binaryData"]),
-        "EndpointSlice" => {
-            let changed = At::root(new).field("addressType");
-            fixed(new, old, "/addressType").then(|| changed.invalid("field is immutable")).into_iter().collect()
-        }
-        "GatewayClass" => {
-            let changed = At::root(new).field("spec").field("controllerName");
-            let why = "Value is immutable";
-            fixed(new, old, "/spec/controllerName").then(|| changed.invalid(why)).into_iter().collect()
-        }
-        _ => Vec::new(),
-    }
+/// A field that may not change, whether it was set or not; in `dotted.notation`.
+pub(super) fn immutable(new: &Value, old: &Value, path: &str) -> Option<Cause> {
+    let pointer = format!("/{}", path.replace('.', "/"));
+    let (is, was) = (new.pointer(&pointer), old.pointer(&pointer));
+    (is != was).then(|| Cause::invalid(path, is.unwrap_or(&Value::Null), "field is immutable"))
+}
+
+/// As [`immutable`], for several fields of the object's top.
+pub(super) fn unchangeable_fields(new: &Value, old: &Value, paths: &[&str]) -> Vec<Cause> {
+    paths.iter().filter_map(|path| immutable(new, old, path)).collect()
+}
+
+pub(super) fn workload(new: &Value, old: &Value) -> Vec<Cause> {
+    selector(new, old).into_iter().collect()
+}
+
+pub(super) fn secret(new: &Value, old: &Value) -> Vec<Cause> {
+    let changed = At::root(new).field("type");
+    let mut causes: Vec<Cause> =
+        fixed(new, old, "/type").then(|| changed.invalid("field is immutable")).into_iter().collect();
+    causes.extend(frozen(new, old, &["data"]));
+    causes
+}
+
+pub(super) fn config_map(new: &Value, old: &Value) -> Vec<Cause> {
+    frozen(new, old, &["data", "binaryData"])
+}
+
+pub(super) fn endpoint_slice(new: &Value, old: &Value) -> Vec<Cause> {
+    let changed = At::root(new).field("addressType");
+    fixed(new, old, "/addressType").then(|| changed.invalid("field is immutable")).into_iter().collect()
+}
+
+pub(super) fn gateway_class(new: &Value, old: &Value) -> Vec<Cause> {
+    let changed = At::root(new).field("spec").field("controllerName");
+    fixed(new, old, "/spec/controllerName").then(|| changed.invalid("Value is immutable")).into_iter().collect()
 }
 
 /// Whether a field that was set has another value now.
@@ -71,7 +82,7 @@ pub(super) fn go_map(map: &Value) -> String {
     }
 }
 
-fn service(new: &Value, old: &Value) -> Vec<Cause> {
+pub(super) fn service(new: &Value, old: &Value) -> Vec<Cause> {
     let address =
         |service: &Value| service.pointer("/spec/clusterIP").and_then(Value::as_str).unwrap_or_default().to_owned();
     let is_alias = |service: &Value| service.pointer("/spec/type").is_some_and(|t| t == "ExternalName");
@@ -88,7 +99,7 @@ const CHANGEABLE: &str = "pod updates may not change fields other than `spec.con
 `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),\
 `spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
-fn pod(new: &Value, old: &Value) -> Vec<Cause> {
+pub(super) fn pod(new: &Value, old: &Value) -> Vec<Cause> {
     let (Some(new_spec), Some(old_spec)) = (new.get("spec"), old.get("spec")) else { return Vec::new() };
     let mut causes = Vec::new();
     for list in ["containers", "initContainers"] {

@@ -11,11 +11,7 @@ const MOST_ANNOTATIONS: usize = 256 * 1024;
 
 pub(super) fn check(kind: &Kind, object: &Value) -> Vec<Cause> {
     let metadata = At::root(object).field("metadata");
-    let name_check = match kind.kind {
-        "Namespace" => names::dns_label,
-        "Service" => names::dns_1035_label,
-        _ => names::dns_subdomain,
-    };
+    let name_check = super::rows::row(kind).map_or(names::dns_subdomain as fn(&str) -> Vec<String>, |row| row.name);
     let mut causes = metadata.field("name").named(name_check);
     causes.extend(labels(&metadata.field("labels")));
     causes.extend(annotations(&metadata.field("annotations")));
@@ -38,7 +34,8 @@ pub(super) fn labels(labels: &At<'_>) -> Vec<Cause> {
     causes
 }
 
-fn annotations(annotations: &At<'_>) -> Vec<Cause> {
+/// Annotations, wherever they stand.
+pub(super) fn annotations(annotations: &At<'_>) -> Vec<Cause> {
     let mut causes = Vec::new();
     let mut size = 0;
     for (key, value) in annotations.clone().entries() {

@@ -1,23 +1,36 @@
 //! What an object may say: upstream's validation, kind by kind, in its words. It sees objects as they are stored, with their
 //! defaults.
 
+mod access;
 mod at;
 mod autoscaler;
+mod batch;
 mod change;
+mod cluster;
 mod container;
+mod cron;
 mod data;
 mod gateway;
+mod ingress;
 mod metadata;
 mod network;
+mod placement;
 mod pod;
+mod policy;
+mod quota;
+mod rows;
+mod sets;
+mod storage;
 mod volume;
 mod workload;
 
 use objects::kinds::Kind;
 use serde_json::Value;
 
-use self::at::At;
+use self::{at::At, rows::row};
 use crate::status::Cause;
+
+pub(crate) use cluster::SYSTEM_PRIORITIES;
 
 /// What is wrong with a new object.
 pub fn create(kind: &Kind, object: &Value) -> Vec<Cause> {
@@ -31,27 +44,16 @@ pub fn update(kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> {
     let mut causes = metadata::check(kind, new);
     causes.extend(metadata::change(new, old));
     // What may not change is said first: it is what the client has to know.
-    causes.extend(change::check(kind, new, old));
+    causes.extend(row(kind).map_or_else(|| gateway::change(kind, new, old), |row| (row.change)(new, old)));
     causes.extend(spec(kind, &At::root(new)));
     causes
 }
 
 fn spec(kind: &Kind, object: &At<'_>) -> Vec<Cause> {
     let mut causes = Vec::new();
-    let spec = object.field("spec");
-    match kind.kind {
-        "Pod" => pod::spec(&spec, &mut causes),
-        "Deployment" => workload::deployment(&spec, &mut causes),
-        "ReplicaSet" => workload::replica_set(&spec, &mut causes),
-        "Service" => network::service(&spec, &mut causes),
-        "EndpointSlice" => network::endpoint_slice(object, &mut causes),
-        "HorizontalPodAutoscaler" => autoscaler::spec(&spec, &mut causes),
-        "ConfigMap" => data::config_map(object, &mut causes),
-        "Secret" => data::secret(object, &mut causes),
-        "Lease" => data::lease(&spec, &mut causes),
-        "Node" => data::node(&spec, &mut causes),
-        "Event" => data::event(object, &mut causes),
-        _ => gateway::check(kind, object, &mut causes),
+    match row(kind) {
+        Some(row) => (row.check)(object, &mut causes),
+        None => gateway::check(kind, object, &mut causes),
     }
     causes
 }

@@ -4,12 +4,18 @@ use objects::names;
 
 use super::{
     at::{At, duplicates},
-    container, metadata, volume,
+    container, metadata, placement, volume,
 };
 use crate::status::Cause;
 
 pub(super) fn spec(spec: &At<'_>, causes: &mut Vec<Cause>) {
-    let volumes = volume::all(spec, causes);
+    with_volumes(spec, &[], causes);
+}
+
+/// A spec that gets more volumes than it says: those of a StatefulSet's claims.
+pub(super) fn with_volumes<'a>(spec: &At<'a>, claims: &[&'a str], causes: &mut Vec<Cause>) {
+    let mut volumes = volume::all(spec, causes);
+    volumes.extend(claims);
     let containers = spec.field("containers");
     if containers.len() == 0 {
         causes.push(containers.required(""));
@@ -50,6 +56,7 @@ pub(super) fn spec(spec: &At<'_>, causes: &mut Vec<Cause>) {
         }
     }
     container::security(&spec.field("securityContext"), causes);
+    placement::check(spec, causes);
 }
 
 fn dns(spec: &At<'_>, causes: &mut Vec<Cause>) {

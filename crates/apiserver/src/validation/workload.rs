@@ -1,4 +1,4 @@
-//! Deployments and ReplicaSets.
+//! Deployments and ReplicaSets, and what they have in common with other sets of pods.
 
 use objects::{names, selector::Labels};
 use serde_json::{Value, json};
@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use super::{at::At, change::go_map, metadata, pod};
 use crate::{registry::meta, status::Cause};
 
-pub(super) fn deployment(spec: &At<'_>, causes: &mut Vec<Cause>) {
-    common(spec, "deployment", causes);
+pub(super) fn deployment(object: &At<'_>, causes: &mut Vec<Cause>) {
+    let spec = &object.field("spec");
+    common(spec, "deployment", "ReplicaSet", &[], causes);
     strategy(&spec.field("strategy"), causes);
     causes.extend(spec.field("revisionHistoryLimit").not_negative());
     let deadline = spec.field("progressDeadlineSeconds");
@@ -18,11 +19,20 @@ pub(super) fn deployment(spec: &At<'_>, causes: &mut Vec<Cause>) {
     }
 }
 
-pub(super) fn replica_set(spec: &At<'_>, causes: &mut Vec<Cause>) {
-    common(spec, "replicaset", causes);
+pub(super) fn replica_set(object: &At<'_>, causes: &mut Vec<Cause>) {
+    common(&object.field("spec"), "replicaset", "ReplicaSet", &[], causes);
 }
 
-fn common(spec: &At<'_>, word: &str, causes: &mut Vec<Cause>) {
+/// The labels and annotations that a template gives its pods.
+pub(super) fn template_labels(template: &At<'_>, causes: &mut Vec<Cause>) {
+    let metadata = template.field("metadata");
+    causes.extend(metadata::labels(&metadata.field("labels")));
+    causes.extend(metadata::annotations(&metadata.field("annotations")));
+}
+
+/// What every set of pods must satisfy; `word` is how messages call it, `kind` how its template is spoken of, `claims` are the
+/// volumes that it adds to its pods.
+pub(super) fn common<'a>(spec: &At<'a>, word: &str, kind: &str, claims: &[&'a str], causes: &mut Vec<Cause>) {
     causes.extend(spec.field("replicas").not_negative());
     causes.extend(spec.field("minReadySeconds").not_negative());
     let template = spec.field("template");
@@ -44,15 +54,15 @@ fn common(spec: &At<'_>, word: &str, causes: &mut Vec<Cause>) {
     } else {
         causes.push(selector.required(""));
     }
-    causes.extend(metadata::labels(&template.field("metadata").field("labels")));
+    template_labels(&template, causes);
     let pod = template.field("spec");
-    pod::spec(&pod, causes);
+    pod::with_volumes(&pod, claims, causes);
     if pod.field("restartPolicy").is_set() && pod.field("restartPolicy").text() != "Always" {
         causes.extend(pod.field("restartPolicy").one_of(&["Always"]));
     }
     if pod.field("activeDeadlineSeconds").is_set() {
-        causes
-            .push(pod.field("activeDeadlineSeconds").forbidden("activeDeadlineSeconds in ReplicaSet is not Supported"));
+        let why = format!("activeDeadlineSeconds in {kind} is not Supported");
+        causes.push(pod.field("activeDeadlineSeconds").forbidden(&why));
     }
 }
 
@@ -102,14 +112,14 @@ fn strategy(strategy: &At<'_>, causes: &mut Vec<Cause>) {
 }
 
 /// The number, or the number before the `%`.
-fn amount(bound: &At<'_>) -> Option<i64> {
+pub(super) fn amount(bound: &At<'_>) -> Option<i64> {
     match bound.value {
         Value::String(text) => text.strip_suffix('%')?.parse().ok(),
         other => other.as_i64(),
     }
 }
 
-fn int_or_percent(bound: &At<'_>) -> Option<Cause> {
+pub(super) fn int_or_percent(bound: &At<'_>) -> Option<Cause> {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     match bound.value {
         Value::String(text) if !text.strip_suffix('%').is_some_and(digits) => {

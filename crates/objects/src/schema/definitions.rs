@@ -51,23 +51,31 @@ macro_rules! groups {
 }
 
 /// Every group and version with kinds that are served, or sent to subresources.
-static GROUPS: [Group; 14] = groups! {
+static GROUPS: [Group; 23] = groups! {
     "" "v1" "io.k8s.api.core.v1." {
         Binding: api::core::v1::Binding, ConfigMap: api::core::v1::ConfigMap, Event: api::core::v1::Event,
         Namespace: api::core::v1::Namespace, Node: api::core::v1::Node, Pod: api::core::v1::Pod,
         Secret: api::core::v1::Secret, Service: api::core::v1::Service,
         ServiceAccount: api::core::v1::ServiceAccount,
+        Endpoints: api::core::v1::Endpoints, LimitRange: api::core::v1::LimitRange,
+        PersistentVolume: api::core::v1::PersistentVolume,
+        PersistentVolumeClaim: api::core::v1::PersistentVolumeClaim, PodTemplate: api::core::v1::PodTemplate,
+        ReplicationController: api::core::v1::ReplicationController, ResourceQuota: api::core::v1::ResourceQuota,
     }
     "apps" "v1" "io.k8s.api.apps.v1." {
         Deployment: api::apps::v1::Deployment, ReplicaSet: api::apps::v1::ReplicaSet,
+        StatefulSet: api::apps::v1::StatefulSet, DaemonSet: api::apps::v1::DaemonSet,
+        ControllerRevision: api::apps::v1::ControllerRevision,
     }
     "authentication.k8s.io" "v1" "io.k8s.api.authentication.v1." {
         SelfSubjectReview: api::authentication::v1::SelfSubjectReview,
-        TokenRequest: api::authentication::v1::TokenRequest,
+        TokenRequest: api::authentication::v1::TokenRequest, TokenReview: api::authentication::v1::TokenReview,
     }
     "authorization.k8s.io" "v1" "io.k8s.api.authorization.v1." {
         SelfSubjectAccessReview: api::authorization::v1::SelfSubjectAccessReview,
         SelfSubjectRulesReview: api::authorization::v1::SelfSubjectRulesReview,
+        SubjectAccessReview: api::authorization::v1::SubjectAccessReview,
+        LocalSubjectAccessReview: api::authorization::v1::LocalSubjectAccessReview,
     }
     "autoscaling" "v1" "io.k8s.api.autoscaling.v1." {
         HorizontalPodAutoscaler: api::autoscaling::v1::HorizontalPodAutoscaler, Scale: api::autoscaling::v1::Scale,
@@ -78,7 +86,39 @@ static GROUPS: [Group; 14] = groups! {
     "coordination.k8s.io" "v1" "io.k8s.api.coordination.v1." { Lease: api::coordination::v1::Lease }
     "discovery.k8s.io" "v1" "io.k8s.api.discovery.v1." { EndpointSlice: api::discovery::v1::EndpointSlice }
     "events.k8s.io" "v1" "io.k8s.api.events.v1." { Event: api::events::v1::Event }
-    "policy" "v1" "io.k8s.api.policy.v1." { Eviction: api::policy::v1::Eviction }
+    "policy" "v1" "io.k8s.api.policy.v1." {
+        Eviction: api::policy::v1::Eviction, PodDisruptionBudget: api::policy::v1::PodDisruptionBudget,
+    }
+    "batch" "v1" "io.k8s.api.batch.v1." { CronJob: api::batch::v1::CronJob, Job: api::batch::v1::Job }
+    "networking.k8s.io" "v1" "io.k8s.api.networking.v1." {
+        Ingress: api::networking::v1::Ingress, IngressClass: api::networking::v1::IngressClass,
+        NetworkPolicy: api::networking::v1::NetworkPolicy, IPAddress: api::networking::v1::IPAddress,
+        ServiceCIDR: api::networking::v1::ServiceCIDR,
+    }
+    "rbac.authorization.k8s.io" "v1" "io.k8s.api.rbac.v1." {
+        ClusterRole: api::rbac::v1::ClusterRole, ClusterRoleBinding: api::rbac::v1::ClusterRoleBinding,
+        Role: api::rbac::v1::Role, RoleBinding: api::rbac::v1::RoleBinding,
+    }
+    "scheduling.k8s.io" "v1" "io.k8s.api.scheduling.v1." { PriorityClass: api::scheduling::v1::PriorityClass }
+    "storage.k8s.io" "v1" "io.k8s.api.storage.v1." {
+        CSIDriver: api::storage::v1::CSIDriver, CSINode: api::storage::v1::CSINode,
+        CSIStorageCapacity: api::storage::v1::CSIStorageCapacity, StorageClass: api::storage::v1::StorageClass,
+        VolumeAttachment: api::storage::v1::VolumeAttachment,
+    }
+    "node.k8s.io" "v1" "io.k8s.api.node.v1." { RuntimeClass: api::node::v1::RuntimeClass }
+    "certificates.k8s.io" "v1" "io.k8s.api.certificates.v1." {
+        CertificateSigningRequest: api::certificates::v1::CertificateSigningRequest,
+    }
+    "admissionregistration.k8s.io" "v1" "io.k8s.api.admissionregistration.v1." {
+        MutatingWebhookConfiguration: api::admissionregistration::v1::MutatingWebhookConfiguration,
+        ValidatingWebhookConfiguration: api::admissionregistration::v1::ValidatingWebhookConfiguration,
+        ValidatingAdmissionPolicy: api::admissionregistration::v1::ValidatingAdmissionPolicy,
+        ValidatingAdmissionPolicyBinding: api::admissionregistration::v1::ValidatingAdmissionPolicyBinding,
+    }
+    "flowcontrol.apiserver.k8s.io" "v1" "io.k8s.api.flowcontrol.v1." {
+        FlowSchema: api::flowcontrol::v1::FlowSchema,
+        PriorityLevelConfiguration: api::flowcontrol::v1::PriorityLevelConfiguration,
+    }
     "gateway.networking.k8s.io" "v1" "io.k8s.networking.gateway.v1." {
         GatewayClass: gateway::GatewayClass, Gateway: gateway::Gateway, ListenerSet: gateway::ListenerSet,
         HTTPRoute: gateway::HTTPRoute, GRPCRoute: gateway::GRPCRoute, TLSRoute: gateway::TLSRoute,

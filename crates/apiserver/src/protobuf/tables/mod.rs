@@ -2,12 +2,18 @@
 //! [`messages!`](super::schema). The numbers are those of upstream's wire format, which never change. A name that
 //! two groups use has the older group's version or name added.
 
+mod access;
+mod admission;
+mod cluster;
 mod core;
 mod groups;
 mod meta;
+mod networks;
+mod persistent;
 mod pods;
 mod status;
 mod volumes;
+mod workloads;
 
 use super::schema::Message;
 
@@ -35,6 +41,45 @@ pub(super) static KINDS: &[(&str, &str, &Message)] = &[
     ("discovery.k8s.io/v1", "EndpointSlice", &groups::EndpointSlice),
     ("events.k8s.io/v1", "Event", &groups::Event),
     ("policy/v1", "Eviction", &groups::Eviction),
+    ("v1", "Endpoints", &cluster::Endpoints),
+    ("v1", "LimitRange", &cluster::LimitRange),
+    ("v1", "ResourceQuota", &cluster::ResourceQuota),
+    ("v1", "PersistentVolume", &persistent::PersistentVolume),
+    ("v1", "PersistentVolumeClaim", &persistent::PersistentVolumeClaim),
+    ("v1", "PodTemplate", &workloads::PodTemplate),
+    ("v1", "ReplicationController", &workloads::ReplicationController),
+    ("apps/v1", "StatefulSet", &workloads::StatefulSet),
+    ("apps/v1", "DaemonSet", &workloads::DaemonSet),
+    ("apps/v1", "ControllerRevision", &workloads::ControllerRevision),
+    ("batch/v1", "Job", &workloads::Job),
+    ("batch/v1", "CronJob", &workloads::CronJob),
+    ("policy/v1", "PodDisruptionBudget", &cluster::PodDisruptionBudget),
+    ("scheduling.k8s.io/v1", "PriorityClass", &cluster::PriorityClass),
+    ("node.k8s.io/v1", "RuntimeClass", &cluster::RuntimeClass),
+    ("storage.k8s.io/v1", "StorageClass", &persistent::StorageClass),
+    ("storage.k8s.io/v1", "VolumeAttachment", &persistent::VolumeAttachment),
+    ("storage.k8s.io/v1", "CSIDriver", &persistent::CSIDriver),
+    ("storage.k8s.io/v1", "CSINode", &persistent::CSINode),
+    ("storage.k8s.io/v1", "CSIStorageCapacity", &persistent::CSIStorageCapacity),
+    ("networking.k8s.io/v1", "Ingress", &networks::Ingress),
+    ("networking.k8s.io/v1", "IngressClass", &networks::IngressClass),
+    ("networking.k8s.io/v1", "NetworkPolicy", &networks::NetworkPolicy),
+    ("networking.k8s.io/v1", "IPAddress", &networks::IPAddress),
+    ("networking.k8s.io/v1", "ServiceCIDR", &networks::ServiceCIDR),
+    ("rbac.authorization.k8s.io/v1", "Role", &access::Role),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding", &access::RoleBinding),
+    ("rbac.authorization.k8s.io/v1", "ClusterRole", &access::ClusterRole),
+    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", &access::ClusterRoleBinding),
+    ("authentication.k8s.io/v1", "TokenReview", &access::TokenReview),
+    ("authorization.k8s.io/v1", "SubjectAccessReview", &access::SubjectAccessReview),
+    ("authorization.k8s.io/v1", "LocalSubjectAccessReview", &access::LocalSubjectAccessReview),
+    ("certificates.k8s.io/v1", "CertificateSigningRequest", &access::CertificateSigningRequest),
+    ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", &admission::ValidatingWebhookConfiguration),
+    ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", &admission::MutatingWebhookConfiguration),
+    ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", &admission::ValidatingAdmissionPolicy),
+    ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding", &admission::ValidatingAdmissionPolicyBinding),
+    ("flowcontrol.apiserver.k8s.io/v1", "FlowSchema", &admission::FlowSchema),
+    ("flowcontrol.apiserver.k8s.io/v1", "PriorityLevelConfiguration", &admission::PriorityLevelConfiguration),
 ];
 
 /// The message of a kind. `DeleteOptions` are the same in every group: clients write them in the group of what they delete.

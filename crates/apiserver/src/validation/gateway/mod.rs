@@ -37,6 +37,11 @@ enum Rule {
 /// A rule and its place: steps from the object's root, `*` for every element of a list.
 type Row = (&'static str, Rule);
 
+/// What an update may not change.
+pub(super) fn change(kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> {
+    if kind.kind == "GatewayClass" { super::change::gateway_class(new, old) } else { Vec::new() }
+}
+
 /// Checks an object of one of the kinds; others pass.
 pub(super) fn check(kind: &Kind, object: &At<'_>, causes: &mut Vec<Cause>) {
     let filters = http_route::FILTERS.iter().map(<[Row; 14]>::as_slice);
