@@ -5,7 +5,7 @@ use std::sync::Arc;
 use objects::kinds;
 use serde_json::{Value, json};
 
-use crate::{registry::Registry, status::Failure};
+use crate::{registry::Registry, status::Failure, validation::SYSTEM_PRIORITIES};
 
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
 
@@ -24,6 +24,11 @@ pub(crate) async fn run(registry: &Arc<Registry>) -> Result<(), Failure> {
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}]},
     });
     ensure(registry, "", "v1", "default", service).await?;
+    for (name, value) in SYSTEM_PRIORITIES {
+        let class = json!({"kind": "PriorityClass", "metadata": {"name": name}, "value": value, "description":
+            "Used for system critical pods that must not be moved from their current node."});
+        ensure(registry, "scheduling.k8s.io", "v1", "", class).await?;
+    }
     let class = json!({"kind": "GatewayClass", "metadata": {"name": "coracle"},
         "spec": {"controllerName": "coracle.dev/gateway-controller", "description": "The gateway that is part of Coracle."}});
     ensure(registry, "gateway.networking.k8s.io", "v1", "", class).await

@@ -13,6 +13,7 @@ pub(crate) fn client(handler: Arc<Handler>, user: &str) -> kube::Client {
     let identity = Identity {
         user: user.to_owned(),
         groups: vec!["system:masters".to_owned(), "system:authenticated".to_owned()],
+        ..Identity::default()
     };
     let service = service_fn(move |request: Request<Body>| {
         let (handler, identity) = (handler.clone(), identity.clone());

@@ -5,8 +5,8 @@
 //!
 //! What differs from upstream, on purpose: `metadata.managedFields` is neither kept nor shown, because nothing here applies on
 //! the server's side (such a patch is refused by name); resources of pods that are streams (`exec`, `attach`, `portforward`)
-//! and tokens are refused as not implemented; whoever has a certificate of the authority may do everything. Protobuf is read
-//! and never written. Endpoints are made of EndpointSlices when they are asked for, and cannot be watched.
+//! are refused as not implemented; whoever has a certificate of the authority, or a service account's token, may do everything.
+//! Protobuf is read and never written.
 
 mod bootstrap;
 mod client;
@@ -23,7 +23,9 @@ mod scale;
 mod serve;
 pub mod status;
 pub mod store;
+pub mod tokens;
 mod validation;
+mod warnings;
 
 use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
 
@@ -35,6 +37,7 @@ use crate::{
     pki::{Pki, PkiError},
     registry::{Registry, addresses::Addresses},
     store::Store,
+    tokens::Tokens,
 };
 
 /// What the API server is made of.
@@ -92,7 +95,8 @@ impl ApiServer {
         names.extend(options.names.into_iter().filter(|name| name != "0.0.0.0" && name != "::"));
         names.dedup();
         let node_tls = Arc::new(pki.client_config("kube-apiserver-kubelet-client", &["system:masters"])?);
-        Ok(Self { handler: Arc::new(Handler { registry, node_tls }), pki, names })
+        let tokens = Arc::new(Tokens::open(&options.data_dir.join("pki"))?);
+        Ok(Self { handler: Arc::new(Handler { registry, node_tls, tokens }), pki, names })
     }
 
     /// A client in this process, acting under this name.

@@ -32,7 +32,7 @@ pub struct PkiError {
     reason: String,
 }
 
-fn failed<E: std::fmt::Display>(what: impl Into<String>) -> impl FnOnce(E) -> PkiError {
+pub(crate) fn failed<E: std::fmt::Display>(what: impl Into<String>) -> impl FnOnce(E) -> PkiError {
     let what = what.into();
     move |e| PkiError { what, reason: e.to_string() }
 }
@@ -195,7 +195,7 @@ fn set_validity(params: &mut CertificateParams, length: SignedDuration) {
     params.not_after = date(now.checked_add(length).unwrap_or(now));
 }
 
-fn write_private(path: &Path, text: &str) -> Result<(), PkiError> {
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), PkiError> {
     let write = || {
         let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
         file.write_all(text.as_bytes())?;

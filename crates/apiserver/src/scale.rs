@@ -49,10 +49,17 @@ fn meta_insert(metadata: &mut Value, field: &str, value: Value) {
 
 /// The label selector in its text form, as autoscalers read it.
 pub fn selector(object: &Value) -> String {
-    let exact = object.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
+    object.pointer("/spec/selector").map(selector_text).unwrap_or_default()
+}
+
+/// A label selector in its text form; a ReplicationController's is a map of labels.
+pub fn selector_text(selector: &Value) -> String {
+    let structured = ["matchLabels", "matchExpressions"].iter().any(|field| selector.get(*field).is_some());
+    let exact = if structured { selector.get("matchLabels") } else { Some(selector) };
+    let exact = exact.and_then(Value::as_object);
     let mut terms: Vec<String> =
         exact.into_iter().flatten().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect();
-    let expressions = object.pointer("/spec/selector/matchExpressions").and_then(Value::as_array);
+    let expressions = selector.get("matchExpressions").and_then(Value::as_array);
     for expression in expressions.into_iter().flatten() {
         let text = |field: &str| expression.get(field).and_then(Value::as_str).unwrap_or_default();
         let values = expression.get("values").and_then(Value::as_array).into_iter().flatten();

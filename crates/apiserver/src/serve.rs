@@ -97,5 +97,5 @@ fn identity(der: &[u8]) -> Option<Identity> {
     let mut groups: Vec<String> =
         subject.iter_organization().filter_map(|o| o.as_str().ok()).map(str::to_owned).collect();
     groups.push("system:authenticated".to_owned());
-    Some(Identity { user, groups })
+    Some(Identity { user, groups, ..Identity::default() })
 }

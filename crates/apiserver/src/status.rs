@@ -187,6 +187,17 @@ impl Failure {
         Self { details: named(kind, name), ..Self::new(StatusCode::FORBIDDEN, "Forbidden", message) }
     }
 
+    /// 429 for an eviction that a disruption budget does not allow now, and why; seconds after which to try again.
+    pub fn disrupts(why: &str, again: Option<u32>) -> Self {
+        let mut details = json!({"causes": [{"reason": "DisruptionBudget", "message": why}]});
+        if let (Some(seconds), Some(details)) = (again, details.as_object_mut()) {
+            details.insert("retryAfterSeconds".to_owned(), seconds.into());
+        }
+        let message = "Cannot evict pod as it would violate the pod's disruption budget.";
+        let failure = Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message);
+        Self { details: Some(details), ..failure }
+    }
+
     /// 405.
     pub fn method_not_allowed() -> Self {
         let message = "the server does not allow this method on the requested resource";

@@ -56,32 +56,11 @@ const BASE: Kind = Kind {
     stored_as: None,
 };
 
-/// A namespaced kind of a group's `v1`, by its names.
-const fn named(group: &'static str, kind: &'static str, plural: &'static str, singular: &'static str) -> Kind {
-    Kind { group, kind, plural, singular, ..BASE }
-}
-
-impl Kind {
-    const fn short(self, short_names: &'static [&'static str]) -> Self {
-        Self { short_names, ..self }
-    }
-
-    const fn all(self) -> Self {
-        Self { categories: ALL, ..self }
-    }
-
-    const fn with_status(self) -> Self {
-        Self { status: true, ..self }
-    }
-
-    const fn with_scale(self) -> Self {
-        Self { scale: true, ..self }
-    }
-
-    /// Its objects are the cluster's, in no namespace.
-    const fn of_cluster(self) -> Self {
-        Self { namespaced: false, ..self }
-    }
+/// A kind of a group's `v1`, by its names; then what differs from [`BASE`].
+macro_rules! named {
+    ($group:literal, $kind:literal, $plural:literal, $singular:literal $(, $field:ident: $value:expr)* $(,)?) => {
+        Kind { group: $group, kind: $kind, plural: $plural, singular: $singular, $($field: $value,)* ..BASE }
+    };
 }
 
 const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
@@ -142,17 +121,22 @@ pub static KINDS: &[Kind] = &[
         status: true,
         ..BASE
     },
-    named("", "Endpoints", "endpoints", "endpoints").short(&["ep"]),
-    named("", "LimitRange", "limitranges", "limitrange").short(&["limits"]),
-    named("", "PersistentVolume", "persistentvolumes", "persistentvolume").short(&["pv"]).with_status().of_cluster(),
-    named("", "PersistentVolumeClaim", "persistentvolumeclaims", "persistentvolumeclaim").short(&["pvc"]).with_status(),
-    named("", "PodTemplate", "podtemplates", "podtemplate"),
-    named("", "ReplicationController", "replicationcontrollers", "replicationcontroller")
-        .short(&["rc"])
-        .all()
-        .with_status()
-        .with_scale(),
-    named("", "ResourceQuota", "resourcequotas", "resourcequota").short(&["quota"]).with_status(),
+    named!("", "Endpoints", "endpoints", "endpoints", short_names: &["ep"]),
+    named!("", "LimitRange", "limitranges", "limitrange", short_names: &["limits"]),
+    named!(
+        "", "PersistentVolume", "persistentvolumes", "persistentvolume",
+        short_names: &["pv"], namespaced: false, status: true,
+    ),
+    named!(
+        "", "PersistentVolumeClaim", "persistentvolumeclaims", "persistentvolumeclaim",
+        short_names: &["pvc"], status: true,
+    ),
+    named!("", "PodTemplate", "podtemplates", "podtemplate"),
+    named!(
+        "", "ReplicationController", "replicationcontrollers", "replicationcontroller",
+        short_names: &["rc"], categories: ALL, status: true, scale: true,
+    ),
+    named!("", "ResourceQuota", "resourcequotas", "resourcequota", short_names: &["quota"], status: true),
     Kind {
         group: "apps",
         kind: "Deployment",
@@ -175,9 +159,12 @@ pub static KINDS: &[Kind] = &[
         scale: true,
         ..BASE
     },
-    named("apps", "StatefulSet", "statefulsets", "statefulset").short(&["sts"]).all().with_status().with_scale(),
-    named("apps", "DaemonSet", "daemonsets", "daemonset").short(&["ds"]).all().with_status(),
-    named("apps", "ControllerRevision", "controllerrevisions", "controllerrevision"),
+    named!(
+        "apps", "StatefulSet", "statefulsets", "statefulset",
+        short_names: &["sts"], categories: ALL, status: true, scale: true,
+    ),
+    named!("apps", "DaemonSet", "daemonsets", "daemonset", short_names: &["ds"], categories: ALL, status: true),
+    named!("apps", "ControllerRevision", "controllerrevisions", "controllerrevision"),
     Kind {
         group: "autoscaling",
         version: "v2",
@@ -200,8 +187,8 @@ pub static KINDS: &[Kind] = &[
         stored_as: Some(("autoscaling", "v2")),
         ..BASE
     },
-    named("batch", "CronJob", "cronjobs", "cronjob").short(&["cj"]).all().with_status(),
-    named("batch", "Job", "jobs", "job").all().with_status(),
+    named!("batch", "CronJob", "cronjobs", "cronjob", short_names: &["cj"], categories: ALL, status: true),
+    named!("batch", "Job", "jobs", "job", categories: ALL, status: true),
     Kind { group: "coordination.k8s.io", kind: "Lease", plural: "leases", singular: "lease", ..BASE },
     Kind {
         group: "discovery.k8s.io",
@@ -219,65 +206,60 @@ pub static KINDS: &[Kind] = &[
         stored_as: Some(("", "v1")),
         ..BASE
     },
-    named("networking.k8s.io", "Ingress", "ingresses", "ingress").short(&["ing"]).with_status(),
-    named("networking.k8s.io", "IngressClass", "ingressclasses", "ingressclass").of_cluster(),
-    named("networking.k8s.io", "NetworkPolicy", "networkpolicies", "networkpolicy").short(&["netpol"]),
-    named("networking.k8s.io", "IPAddress", "ipaddresses", "ipaddress").short(&["ip"]).of_cluster(),
-    named("networking.k8s.io", "ServiceCIDR", "servicecidrs", "servicecidr").with_status().of_cluster(),
-    named("policy", "PodDisruptionBudget", "poddisruptionbudgets", "poddisruptionbudget").short(&["pdb"]).with_status(),
-    named("rbac.authorization.k8s.io", "ClusterRole", "clusterroles", "clusterrole").of_cluster(),
-    named("rbac.authorization.k8s.io", "ClusterRoleBinding", "clusterrolebindings", "clusterrolebinding").of_cluster(),
-    named("rbac.authorization.k8s.io", "Role", "roles", "role"),
-    named("rbac.authorization.k8s.io", "RoleBinding", "rolebindings", "rolebinding"),
-    named("scheduling.k8s.io", "PriorityClass", "priorityclasses", "priorityclass").short(&["pc"]).of_cluster(),
-    named("storage.k8s.io", "CSIDriver", "csidrivers", "csidriver").of_cluster(),
-    named("storage.k8s.io", "CSINode", "csinodes", "csinode").of_cluster(),
-    named("storage.k8s.io", "CSIStorageCapacity", "csistoragecapacities", "csistoragecapacity"),
-    named("storage.k8s.io", "StorageClass", "storageclasses", "storageclass").short(&["sc"]).of_cluster(),
-    named("storage.k8s.io", "VolumeAttachment", "volumeattachments", "volumeattachment").with_status().of_cluster(),
-    named("node.k8s.io", "RuntimeClass", "runtimeclasses", "runtimeclass").of_cluster(),
-    named("certificates.k8s.io", "CertificateSigningRequest", "certificatesigningrequests", "certificatesigningrequest")
-        .short(&["csr"])
-        .with_status()
-        .of_cluster(),
-    named(
-        "admissionregistration.k8s.io",
-        "MutatingWebhookConfiguration",
-        "mutatingwebhookconfigurations",
-        "mutatingwebhookconfiguration",
-    )
-    .of_cluster(),
-    named(
-        "admissionregistration.k8s.io",
-        "ValidatingWebhookConfiguration",
-        "validatingwebhookconfigurations",
-        "validatingwebhookconfiguration",
-    )
-    .of_cluster(),
-    named(
-        "admissionregistration.k8s.io",
-        "ValidatingAdmissionPolicy",
-        "validatingadmissionpolicies",
-        "validatingadmissionpolicy",
-    )
-    .with_status()
-    .of_cluster(),
-    named(
-        "admissionregistration.k8s.io",
-        "ValidatingAdmissionPolicyBinding",
-        "validatingadmissionpolicybindings",
-        "validatingadmissionpolicybinding",
-    )
-    .of_cluster(),
-    named("flowcontrol.apiserver.k8s.io", "FlowSchema", "flowschemas", "flowschema").with_status().of_cluster(),
-    named(
-        "flowcontrol.apiserver.k8s.io",
-        "PriorityLevelConfiguration",
-        "prioritylevelconfigurations",
-        "prioritylevelconfiguration",
-    )
-    .with_status()
-    .of_cluster(),
+    named!("networking.k8s.io", "Ingress", "ingresses", "ingress", short_names: &["ing"], status: true),
+    named!("networking.k8s.io", "IngressClass", "ingressclasses", "ingressclass", namespaced: false),
+    named!("networking.k8s.io", "NetworkPolicy", "networkpolicies", "networkpolicy", short_names: &["netpol"]),
+    named!("networking.k8s.io", "IPAddress", "ipaddresses", "ipaddress", short_names: &["ip"], namespaced: false),
+    named!("networking.k8s.io", "ServiceCIDR", "servicecidrs", "servicecidr", namespaced: false, status: true),
+    named!(
+        "policy", "PodDisruptionBudget", "poddisruptionbudgets", "poddisruptionbudget",
+        short_names: &["pdb"], status: true,
+    ),
+    named!("rbac.authorization.k8s.io", "ClusterRole", "clusterroles", "clusterrole", namespaced: false),
+    named!(
+        "rbac.authorization.k8s.io", "ClusterRoleBinding", "clusterrolebindings", "clusterrolebinding",
+        namespaced: false,
+    ),
+    named!("rbac.authorization.k8s.io", "Role", "roles", "role"),
+    named!("rbac.authorization.k8s.io", "RoleBinding", "rolebindings", "rolebinding"),
+    named!(
+        "scheduling.k8s.io", "PriorityClass", "priorityclasses", "priorityclass",
+        short_names: &["pc"], namespaced: false,
+    ),
+    named!("storage.k8s.io", "CSIDriver", "csidrivers", "csidriver", namespaced: false),
+    named!("storage.k8s.io", "CSINode", "csinodes", "csinode", namespaced: false),
+    named!("storage.k8s.io", "CSIStorageCapacity", "csistoragecapacities", "csistoragecapacity"),
+    named!("storage.k8s.io", "StorageClass", "storageclasses", "storageclass", short_names: &["sc"], namespaced: false),
+    named!(
+        "storage.k8s.io", "VolumeAttachment", "volumeattachments", "volumeattachment",
+        namespaced: false, status: true,
+    ),
+    named!("node.k8s.io", "RuntimeClass", "runtimeclasses", "runtimeclass", namespaced: false),
+    named!(
+        "certificates.k8s.io", "CertificateSigningRequest", "certificatesigningrequests", "certificatesigningrequest",
+        short_names: &["csr"], namespaced: false, status: true,
+    ),
+    named!(
+        "admissionregistration.k8s.io", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", "mutatingwebhookconfiguration",
+        namespaced: false,
+    ),
+    named!(
+        "admissionregistration.k8s.io", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", "validatingwebhookconfiguration",
+        namespaced: false,
+    ),
+    named!(
+        "admissionregistration.k8s.io", "ValidatingAdmissionPolicy", "validatingadmissionpolicies", "validatingadmissionpolicy",
+        namespaced: false, status: true,
+    ),
+    named!(
+        "admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", "validatingadmissionpolicybinding",
+        namespaced: false,
+    ),
+    named!("flowcontrol.apiserver.k8s.io", "FlowSchema", "flowschemas", "flowschema", namespaced: false, status: true),
+    named!(
+        "flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration", "prioritylevelconfigurations", "prioritylevelconfiguration",
+        namespaced: false, status: true,
+    ),
     Kind {
         kind: "GatewayClass",
         plural: "gatewayclasses",

@@ -16,9 +16,6 @@ use crate::{openapi, status::Failure};
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
-/// The verbs of what is a view and cannot be written or watched.
-const READ: &[&str] = &["get", "list"];
-
 /// `/version`: the Kubernetes version whose behaviour is kept to.
 pub fn version() -> Value {
     json!({"major": "1", "minor": "33", "gitVersion": "v1.33.0+coracle", "gitCommit": "", "gitTreeState": "clean",
@@ -141,6 +138,7 @@ fn subresources(kind: &Kind) -> Vec<Subresource> {
             all.push(("log", own, &["get"]));
         }
         "Namespace" => all.push(("finalize", own, &["update"])),
+        "ServiceAccount" => all.push(("token", ("authentication.k8s.io", "v1", "TokenRequest"), CREATE)),
         _ => {}
     }
     all
@@ -158,12 +156,8 @@ fn resources(group: &str, version: &str) -> Value {
             );
         }
     }
-    if group.is_empty() {
-        list.push(json!({"name": "endpoints", "singularName": "endpoints", "namespaced": true, "kind": "Endpoints",
-            "verbs": READ, "shortNames": ["ep"]}));
-    }
     for review in REVIEWS.iter().filter(|review| review.group == group) {
-        list.push(json!({"name": review.plural, "singularName": review.kind.to_ascii_lowercase(), "namespaced": false,
+        list.push(json!({"name": review.plural, "singularName": review.kind.to_ascii_lowercase(), "namespaced": review.namespaced,
             "kind": review.kind, "verbs": ["create"]}));
     }
     let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
@@ -180,23 +174,18 @@ fn aggregated_group(group: &str, versions: &[&str]) -> Value {
     let version_entry = |version: &&str| {
         let kinds = KINDS.iter().filter(|kind| kind.group == group && kind.version == *version);
         let reviews = REVIEWS.iter().filter(|review| review.group == group);
-        let endpoints = group.is_empty().then(aggregated_endpoints);
         let resources: Vec<Value> =
-            kinds.map(aggregated_resource).chain(reviews.map(aggregated_review)).chain(endpoints).collect();
+            kinds.map(aggregated_resource).chain(reviews.map(aggregated_review)).collect();
         json!({"version": version, "freshness": "Current", "resources": resources})
     };
     let versions: Vec<Value> = versions.iter().map(version_entry).collect();
     json!({"metadata": {"name": group, "creationTimestamp": null}, "versions": versions})
 }
 
-fn aggregated_endpoints() -> Value {
-    json!({"resource": "endpoints", "singularResource": "endpoints", "verbs": READ, "scope": "Namespaced",
-        "responseKind": {"group": "", "version": "v1", "kind": "Endpoints"}, "shortNames": ["ep"]})
-}
-
 fn aggregated_review(review: &Review) -> Value {
     json!({"resource": review.plural, "singularResource": review.kind.to_ascii_lowercase(), "verbs": ["create"],
-        "responseKind": {"group": review.group, "version": "v1", "kind": review.kind}, "scope": "Cluster"})
+        "responseKind": {"group": review.group, "version": "v1", "kind": review.kind},
+        "scope": if review.namespaced { "Namespaced" } else { "Cluster" }})
 }
 
 fn aggregated_resource(kind: &Kind) -> Value {

@@ -1,8 +1,9 @@
 //! The API over HTTP: one handler that reads the path; no route per kind.
 
+mod accounts;
 mod body;
 mod discovery;
-mod endpoints;
+mod eviction;
 mod fields;
 mod list;
 mod logs;
@@ -26,6 +27,7 @@ use crate::{
     registry::Registry,
     request::{Query, Target, Verb},
     status::Failure,
+    tokens::Tokens,
 };
 
 /// The body of every answer.
@@ -34,12 +36,16 @@ pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 pub type Answer = Response<Body>;
 
 /// Who asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The user's name, such as `system:admin`.
     pub user: String,
     /// The groups the user is in.
     pub groups: Vec<String>,
+    /// What tells this user from an earlier one of the same name; empty where nothing does.
+    pub uid: String,
+    /// What else is known of the user, such as the pod that a token is bound to.
+    pub extra: std::collections::BTreeMap<String, Vec<String>>,
 }
 
 /// Everything a request needs.
@@ -48,6 +54,8 @@ pub struct Handler {
     pub registry: Arc<Registry>,
     /// TLS towards the nodes' endpoints, with the certificate by which they know the API server.
     pub node_tls: Arc<rustls::ClientConfig>,
+    /// The tokens of service accounts.
+    pub tokens: Arc<Tokens>,
 }
 
 impl Handler {
@@ -76,19 +84,23 @@ impl Handler {
         if path == "/version" {
             return Ok(respond::json(StatusCode::OK, &discovery::version()));
         }
-        let identity = identity.ok_or_else(Failure::unauthorized)?;
+        let identity = match identity {
+            Some(identity) => identity,
+            None => accounts::bearer(&self.registry, &self.tokens, &parts.headers)?,
+        };
+        if let Some(keys) = accounts::discovery(&self.tokens, path) {
+            return Ok(keys);
+        }
         if let Some(document) = discovery::document(&parts)? {
             return Ok(document);
         }
         if let Some(review) = reviews::Review::at(path) {
             let bytes = body::read(incoming).await?;
-            return review.answer(&parts.method, parts.headers.get(http::header::CONTENT_TYPE), &bytes, &identity);
+            let asked = reviews::Asked { handler: self, identity: &identity, headers: &parts.headers };
+            return review.answer(&parts.method, &bytes, &asked);
         }
         if path == "/metrics" {
             return Ok(metrics::answer(&self.registry));
-        }
-        if let Some(endpoints) = endpoints::answer(&self.registry, &parts)? {
-            return Ok(endpoints);
         }
         let target = Target::parse(path).ok_or_else(Failure::no_such_path)?;
         let query = Query::parse(parts.uri.query());

@@ -1,4 +1,4 @@
-//! Subresources that are more than a part of their object: `scale`, `binding`, `eviction`.
+//! Subresources that are more than a part of their object: `scale`, `binding`.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use super::{
     verbs::{Call, Change},
 };
 use crate::{
-    registry::{delete::DeleteOptions, meta, update::Part},
+    registry::{meta, update::Part},
     request::Verb,
     scale,
     status::Failure,
@@ -19,7 +19,6 @@ use crate::{
 
 const SCALE: Model = Model::new("autoscaling", "v1", "Scale");
 const BINDING: Model = Model::new("", "v1", "Binding");
-const EVICTION: Model = Model::new("policy", "v1", "Eviction");
 
 impl Call<'_> {
     pub(super) async fn on_scale(self) -> Result<Answer, Failure> {
@@ -69,34 +68,13 @@ impl Call<'_> {
         };
         let registry = &self.handler.registry;
         registry.update(kind, &self.target.namespace, self.name(), Part::Binding, self.dry_run()?, assign).await?;
-        Ok(success())
-    }
-
-    /// `pods/eviction`: a deletion that disruption budgets could refuse; there are none here.
-    pub(super) async fn evict(self) -> Result<Answer, Failure> {
-        if self.verb != Verb::Create {
-            return Err(Failure::method_not_allowed());
-        }
-        let (eviction, _) = self.body_as(EVICTION)?;
-        let own = meta::text(&eviction, "name");
-        if !own.is_empty() && own != self.name() {
-            let message = format!("name in URL does not match name in Eviction object: {} vs {own}", self.name());
-            return Err(Failure::bad_request(message));
-        }
-        let options = match eviction.get("deleteOptions") {
-            None => DeleteOptions::default(),
-            Some(options) => serde_json::from_value(options.clone())
-                .map_err(|e| Failure::bad_request(format!("deleteOptions: {e}")))?,
-        };
-        let dry_run = self.dry_run()? || options.dry_run.is_some();
-        let registry = &self.handler.registry;
-        registry.delete(self.target.kind, &self.target.namespace, self.name(), options, dry_run).await?;
-        Ok(success())
+        Ok(success(StatusCode::CREATED))
     }
 }
 
 /// What a subresource without an object of its own answers.
-fn success() -> Answer {
-    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
-    respond::json(StatusCode::CREATED, &status)
+pub(super) fn success(code: StatusCode) -> Answer {
+    let status =
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code.as_u16()});
+    respond::json(code, &status)
 }

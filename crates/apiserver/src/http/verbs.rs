@@ -47,10 +47,7 @@ impl Call<'_> {
             Some(name @ "ephemeralcontainers") if self.target.kind.kind == "Pod" => {
                 Err(Failure::not_implemented(format!("pods/{name}: containers cannot be added to a running pod here")))
             }
-            Some("token") if self.target.kind.kind == "ServiceAccount" => {
-                let why = "serviceaccounts/token: tokens are not issued here yet: use a client certificate";
-                Err(Failure::not_implemented(why))
-            }
+            Some("token") if self.target.kind.kind == "ServiceAccount" => self.issue_token().await,
             Some(_) => Err(Failure::no_such_path()),
         }
     }
@@ -121,6 +118,7 @@ impl Call<'_> {
     /// The answer to a write: the object, and what of it is unknown or has no effect here.
     fn written(&self, status: StatusCode, json: Bytes, mut warnings: Vec<String>) -> Result<Answer, Failure> {
         if let (Ok(object), None) = (serde_json::from_slice(&json), &self.target.subresource) {
+            warnings.extend(crate::warnings::of(self.kind().storage(), &object));
             warnings.extend(::objects::support::warnings(self.kind(), &object));
         }
         let mut answer = self.shown(status, json)?;

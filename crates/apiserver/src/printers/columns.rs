@@ -4,57 +4,119 @@ use objects::kinds::Kind;
 use serde_json::Value;
 
 use super::{
-    AGE, Column, NAME, age, autoscaler, column, condition, entries, integer, joined, list, network, number, pod, text,
-    text_or, wide,
+    AGE, Column, NAME, age, autoscaler, cluster, column, condition, entries, list, network, number, pod, storage, text,
+    text_or, wide, workload,
 };
 use crate::registry::meta;
 
+const RBAC: &str = "rbac.authorization.k8s.io";
+const ADMISSION: &str = "admissionregistration.k8s.io";
+const STORAGE: &str = "storage.k8s.io";
+const NETWORKING: &str = "networking.k8s.io";
+const GATEWAY: &str = "gateway.networking.k8s.io";
+const FLOW: &str = "flowcontrol.apiserver.k8s.io";
+
+/// The columns after the name, of each kind that has more than its age: group, kind, columns.
+const ROWS: &[(&str, &str, &[Column])] = &[
+    ("", "ConfigMap", &[column("Data", |c, _| (entries(c, "/data") + entries(c, "/binaryData")).into()), AGE]),
+    ("", "Endpoints", network::ENDPOINTS),
+    ("", "LimitRange", cluster::CREATED),
+    ("", "Namespace", &[column("Status", |n, _| text(n, "/status/phase").into()), AGE]),
+    ("", "Node", NODE),
+    ("", "PersistentVolume", storage::PERSISTENT),
+    ("", "PersistentVolumeClaim", storage::CLAIM),
+    ("", "Pod", pod::COLUMNS),
+    ("", "PodTemplate", workload::POD_TEMPLATE),
+    ("", "ReplicationController", workload::REPLICATION_CONTROLLER),
+    ("", "ResourceQuota", cluster::RESOURCE_QUOTA),
+    ("", "Secret", SECRET),
+    ("", "Service", network::SERVICE),
+    ("", "ServiceAccount", &[column("Secrets", |a, _| list(a, "/secrets").count().into()), AGE]),
+    ("apps", "ControllerRevision", workload::CONTROLLER_REVISION),
+    ("apps", "DaemonSet", workload::DAEMON_SET),
+    ("apps", "Deployment", workload::DEPLOYMENT),
+    ("apps", "ReplicaSet", workload::REPLICA_SET),
+    ("apps", "StatefulSet", workload::STATEFUL_SET),
+    ("autoscaling", "HorizontalPodAutoscaler", autoscaler::COLUMNS),
+    ("batch", "CronJob", workload::CRON_JOB),
+    ("batch", "Job", workload::JOB),
+    ("certificates.k8s.io", "CertificateSigningRequest", cluster::CERTIFICATE_REQUEST),
+    ("coordination.k8s.io", "Lease", &[column("Holder", |l, _| text(l, "/spec/holderIdentity").into()), AGE]),
+    ("discovery.k8s.io", "EndpointSlice", network::ENDPOINT_SLICE),
+    (NETWORKING, "Ingress", cluster::INGRESS),
+    (NETWORKING, "IngressClass", cluster::INGRESS_CLASS),
+    (NETWORKING, "IPAddress", cluster::IP_ADDRESS),
+    (NETWORKING, "NetworkPolicy", cluster::NETWORK_POLICY),
+    (NETWORKING, "ServiceCIDR", cluster::SERVICE_CIDR),
+    ("node.k8s.io", "RuntimeClass", cluster::RUNTIME_CLASS),
+    ("policy", "PodDisruptionBudget", cluster::DISRUPTION_BUDGET),
+    (RBAC, "ClusterRole", cluster::CREATED),
+    (RBAC, "ClusterRoleBinding", cluster::ROLE_BINDING),
+    (RBAC, "Role", cluster::CREATED),
+    (RBAC, "RoleBinding", cluster::ROLE_BINDING),
+    ("scheduling.k8s.io", "PriorityClass", cluster::PRIORITY_CLASS),
+    (STORAGE, "CSIDriver", storage::DRIVER),
+    (STORAGE, "CSINode", storage::DRIVER_NODE),
+    (STORAGE, "CSIStorageCapacity", storage::CAPACITY),
+    (STORAGE, "StorageClass", storage::CLASS),
+    (STORAGE, "VolumeAttachment", storage::ATTACHMENT),
+    (ADMISSION, "MutatingWebhookConfiguration", cluster::WEBHOOKS),
+    (ADMISSION, "ValidatingWebhookConfiguration", cluster::WEBHOOKS),
+    (ADMISSION, "ValidatingAdmissionPolicy", cluster::ADMISSION_POLICY),
+    (ADMISSION, "ValidatingAdmissionPolicyBinding", cluster::ADMISSION_BINDING),
+    (FLOW, "FlowSchema", cluster::FLOW_SCHEMA),
+    (FLOW, "PriorityLevelConfiguration", cluster::PRIORITY_LEVEL),
+    (GATEWAY, "GatewayClass", GATEWAY_CLASS),
+    (GATEWAY, "Gateway", GATEWAYS),
+    (GATEWAY, "ListenerSet", LISTENER_SET),
+    (GATEWAY, "HTTPRoute", ROUTE),
+    (GATEWAY, "GRPCRoute", ROUTE),
+    (GATEWAY, "TLSRoute", &[DATE]),
+    (GATEWAY, "TCPRoute", &[DATE]),
+    (GATEWAY, "UDPRoute", &[DATE]),
+    (GATEWAY, "BackendTLSPolicy", &[DATE]),
+    (GATEWAY, "ReferenceGrant", &[DATE]),
+];
+
+const SECRET: &[Column] =
+    &[column("Type", |s, _| text(s, "/type").into()), column("Data", |s, _| entries(s, "/data").into()), AGE];
+
+const GATEWAY_CLASS: &[Column] = &[
+    column("Controller", |g, _| found(g, "/spec/controllerName")),
+    column("Accepted", |g, _| condition(g, "Accepted").map_or(Value::Null, |c| found(c, "/status"))),
+    DATE,
+    wide("Description", |g, _| found(g, "/spec/description")),
+];
+
+const GATEWAYS: &[Column] = &[
+    column("Class", |g, _| found(g, "/spec/gatewayClassName")),
+    column("Address", |g, _| found(g, "/status/addresses/0/value")),
+    column("Programmed", |g, _| condition(g, "Programmed").map_or(Value::Null, |c| found(c, "/status"))),
+    DATE,
+];
+
+const LISTENER_SET: &[Column] = &[
+    column("Accepted", |l, _| condition(l, "Accepted").map_or(Value::Null, |c| found(c, "/status"))),
+    column("Programmed", |l, _| condition(l, "Programmed").map_or(Value::Null, |c| found(c, "/status"))),
+    DATE,
+];
+
+const ROUTE: &[Column] = &[
+    column("Hostnames", |r, _| r.pointer("/spec/hostnames").map_or(Value::Null, |h| h.to_string().into())),
+    DATE,
+];
+
 /// The columns of a kind. A kind without any of its own has its name and age.
 pub(super) fn of(kind: &Kind) -> Vec<Column> {
-    // Events begin with their age: their names say nothing.
-    if kind.kind == "Event" {
-        return EVENT.to_vec();
-    }
-    let own: &[Column] = match kind.kind {
-        "Pod" => pod::COLUMNS,
-        "Deployment" => DEPLOYMENT,
-        "ReplicaSet" => REPLICA_SET,
-        "Service" => network::SERVICE,
-        "EndpointSlice" => network::ENDPOINT_SLICE,
-        "HorizontalPodAutoscaler" => autoscaler::COLUMNS,
-        "Namespace" => &[column("Status", |n, _| text(n, "/status/phase").into()), AGE],
-        "Node" => NODE,
-        "ConfigMap" => &[column("Data", |c, _| entries(c, "/data").into()), AGE],
-        "Secret" => {
-            &[column("Type", |s, _| text(s, "/type").into()), column("Data", |s, _| entries(s, "/data").into()), AGE]
-        }
-        "ServiceAccount" => &[column("Secrets", |a, _| list(a, "/secrets").count().into()), AGE],
-        "Lease" => &[column("Holder", |l, _| text(l, "/spec/holderIdentity").into()), AGE],
-        "GatewayClass" => &[
-            column("Controller", |g, _| found(g, "/spec/controllerName")),
-            column("Accepted", |g, _| condition(g, "Accepted").map_or(Value::Null, |c| found(c, "/status"))),
-            DATE,
-            wide("Description", |g, _| found(g, "/spec/description")),
-        ],
-        "Gateway" => &[
-            column("Class", |g, _| found(g, "/spec/gatewayClassName")),
-            column("Address", |g, _| found(g, "/status/addresses/0/value")),
-            column("Programmed", |g, _| condition(g, "Programmed").map_or(Value::Null, |c| found(c, "/status"))),
-            DATE,
-        ],
-        "ListenerSet" => &[
-            column("Accepted", |l, _| condition(l, "Accepted").map_or(Value::Null, |c| found(c, "/status"))),
-            column("Programmed", |l, _| condition(l, "Programmed").map_or(Value::Null, |c| found(c, "/status"))),
-            DATE,
-        ],
-        "HTTPRoute" | "GRPCRoute" => &[
-            column("Hostnames", |r, _| r.pointer("/spec/hostnames").map_or(Value::Null, |h| h.to_string().into())),
-            DATE,
-        ],
-        "TLSRoute" | "TCPRoute" | "UDPRoute" | "BackendTLSPolicy" | "ReferenceGrant" => &[DATE],
-        _ => &[AGE],
+    let name = match (kind.group, kind.kind) {
+        // Events begin with their age: their names say nothing.
+        ("" | "events.k8s.io", "Event") => return EVENT.to_vec(),
+        (STORAGE, "StorageClass") => column("Name", |class, _| storage::class_name(class).into()),
+        _ => NAME,
     };
-    std::iter::once(NAME).chain(own.iter().copied()).collect()
+    let row = ROWS.iter().find(|(group, name, _)| (*group, *name) == (kind.group, kind.kind));
+    let own = row.map_or(&[AGE] as &[Column], |(_, _, columns)| columns);
+    std::iter::once(name).chain(own.iter().copied()).collect()
 }
 
 /// The age as the printer columns of custom resources have it.
@@ -64,36 +126,6 @@ const DATE: Column = Column { of: "date", ..AGE };
 fn found(object: &Value, pointer: &str) -> Value {
     object.pointer(pointer).cloned().unwrap_or_default()
 }
-
-const CONTAINERS: [Column; 3] = [
-    wide("Containers", |o, _| joined(containers(o).map(|c| text(c, "/name")), "").into()),
-    wide("Images", |o, _| joined(containers(o).map(|c| text(c, "/image")), "").into()),
-    wide("Selector", |o, _| crate::scale::selector(o).into()),
-];
-
-fn containers(object: &Value) -> impl Iterator<Item = &Value> {
-    list(object, "/spec/template/spec/containers")
-}
-
-const DEPLOYMENT: &[Column] = &[
-    column("Ready", |d, _| format!("{}/{}", number(d, "/status/readyReplicas"), number(d, "/spec/replicas")).into()),
-    column("Up-to-date", |d, _| number(d, "/status/updatedReplicas").into()),
-    column("Available", |d, _| number(d, "/status/availableReplicas").into()),
-    AGE,
-    CONTAINERS[0],
-    CONTAINERS[1],
-    CONTAINERS[2],
-];
-
-const REPLICA_SET: &[Column] = &[
-    integer("Desired", |r, _| number(r, "/spec/replicas").into()),
-    integer("Current", |r, _| number(r, "/status/replicas").into()),
-    integer("Ready", |r, _| number(r, "/status/readyReplicas").into()),
-    AGE,
-    CONTAINERS[0],
-    CONTAINERS[1],
-    CONTAINERS[2],
-];
 
 const NODE: &[Column] = &[
     column("Status", |n, _| node_status(n).into()),

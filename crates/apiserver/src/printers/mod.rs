@@ -2,9 +2,12 @@
 //! of Gateway API's definitions). Cells are made of objects as they are stored.
 
 mod autoscaler;
+mod cluster;
 mod columns;
 mod network;
 mod pod;
+mod storage;
+mod workload;
 
 use jiff::Timestamp;
 use objects::kinds::Kind;
@@ -57,11 +60,6 @@ pub fn table(kind: &Kind, objects: &[&Value], include: Option<&str>, now: Timest
     table
 }
 
-/// The table of some Endpoints, which are a view and have no kind of their own.
-pub fn endpoints(objects: &[&Value], include: Option<&str>, now: Timestamp) -> Value {
-    of_columns(network::ENDPOINTS, objects, include, Value::clone, now)
-}
-
 fn of_columns(
     columns: &[Column],
     objects: &[&Value],
@@ -92,10 +90,16 @@ fn of_columns(
     json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "columnDefinitions": definitions, "rows": rows})
 }
 
-/// How long ago a time was, as `duration.HumanDuration` writes it; `<unknown>` if it is not a time.
+/// How long ago a time was, as [`duration`]; `<unknown>` if it is not a time.
 fn age(time: &str, now: Timestamp) -> String {
-    let Ok(then) = time.parse::<Timestamp>() else { return "<unknown>".to_owned() };
-    let seconds = now.duration_since(then).as_secs();
+    match time.parse::<Timestamp>() {
+        Ok(then) => duration(now.duration_since(then).as_secs()),
+        Err(_) => "<unknown>".to_owned(),
+    }
+}
+
+/// Seconds as `duration.HumanDuration` writes them.
+fn duration(seconds: i64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     let two = |big: i64, unit: char, small: i64, rest: char| {
         if small == 0 { format!("{big}{unit}") } else { format!("{big}{unit}{small}{rest}") }
@@ -114,6 +118,20 @@ fn age(time: &str, now: Timestamp) -> String {
         63_072_000..252_288_000 => two(days / 365, 'y', days % 365, 'd'),
         _ => format!("{}y", days / 365),
     }
+}
+
+/// Labels as `a=1,b=2`, or what upstream shows for none.
+fn labels(labels: Option<&Value>) -> String {
+    let labels = labels.and_then(Value::as_object).into_iter().flatten();
+    let mut all: Vec<String> = labels.map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect();
+    all.sort();
+    if all.is_empty() { "<none>".to_owned() } else { all.join(",") }
+}
+
+/// A label selector in its text form, or what upstream shows for one that selects nothing or is not there.
+fn selector(selector: Option<&Value>) -> String {
+    let text = selector.map(crate::scale::selector_text).unwrap_or_default();
+    if text.is_empty() { "<none>".to_owned() } else { text }
 }
 
 /// The text at a pointer; empty if there is none.

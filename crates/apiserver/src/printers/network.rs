@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{AGE, Column, NAME, column, joined, list, number, text, text_or, wide};
+use super::{AGE, Column, column, joined, labels, list, number, text, text_or, wide};
 
 pub(super) const SERVICE: &[Column] = &[
     column("Type", |s, _| text(s, "/spec/type").into()),
@@ -10,7 +10,7 @@ pub(super) const SERVICE: &[Column] = &[
     column("External-IP", |s, _| external_ip(s).into()),
     column("Port(s)", |s, _| ports(s).into()),
     AGE,
-    wide("Selector", |s, _| selector(s).into()),
+    wide("Selector", |s, _| labels(s.pointer("/spec/selector")).into()),
 ];
 
 fn external_ip(service: &Value) -> String {
@@ -38,14 +38,6 @@ fn ports(service: &Value) -> String {
     if all.is_empty() { "<none>".to_owned() } else { all.join(",") }
 }
 
-fn selector(service: &Value) -> String {
-    let labels = service.pointer("/spec/selector").and_then(Value::as_object);
-    let mut all: Vec<String> =
-        labels.into_iter().flatten().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect();
-    all.sort();
-    if all.is_empty() { "<none>".to_owned() } else { all.join(",") }
-}
-
 pub(super) const ENDPOINT_SLICE: &[Column] = &[
     column("AddressType", |s, _| text(s, "/addressType").into()),
     column("Ports", |s, _| shortened(list(s, "/ports").map(port)).into()),
@@ -56,7 +48,7 @@ pub(super) const ENDPOINT_SLICE: &[Column] = &[
     AGE,
 ];
 
-pub(super) const ENDPOINTS: &[Column] = &[NAME, column("Endpoints", |e, _| addresses(e).into()), AGE];
+pub(super) const ENDPOINTS: &[Column] = &[column("Endpoints", |e, _| addresses(e).into()), AGE];
 
 /// Each ready address with each port.
 fn addresses(endpoints: &Value) -> String {

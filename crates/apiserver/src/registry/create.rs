@@ -92,20 +92,70 @@ fn place(kind: &Kind, namespace: &str, object: &mut Value) -> Result<(), Failure
     Ok(())
 }
 
+/// Kinds whose changes upstream counts, without a status of their own.
+const COUNTED: &[(&str, &str)] = &[
+    ("networking.k8s.io", "NetworkPolicy"),
+    ("networking.k8s.io", "IngressClass"),
+    ("discovery.k8s.io", "EndpointSlice"),
+    ("scheduling.k8s.io", "PriorityClass"),
+    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"),
+    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"),
+];
+
+/// Kinds with a status whose changes upstream does not count.
+const UNCOUNTED: &[(&str, &str)] = &[
+    ("", "Namespace"),
+    ("", "Node"),
+    ("", "PersistentVolume"),
+    ("", "PersistentVolumeClaim"),
+    ("", "ResourceQuota"),
+    ("", "Service"),
+    ("autoscaling", "HorizontalPodAutoscaler"),
+    ("certificates.k8s.io", "CertificateSigningRequest"),
+    ("networking.k8s.io", "ServiceCIDR"),
+    ("storage.k8s.io", "VolumeAttachment"),
+];
+
 /// What new objects of some kinds start with.
 fn start(kind: &Kind, object: &mut Value) {
-    // Upstream counts no generations of these.
-    if kind.status && !matches!(kind.kind, "Namespace" | "Node" | "Service") {
+    let id = (kind.group, kind.kind);
+    if kind.status && !UNCOUNTED.contains(&id) || COUNTED.contains(&id) {
         meta::set(object, "generation", Some(1.into()));
     }
-    match kind.kind {
-        "Namespace" => {
+    match id {
+        ("", "Namespace") => {
             meta::section(object, "spec").entry("finalizers").or_insert_with(|| json!(["kubernetes"]));
             meta::section(object, "status").insert("phase".to_owned(), json!("Active"));
         }
-        "Pod" => drop(meta::section(object, "status").insert("phase".to_owned(), json!("Pending"))),
-        "Service" => drop(meta::section(object, "status").insert("loadBalancer".to_owned(), json!({}))),
+        ("", "Pod") => drop(meta::section(object, "status").insert("phase".to_owned(), json!("Pending"))),
+        ("", "Service") => drop(meta::section(object, "status").insert("loadBalancer".to_owned(), json!({}))),
+        ("batch", "Job") => select_own_pods(object),
         _ => {}
+    }
+}
+
+/// A Job that does not name its pods itself gets labels that no other Job's pods have: its uid and its name.
+fn select_own_pods(job: &mut Value) {
+    let (uid, name) = (meta::text(job, "uid").to_owned(), meta::text(job, "name").to_owned());
+    let spec = meta::section(job, "spec");
+    if spec.get("manualSelector") == Some(&json!(true)) {
+        return;
+    }
+    let own = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
+    spec.entry("selector").or_insert(own);
+    let Some(template) = spec.get_mut("template").filter(|template| template.is_object()) else { return };
+    let labels = meta::metadata(template).entry("labels").or_insert_with(|| json!({}));
+    for (label, value) in [
+        ("batch.kubernetes.io/controller-uid", &uid),
+        ("batch.kubernetes.io/job-name", &name),
+        // The names before 1.27, which tools still look for.
+        ("controller-uid", &uid),
+        ("job-name", &name),
+    ] {
+        if let Some(labels) = labels.as_object_mut() {
+            labels.entry(label).or_insert_with(|| value.clone().into());
+        }
     }
 }
 
