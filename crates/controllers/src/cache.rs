@@ -5,8 +5,9 @@ use std::{hash::Hash, sync::Arc};
 use futures::StreamExt;
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
-    core::v1::{Container, Namespace, Node, Pod, Service, ServiceAccount},
+    core::v1::{Container, Endpoints, Namespace, Node, Pod, Service, ServiceAccount},
     discovery::v1::EndpointSlice,
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -58,6 +59,10 @@ pub enum Changed {
     Node,
     /// A ServiceAccount.
     ServiceAccount(Arc<ServiceAccount>),
+    /// Endpoints.
+    Endpoints(Arc<Endpoints>),
+    /// A PodDisruptionBudget.
+    Budget(Arc<PodDisruptionBudget>),
 }
 
 /// The copies.
@@ -71,6 +76,8 @@ pub struct Cache {
     pub(crate) namespaces: Store<Namespace>,
     pub(crate) nodes: Store<Node>,
     pub(crate) accounts: Store<ServiceAccount>,
+    pub(crate) endpoints: Store<Endpoints>,
+    pub(crate) budgets: Store<PodDisruptionBudget>,
     changes: broadcast::Sender<Changed>,
 }
 
@@ -87,6 +94,8 @@ impl Cache {
             namespaces: watch(client, Changed::Namespace, &changes, tasks),
             nodes: watch(client, |_| Changed::Node, &changes, tasks),
             accounts: watch(client, Changed::ServiceAccount, &changes, tasks),
+            endpoints: watch(client, Changed::Endpoints, &changes, tasks),
+            budgets: watch(client, Changed::Budget, &changes, tasks),
             changes,
         }
     }
@@ -103,6 +112,8 @@ impl Cache {
             self.namespaces.wait_until_ready(),
             self.nodes.wait_until_ready(),
             self.accounts.wait_until_ready(),
+            self.endpoints.wait_until_ready(),
+            self.budgets.wait_until_ready(),
         );
     }
 
@@ -122,6 +133,8 @@ impl Cache {
         all.extend(self.namespaces.state().into_iter().map(Changed::Namespace));
         all.extend(self.nodes.state().iter().map(|_| Changed::Node));
         all.extend(self.accounts.state().into_iter().map(Changed::ServiceAccount));
+        all.extend(self.endpoints.state().into_iter().map(Changed::Endpoints));
+        all.extend(self.budgets.state().into_iter().map(Changed::Budget));
         all
     }
 }

@@ -6,6 +6,8 @@
 mod cache;
 mod claim;
 pub mod deployment;
+pub mod disruption;
+mod endpoints;
 pub mod endpointslice;
 mod events;
 mod expiry;
@@ -49,6 +51,8 @@ pub async fn run(client_for: impl Fn(&str) -> Client, options: Options, stop: Ca
         endpointslice::Controller::new(client("endpointslice-controller"), c.clone()),
         c.clone(),
     ));
+    tasks.spawn(run_controller(endpoints::Controller::new(client("endpoint-controller"), c.clone()), c.clone()));
+    tasks.spawn(run_controller(disruption::Controller::new(client("disruption-controller"), c.clone()), c.clone()));
     tasks.spawn(run_controller(namespace::Controller::new(client("namespace-controller"), c.clone()), c.clone()));
     let accounts = serviceaccount::Controller::new(client("service-account-controller"), c.clone(), o.root_ca);
     tasks.spawn(run_controller(accounts, c.clone()));
