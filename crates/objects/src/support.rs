@@ -7,21 +7,20 @@ use serde_json::Value;
 use crate::kinds::Kind;
 
 /// A field that is stored and has no effect, or a whole kind (an empty path).
-#[derive(Clone, Copy, Debug)]
-pub struct Row {
+struct Row {
     /// The kind; `*` for a pod's spec, wherever it stands.
-    pub kind: &'static str,
+    kind: &'static str,
     /// Steps from the object's root (a pod's spec in rows of `*`); an element `*` is every element of a list.
-    pub path: &'static [&'static str],
+    path: &'static [&'static str],
     /// Which values have no effect.
-    pub when: When,
+    when: When,
     /// Why, and what to do instead.
-    pub because: &'static str,
+    because: &'static str,
 }
 
 /// Which values of a field a row is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum When {
+enum When {
     /// Any.
     Set,
     /// This text.
@@ -152,21 +151,46 @@ const ROWS: &[Row] = &[
     only("*", &["containers", "*", "volumeMounts", "*", "mountPropagation"], IsNot("None"), "mounts do not spread"),
 ];
 
-/// Every row, for documentation.
-pub fn rows() -> impl Iterator<Item = &'static Row> {
-    ROWS.iter()
+/// A row of the table, for documents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// The kind; `PodSpec` is that of Pods and of every template of pods.
+    pub kind: &'static str,
+    /// The field, such as `spec.listeners[*].tls.options`; empty for the whole kind.
+    pub path: String,
+    /// Only this value has no effect; `None`: any (but the default).
+    pub value: Option<&'static str>,
+    /// Why.
+    pub because: &'static str,
+}
+
+/// Everything that is stored and has no effect.
+pub fn rows() -> impl Iterator<Item = Statement> {
+    ROWS.iter().map(|row| Statement {
+        kind: if row.kind == "*" { "PodSpec" } else { row.kind },
+        path: row.field(),
+        value: row.value(),
+        because: row.because,
+    })
 }
 
 impl Row {
-    /// `spec.ports[*].protocol SCTP`; empty for a whole kind.
-    pub fn place(&self) -> String {
-        let path = self.path.join(".").replace(".*", "[*]");
+    fn field(&self) -> String {
+        self.path.join(".").replace(".*", "[*]")
+    }
+
+    fn value(&self) -> Option<&'static str> {
         match self.when {
-            Is(value) => format!("{path} {value}"),
-            On => format!("{path} true"),
-            Off => format!("{path} false"),
-            Set | IsNot(_) => path,
+            Is(value) => Some(value),
+            On => Some("true"),
+            Off => Some("false"),
+            Set | IsNot(_) => None,
         }
+    }
+
+    /// `spec.ports[*].protocol SCTP`.
+    fn place(&self) -> String {
+        self.value().map_or_else(|| self.field(), |value| format!("{} {value}", self.field()))
     }
 }
 
