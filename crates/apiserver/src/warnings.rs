@@ -108,7 +108,10 @@ const VOLUMES: &[(&str, &str)] = &[
 
 /// Annotations that have become fields.
 const ANNOTATIONS: &[(&str, &str)] = &[
-    ("scheduler.alpha.kubernetes.io/critical-pod", "non-functional in v1.16+; use the \"priorityClassName\" field instead"),
+    (
+        "scheduler.alpha.kubernetes.io/critical-pod",
+        "non-functional in v1.16+; use the \"priorityClassName\" field instead",
+    ),
     ("security.alpha.kubernetes.io/sysctls", "non-functional in v1.11+; use the \"sysctls\" field instead"),
     ("security.alpha.kubernetes.io/unsafe-sysctls", "non-functional in v1.11+; use the \"sysctls\" field instead"),
     ("seccomp.security.alpha.kubernetes.io/pod", "non-functional in v1.27+; use the \"seccompProfile\" field instead"),
@@ -119,7 +122,10 @@ const NODE_LABELS: &[(&str, &str)] = &[
     ("beta.kubernetes.io/arch", "deprecated since v1.14; use \"kubernetes.io/arch\" instead"),
     ("beta.kubernetes.io/os", "deprecated since v1.14; use \"kubernetes.io/os\" instead"),
     ("beta.kubernetes.io/instance-type", "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead"),
-    ("failure-domain.beta.kubernetes.io/region", "deprecated since v1.17; use \"topology.kubernetes.io/region\" instead"),
+    (
+        "failure-domain.beta.kubernetes.io/region",
+        "deprecated since v1.17; use \"topology.kubernetes.io/region\" instead",
+    ),
     ("failure-domain.beta.kubernetes.io/zone", "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead"),
 ];
 
@@ -167,7 +173,9 @@ fn pod(object: &Value, place: &str, found: &mut Vec<String>) {
         }
     }
     if spec.get("terminationGracePeriodSeconds").and_then(Value::as_i64).is_some_and(|seconds| seconds < 0) {
-        found.push(format!("{at}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"));
+        found.push(format!(
+            "{at}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
+        ));
     }
 }
 
@@ -192,7 +200,9 @@ fn container(container: &Value, at: &str, ports: &mut Ports, found: &mut Vec<Str
             let amount = amounts.get(name).and_then(Value::as_str).and_then(|text| text.parse::<Quantity>().ok());
             if let Some(amount) = amount.filter(|amount| amount.millis() % 1000 != 0) {
                 let shown = amount.to_string();
-                found.push(format!("{at}.resources.{list}[{name}]: fractional byte value {shown:?} is invalid, must be an integer"));
+                found.push(format!(
+                    "{at}.resources.{list}[{name}]: fractional byte value {shown:?} is invalid, must be an integer"
+                ));
             }
         }
     }
@@ -255,7 +265,10 @@ fn service(object: &Value, found: &mut Vec<String>) {
 
 fn volume(object: &Value, found: &mut Vec<String>) {
     for (name, instead) in [
-        ("volume.beta.kubernetes.io/storage-class", "deprecated since v1.8; use \"storageClassName\" attribute instead"),
+        (
+            "volume.beta.kubernetes.io/storage-class",
+            "deprecated since v1.8; use \"storageClassName\" attribute instead",
+        ),
         ("volume.beta.kubernetes.io/mount-options", "deprecated since v1.31; use \"mountOptions\" attribute instead"),
     ] {
         if annotation(object, name) {
@@ -273,7 +286,9 @@ fn volume(object: &Value, found: &mut Vec<String>) {
     let request = spec.pointer("/resources/requests/storage").and_then(Value::as_str);
     if let Some(amount) = request.and_then(|text| text.parse::<Quantity>().ok()).filter(|a| a.millis() % 1000 != 0) {
         let shown = amount.to_string();
-        found.push(format!("spec.resources.requests[storage]: fractional byte value {shown:?} is invalid, must be an integer"));
+        found.push(format!(
+            "spec.resources.requests[storage]: fractional byte value {shown:?} is invalid, must be an integer"
+        ));
     }
 }
 
@@ -315,6 +330,8 @@ mod tests {
     #[test]
     fn an_old_annotation_of_an_ingress_is_named() {
         let object = json!({"metadata": {"name": "i", "annotations": {"kubernetes.io/ingress.class": "nginx"}}});
-        assert!(warned("networking.k8s.io", "Ingress", object)[0].contains("please use 'spec.ingressClassName' instead"));
+        assert!(
+            warned("networking.k8s.io", "Ingress", object)[0].contains("please use 'spec.ingressClassName' instead")
+        );
     }
 }

@@ -79,8 +79,7 @@ async fn manifests_become_what_upstream_makes_of_them() {
     let mut seen = Vec::new();
     for path in files("kinds") {
         let object = yaml(&path);
-        let (status, made) =
-            api.ask("POST", &format!("{}?fieldValidation=Strict", collection(&object)), &object).await;
+        let (status, made) = api.ask("POST", &format!("{}?fieldValidation=Strict", collection(&object)), &object).await;
         assert_eq!(status, 201, "{}: {made}", path.display());
         let made = steady(made);
         let golden = path.with_extension("json");
@@ -132,7 +131,10 @@ async fn mistakes_are_named_as_upstream_names_them() {
             if found != expected || (status >= 400) == expected.is_empty() {
                 let name = case["name"].as_str().unwrap_or_default();
                 let file = path.file_name().unwrap().to_string_lossy();
-                wrong.push(format!("{file}: {name}: {status}\n  found    {found:#?}\n  expected {expected:#?}\n  {}", answer["message"]));
+                wrong.push(format!(
+                    "{file}: {name}: {status}\n  found    {found:#?}\n  expected {expected:#?}\n  {}",
+                    answer["message"]
+                ));
             }
         };
         let (status, answer) = api.ask("POST", &format!("{all}?dryRun=All"), valid).await;

@@ -51,9 +51,12 @@ pub(super) fn source(volume: &mut Map<String, Value>) {
         }
     }
     if let Some(disk) = child(volume, "azureDisk") {
-        for (field, value) in
-            [("cachingMode", json!("ReadWrite")), ("fsType", json!("ext4")), ("kind", json!("Shared")), ("readOnly", json!(false))]
-        {
+        for (field, value) in [
+            ("cachingMode", json!("ReadWrite")),
+            ("fsType", json!("ext4")),
+            ("kind", json!("Shared")),
+            ("readOnly", json!(false)),
+        ] {
             set(disk, field, value);
         }
     }

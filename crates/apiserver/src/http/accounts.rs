@@ -60,7 +60,8 @@ pub(super) fn identity(
     let is_there = |kind: &str, namespace: &str, wanted: &Reference| {
         let found = find(registry, kind, namespace, &wanted.name);
         let ends = |object: &Value| meta::text(object, "deletionTimestamp").parse::<Timestamp>().ok();
-        let over = |object: &Value| ends(object).is_some_and(|end| end.checked_add(AFTERWARDS).is_ok_and(|end| end < now));
+        let over =
+            |object: &Value| ends(object).is_some_and(|end| end.checked_add(AFTERWARDS).is_ok_and(|end| end < now));
         found.is_some_and(|object| meta::text(&object, "uid") == wanted.uid && !over(&object))
     };
     if !is_there("ServiceAccount", namespace, serviceaccount) {
@@ -186,7 +187,10 @@ fn bind(registry: &Registry, namespace: &str, account: &str, bound: &Value, to: 
     let object = parse(&registry.get(of, space, name)?)?;
     let uid = meta::text(&object, "uid").to_owned();
     if !text("uid").is_empty() && text("uid") != uid {
-        let why = format!("the UID in the bound object reference ({}) does not match the UID in record. The object might have been deleted and then recreated", text("uid"));
+        let why = format!(
+            "the UID in the bound object reference ({}) does not match the UID in record. The object might have been deleted and then recreated",
+            text("uid")
+        );
         return Err(Failure::conflict(of, name, &why));
     }
     let reference = Some(Reference { name: name.to_owned(), uid });

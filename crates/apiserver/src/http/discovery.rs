@@ -174,8 +174,7 @@ fn aggregated_group(group: &str, versions: &[&str]) -> Value {
     let version_entry = |version: &&str| {
         let kinds = KINDS.iter().filter(|kind| kind.group == group && kind.version == *version);
         let reviews = REVIEWS.iter().filter(|review| review.group == group);
-        let resources: Vec<Value> =
-            kinds.map(aggregated_resource).chain(reviews.map(aggregated_review)).collect();
+        let resources: Vec<Value> = kinds.map(aggregated_resource).chain(reviews.map(aggregated_review)).collect();
         json!({"version": version, "freshness": "Current", "resources": resources})
     };
     let versions: Vec<Value> = versions.iter().map(version_entry).collect();

@@ -8,7 +8,7 @@ use objects::{
 };
 use serde_json::{Value, json};
 
-use super::{Answer, fields::Model, respond, subresources::success, verbs::Call};
+use super::{Answer, fields::Model, subresources::success, verbs::Call};
 use crate::{
     registry::{
         delete::{self, DeleteOptions, Preconditions},
@@ -55,7 +55,9 @@ impl Call<'_> {
                 [budget] => {
                     let name = self.name().to_owned();
                     let spend = move |budget: &Value| spent(budgets, budget, &name, Timestamp::now());
-                    registry.update(budgets, namespace, meta::text(budget, "name"), Part::Status, dry_run, spend).await?;
+                    registry
+                        .update(budgets, namespace, meta::text(budget, "name"), Part::Status, dry_run, spend)
+                        .await?;
                 }
                 _ => {
                     let why = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
@@ -117,7 +119,11 @@ fn spent(kind: &Kind, budget: &Value, pod: &str, now: Timestamp) -> Result<Value
     }
     let disrupted = budget.pointer("/status/disruptedPods").and_then(Value::as_object);
     if disrupted.is_some_and(|pods| pods.len() > MOST_DISRUPTED) {
-        return Err(Failure::forbidden(kind, name, "DisruptedPods map too big - too many evictions not confirmed by PDB controller"));
+        return Err(Failure::forbidden(
+            kind,
+            name,
+            "DisruptedPods map too big - too many evictions not confirmed by PDB controller",
+        ));
     }
     if allowed == 0 {
         let why = format!(
@@ -151,9 +157,13 @@ mod tests {
 
     #[test]
     fn a_budget_is_spent_pod_by_pod_and_then_says_what_it_needs() {
-        let one = budget(json!({"observedGeneration": 1, "disruptionsAllowed": 1, "desiredHealthy": 2, "currentHealthy": 3}));
+        let one =
+            budget(json!({"observedGeneration": 1, "disruptionsAllowed": 1, "desiredHealthy": 2, "currentHealthy": 3}));
         let none = spent(kind(), &one, "p", Timestamp::UNIX_EPOCH).unwrap();
-        assert_eq!((&none["status"]["disruptionsAllowed"], none["status"]["disruptedPods"].get("p").is_some()), (&json!(0), true));
+        assert_eq!(
+            (&none["status"]["disruptionsAllowed"], none["status"]["disruptedPods"].get("p").is_some()),
+            (&json!(0), true)
+        );
         let refused = spent(kind(), &none, "q", Timestamp::UNIX_EPOCH).unwrap_err();
         assert_eq!((refused.code.as_u16(), refused.reason), (429, "TooManyRequests"));
         assert_eq!(refused.message, "Cannot evict pod as it would violate the pod's disruption budget.");

@@ -68,10 +68,8 @@ fn parent(address: &Value) -> String {
     }
 }
 
-pub(super) const SERVICE_CIDR: &[Column] = &[
-    column("CIDRs", |s, _| joined(list(s, "/spec/cidrs").filter_map(Value::as_str), "").into()),
-    AGE,
-];
+pub(super) const SERVICE_CIDR: &[Column] =
+    &[column("CIDRs", |s, _| joined(list(s, "/spec/cidrs").filter_map(Value::as_str), "").into()), AGE];
 
 pub(super) const DISRUPTION_BUDGET: &[Column] = &[
     column("Min Available", |b, _| bound(b, "/spec/minAvailable").into()),
@@ -108,11 +106,8 @@ fn subjects(binding: &Value, kind: &str) -> String {
     all.join(", ")
 }
 
-pub(super) const RESOURCE_QUOTA: &[Column] = &[
-    column("Request", |q, _| quota(q, false).into()),
-    column("Limit", |q, _| quota(q, true).into()),
-    AGE,
-];
+pub(super) const RESOURCE_QUOTA: &[Column] =
+    &[column("Request", |q, _| quota(q, false).into()), column("Limit", |q, _| quota(q, true).into()), AGE];
 
 /// `used/hard` of each resource: of limits, or of everything else.
 fn quota(quota: &Value, limits: bool) -> String {
@@ -192,12 +187,14 @@ pub(super) const FLOW_SCHEMA: &[Column] = &[
     integer("MatchingPrecedence", |f, _| number(f, "/spec/matchingPrecedence").into()),
     column("DistinguisherMethod", |f, _| text_or(f, "/spec/distinguisherMethod/type", "<none>").into()),
     AGE,
-    column("MissingPL", |f, _| match condition(f, "Dangling").map(|c| text(c, "/status")) {
-        Some("True") => "True",
-        Some("False") => "False",
-        _ => "?",
-    }
-    .into()),
+    column("MissingPL", |f, _| {
+        match condition(f, "Dangling").map(|c| text(c, "/status")) {
+            Some("True") => "True",
+            Some("False") => "False",
+            _ => "?",
+        }
+        .into()
+    }),
 ];
 
 pub(super) const PRIORITY_LEVEL: &[Column] = &[

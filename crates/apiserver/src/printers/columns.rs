@@ -4,7 +4,7 @@ use objects::kinds::Kind;
 use serde_json::Value;
 
 use super::{
-    AGE, Column, NAME, age, autoscaler, cluster, column, condition, entries, list, network, number, pod, storage, text,
+    AGE, Column, NAME, age, autoscaler, cluster, column, condition, entries, list, network, pod, storage, text,
     text_or, wide, workload,
 };
 use crate::registry::meta;
@@ -101,10 +101,8 @@ const LISTENER_SET: &[Column] = &[
     DATE,
 ];
 
-const ROUTE: &[Column] = &[
-    column("Hostnames", |r, _| r.pointer("/spec/hostnames").map_or(Value::Null, |h| h.to_string().into())),
-    DATE,
-];
+const ROUTE: &[Column] =
+    &[column("Hostnames", |r, _| r.pointer("/spec/hostnames").map_or(Value::Null, |h| h.to_string().into())), DATE];
 
 /// The columns of a kind. A kind without any of its own has its name and age.
 pub(super) fn of(kind: &Kind) -> Vec<Column> {

@@ -9,7 +9,8 @@ use super::{
 
 const CONTAINERS: Column =
     wide("Containers", |o, _| joined(containers(o).map(|container| text(container, "/name")), "").into());
-const IMAGES: Column = wide("Images", |o, _| joined(containers(o).map(|container| text(container, "/image")), "").into());
+const IMAGES: Column =
+    wide("Images", |o, _| joined(containers(o).map(|container| text(container, "/image")), "").into());
 const SELECTOR: Column = wide("Selector", |o, _| selector(o.pointer("/spec/selector")).into());
 
 /// The containers of a workload's pods.
@@ -89,7 +90,9 @@ fn job_status(job: &Value) -> &'static str {
         ("SuccessCriteriaMet", "SuccessCriteriaMet"),
     ];
     match found.iter().find(|(name, _)| holds(name)) {
-        _ if job.pointer("/metadata/deletionTimestamp").is_some() && !holds("Complete") && !holds("Failed") => "Terminating",
+        _ if job.pointer("/metadata/deletionTimestamp").is_some() && !holds("Complete") && !holds("Failed") => {
+            "Terminating"
+        }
         Some((_, word)) => word,
         None => "Running",
     }
@@ -134,11 +137,8 @@ pub(super) const POD_TEMPLATE: &[Column] = &[
     column("Pod Labels", |o, _| labels(o.pointer("/template/metadata/labels")).into()),
 ];
 
-pub(super) const CONTROLLER_REVISION: &[Column] = &[
-    column("Controller", |r, _| owner(r).into()),
-    integer("Revision", |r, _| number(r, "/revision").into()),
-    AGE,
-];
+pub(super) const CONTROLLER_REVISION: &[Column] =
+    &[column("Controller", |r, _| owner(r).into()), integer("Revision", |r, _| number(r, "/revision").into()), AGE];
 
 /// The controller of an object, as `statefulset.apps/web`.
 fn owner(object: &Value) -> String {

@@ -117,7 +117,9 @@ fn failure_policy(policy: &At<'_>, template: &At<'_>, causes: &mut Vec<Cause>) {
             (true, true) => {
                 causes.push(rule.invalid("specifying both OnExitCodes and OnPodConditions is not supported"));
             }
-            (false, false) => causes.push(rule.invalid("specifying one of OnExitCodes and OnPodConditions is required")),
+            (false, false) => {
+                causes.push(rule.invalid("specifying one of OnExitCodes and OnPodConditions is required"))
+            }
             _ => {}
         }
         if codes.is_set() {
@@ -206,9 +208,9 @@ fn time_zone(zone: &At<'_>) -> Option<Cause> {
     }
     match zone.text() {
         "" => Some(zone.invalid("timeZone must be nil or non-empty string")),
-        text if text.eq_ignore_ascii_case("Local") => Some(zone.invalid(
-            "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
-        )),
+        text if text.eq_ignore_ascii_case("Local") => {
+            Some(zone.invalid("timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"))
+        }
         text => jiff::tz::TimeZone::get(text).err().map(|_| zone.invalid(&format!("unknown time zone {text}"))),
     }
 }

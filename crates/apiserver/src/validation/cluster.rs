@@ -121,7 +121,8 @@ pub(super) fn webhooks(object: &At<'_>, causes: &mut Vec<Cause>) {
         if webhook.field("timeoutSeconds").number().is_some_and(|seconds| !(1..=30).contains(&seconds)) {
             causes.push(webhook.field("timeoutSeconds").invalid("the timeout value must be between 1 and 30 seconds"));
         }
-        let (url, service) = (webhook.field("clientConfig").field("url"), webhook.field("clientConfig").field("service"));
+        let (url, service) =
+            (webhook.field("clientConfig").field("url"), webhook.field("clientConfig").field("service"));
         if url.is_set() == service.is_set() {
             causes.push(webhook.field("clientConfig").required("exactly one of url or service is required"));
         }

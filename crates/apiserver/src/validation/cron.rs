@@ -64,9 +64,8 @@ impl Field {
         if let Some(at) = self.names.iter().position(|name| name.eq_ignore_ascii_case(text)) {
             return Ok(self.least + u32::try_from(at).unwrap_or(0));
         }
-        text.parse().map_err(|_| {
-            format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax")
-        })
+        text.parse()
+            .map_err(|_| format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax"))
     }
 
     /// `*`, `5`, `1-5`, each with a step after `/`.
@@ -109,7 +108,8 @@ mod tests {
 
     #[test]
     fn good_schedules_pass() {
-        for good in ["* * * * *", "*/5 0-6,12 1 JAN sun", "@hourly", "@every 1h30m", "0 0 ? * MON-FRI", "5/15 * * * 0"] {
+        for good in ["* * * * *", "*/5 0-6,12 1 JAN sun", "@hourly", "@every 1h30m", "0 0 ? * MON-FRI", "5/15 * * * 0"]
+        {
             assert_eq!(check(good), None, "{good}");
         }
     }

@@ -107,8 +107,8 @@ fn pod_term(term: &At<'_>, causes: &mut Vec<Cause>) {
 fn spread(spec: &At<'_>, causes: &mut Vec<Cause>) {
     let mut seen = Vec::new();
     for constraint in spec.each("topologySpreadConstraints") {
-        let [skew, key, when, domains] = ["maxSkew", "topologyKey", "whenUnsatisfiable", "minDomains"]
-            .map(|field| constraint.field(field));
+        let [skew, key, when, domains] =
+            ["maxSkew", "topologyKey", "whenUnsatisfiable", "minDomains"].map(|field| constraint.field(field));
         if skew.number().unwrap_or(0) <= 0 {
             causes.push(Cause::invalid(&skew.path, &skew.number().unwrap_or(0).into(), "must be greater than zero"));
         }
@@ -118,11 +118,7 @@ fn spread(spec: &At<'_>, causes: &mut Vec<Cause>) {
             causes.extend(key.named(names::qualified_name));
         }
         if !matches!(when.text(), "DoNotSchedule" | "ScheduleAnyway") {
-            causes.push(Cause::not_supported(
-                &when.path,
-                &when.text().into(),
-                &["DoNotSchedule", "ScheduleAnyway"],
-            ));
+            causes.push(Cause::not_supported(&when.path, &when.text().into(), &["DoNotSchedule", "ScheduleAnyway"]));
         }
         if domains.is_set() {
             causes.extend(domains.at_least(1, "must be greater than zero"));
@@ -133,7 +129,10 @@ fn spread(spec: &At<'_>, causes: &mut Vec<Cause>) {
         }
         if seen.contains(&(key.text(), when.text())) {
             let pair = format!("{{{}, {}}}", key.text(), when.text());
-            causes.push(Cause::duplicate(format!("{}.{{topologyKey, whenUnsatisfiable}}", constraint.path), &pair.into()));
+            causes.push(Cause::duplicate(
+                format!("{}.{{topologyKey, whenUnsatisfiable}}", constraint.path),
+                &pair.into(),
+            ));
         }
         seen.push((key.text(), when.text()));
         for policy in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {

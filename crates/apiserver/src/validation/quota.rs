@@ -72,7 +72,8 @@ pub(super) fn resource_quota(object: &At<'_>, causes: &mut Vec<Cause>) {
     for (name, amount) in spec.field("hard").entries() {
         let wrong = names::qualified_name(name);
         causes.extend(wrong.iter().map(|wrong| Cause::invalid(&amount.path, &json!(name), wrong)));
-        let known = STANDARD.contains(&name) || name.starts_with("hugepages-") || name.starts_with("requests.hugepages-");
+        let known =
+            STANDARD.contains(&name) || name.starts_with("hugepages-") || name.starts_with("requests.hugepages-");
         if wrong.is_empty() && !name.contains('/') && !known {
             causes.push(Cause::invalid(&amount.path, &json!(name), "must be a standard resource for quota"));
         }
@@ -126,7 +127,9 @@ fn scope_expression(expression: &At<'_>, causes: &mut Vec<Cause>) {
     }
     match operator.text() {
         "In" | "NotIn" if values.len() == 0 => {
-            causes.push(values.required("must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"));
+            causes.push(
+                values.required("must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"),
+            );
         }
         "Exists" | "DoesNotExist" if values.len() > 0 => {
             let why = "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector";
@@ -165,7 +168,8 @@ pub(super) fn limit_range(object: &At<'_>, causes: &mut Vec<Cause>) {
             let why = "either minimum or maximum storage value is required, but neither was provided";
             causes.push(limit.required(why));
         }
-        let mut names: Vec<&str> = BOUNDS.iter().flat_map(|bound| limit.field(bound).entries()).map(|(k, _)| k).collect();
+        let mut names: Vec<&str> =
+            BOUNDS.iter().flat_map(|bound| limit.field(bound).entries()).map(|(k, _)| k).collect();
         names.sort_unstable();
         names.dedup();
         names.into_iter().for_each(|name| amounts(&limit, name, causes));
@@ -179,13 +183,14 @@ fn amounts(limit: &At<'_>, name: &str, causes: &mut Vec<Cause>) {
         Some((quantity(&found)?, found))
     };
     let [max, min, default, request, ratio] = BOUNDS.map(of);
-    let mut above = |low: &Option<(Quantity, At<'_>)>, high: &Option<(Quantity, At<'_>)>, low_word: &str, high_word: &str| {
-        if let (Some((low, at)), Some((high, _))) = (low, high)
-            && low > high
-        {
-            causes.push(at.invalid(&format!("{low_word} value {low} is greater than {high_word} value {high}")));
-        }
-    };
+    let mut above =
+        |low: &Option<(Quantity, At<'_>)>, high: &Option<(Quantity, At<'_>)>, low_word: &str, high_word: &str| {
+            if let (Some((low, at)), Some((high, _))) = (low, high)
+                && low > high
+            {
+                causes.push(at.invalid(&format!("{low_word} value {low} is greater than {high_word} value {high}")));
+            }
+        };
     above(&min, &max, "min", "max");
     above(&min, &request, "min", "default request");
     above(&request, &max, "default request", "max");

@@ -4,7 +4,8 @@ use objects::{kinds::Kind, names};
 use serde_json::Value;
 
 use super::{
-    access, at::At, autoscaler, batch, change, cluster, data, ingress, network, pod, policy, quota, sets, storage, workload,
+    access, at::At, autoscaler, batch, change, cluster, data, ingress, network, pod, policy, quota, sets, storage,
+    workload,
 };
 use crate::status::Cause;
 

@@ -51,7 +51,8 @@ pub(super) fn stateful_set(object: &At<'_>, causes: &mut Vec<Cause>) {
     if !service.text().is_empty() {
         causes.extend(service.named(names::dns_1035_label));
     }
-    let claims: Vec<&str> = spec.each("volumeClaimTemplates").map(|c| c.field("metadata").field("name").text()).collect();
+    let claims: Vec<&str> =
+        spec.each("volumeClaimTemplates").map(|c| c.field("metadata").field("name").text()).collect();
     common(&spec, "statefulset", "StatefulSet", &claims, causes);
 }
 

@@ -89,12 +89,15 @@ pub(super) fn claim_change(new: &Value, old: &Value) -> Vec<Cause> {
     };
     let mut causes = Vec::new();
     if fixed(new) != fixed(old) {
-        let why = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
+        let why =
+            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
         causes.push(Cause::forbidden("spec", why));
     }
     let amount = |object: &Value, at: &str| -> Option<Quantity> { object.pointer(at)?.as_str()?.parse().ok() };
     let requested = amount(new, "/spec/resources/requests/storage");
-    if requested < amount(old, "/spec/resources/requests/storage") && requested < amount(old, "/status/capacity/storage") {
+    if requested < amount(old, "/spec/resources/requests/storage")
+        && requested < amount(old, "/status/capacity/storage")
+    {
         causes.push(Cause::forbidden("spec.resources.requests.storage", "field can not be less than status.capacity"));
     }
     causes
@@ -270,7 +273,9 @@ pub(super) fn attachment(object: &At<'_>, causes: &mut Vec<Cause>) {
     let source = spec.field("source");
     let (name, inline) = (source.field("persistentVolumeName"), source.field("inlineVolumeSpec"));
     match (name.is_set(), inline.is_set()) {
-        (false, false) => causes.push(source.required("must specify exactly one of inlineVolumeSpec and persistentVolumeName")),
+        (false, false) => {
+            causes.push(source.required("must specify exactly one of inlineVolumeSpec and persistentVolumeName"))
+        }
         (true, true) => {
             causes.push(source.forbidden("must specify exactly one of inlineVolumeSpec and persistentVolumeName"));
         }

@@ -42,7 +42,8 @@ impl Controller {
         if owner.kind != "ReplicaSet" {
             return None;
         }
-        let set = get(&self.cache.replica_sets, &key(&owner.name)).filter(|set| set.uid().as_deref() == Some(&owner.uid))?;
+        let set =
+            get(&self.cache.replica_sets, &key(&owner.name)).filter(|set| set.uid().as_deref() == Some(&owner.uid))?;
         // A Deployment's size is what counts while a rollout moves pods between its sets.
         let above = set.owner_references().iter().find(|o| o.controller == Some(true) && o.kind == "Deployment");
         let deployment = above.and_then(|owner| {

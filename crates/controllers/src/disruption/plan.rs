@@ -125,7 +125,8 @@ mod tests {
     use super::*;
 
     fn budget(spec: Value, status: Value) -> PodDisruptionBudget {
-        serde_json::from_value(json!({"metadata": {"name": "b", "generation": 3}, "spec": spec, "status": status})).unwrap()
+        serde_json::from_value(json!({"metadata": {"name": "b", "generation": 3}, "spec": spec, "status": status}))
+            .unwrap()
     }
 
     fn pod(name: &str, ready: bool) -> Pod {
@@ -181,7 +182,8 @@ mod tests {
     #[test]
     fn the_condition_keeps_the_time_of_its_last_change() {
         let one = pod("p", true);
-        let first = plan(&budget(json!({"minAvailable": 0}), json!(null)), &[(&one, None)], Timestamp::UNIX_EPOCH).status;
+        let first =
+            plan(&budget(json!({"minAvailable": 0}), json!(null)), &[(&one, None)], Timestamp::UNIX_EPOCH).status;
         let mut again = budget(json!({"minAvailable": 0}), json!(null));
         again.status = Some(first.clone());
         let later = plan(&again, &[(&one, None)], Timestamp::from_second(99).unwrap()).status;

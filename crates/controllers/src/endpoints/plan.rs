@@ -66,7 +66,12 @@ fn subset(slice: &EndpointSlice) -> Option<EndpointSubset> {
     }
     let port = |port: &EndpointPort| {
         let name = port.name.clone().filter(|name| !name.is_empty());
-        Some(CorePort { app_protocol: port.app_protocol.clone(), name, port: port.port?, protocol: port.protocol.clone() })
+        Some(CorePort {
+            app_protocol: port.app_protocol.clone(),
+            name,
+            port: port.port?,
+            protocol: port.protocol.clone(),
+        })
     };
     let ports: Vec<CorePort> = slice.ports.iter().flatten().filter_map(port).collect();
     Some(EndpointSubset {
@@ -192,7 +197,8 @@ mod tests {
 
     #[test]
     fn slices_make_endpoints_of_what_is_ready_and_what_is_not() {
-        let endpoint = |ip: &str, ready: bool| json!({"addresses": [ip], "conditions": {"ready": ready}, "nodeName": "n"});
+        let endpoint =
+            |ip: &str, ready: bool| json!({"addresses": [ip], "conditions": {"ready": ready}, "nodeName": "n"});
         let slice: EndpointSlice = serde_json::from_value(json!({"metadata": {"name": "web-0"}, "addressType": "IPv4",
             "ports": [{"port": 80, "name": "", "protocol": "TCP"}], "endpoints": [endpoint("10.42.0.1", true), endpoint("10.42.0.2", false)]}))
         .unwrap();
@@ -206,9 +212,10 @@ mod tests {
 
     #[test]
     fn endpoints_that_somebody_wrote_become_a_slice_of_each_family() {
-        let written: Endpoints = serde_json::from_value(json!({"metadata": {"name": "web", "namespace": "ns", "uid": "u"},
+        let written: Endpoints =
+            serde_json::from_value(json!({"metadata": {"name": "web", "namespace": "ns", "uid": "u"},
             "subsets": [{"addresses": [{"ip": "192.0.2.1"}, {"ip": "2001:db8::1"}], "ports": [{"port": 5432}]}]}))
-        .unwrap();
+            .unwrap();
         assert!(is_to_mirror(&written));
         let slices = mirrored(&written);
         let found: Vec<(String, &str)> = slices.iter().map(|s| (s.name_any(), s.address_type.as_str())).collect();

@@ -77,7 +77,11 @@ pub(super) static KINDS: &[(&str, &str, &Message)] = &[
     ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", &admission::ValidatingWebhookConfiguration),
     ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", &admission::MutatingWebhookConfiguration),
     ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", &admission::ValidatingAdmissionPolicy),
-    ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding", &admission::ValidatingAdmissionPolicyBinding),
+    (
+        "admissionregistration.k8s.io/v1",
+        "ValidatingAdmissionPolicyBinding",
+        &admission::ValidatingAdmissionPolicyBinding,
+    ),
     ("flowcontrol.apiserver.k8s.io/v1", "FlowSchema", &admission::FlowSchema),
     ("flowcontrol.apiserver.k8s.io/v1", "PriorityLevelConfiguration", &admission::PriorityLevelConfiguration),
 ];
