@@ -38,17 +38,14 @@ pub(crate) fn of(kind: &Kind, object: &Value) -> Vec<String> {
                 found.push("spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended".to_owned());
             }
         }
-        ("networking.k8s.io", "Ingress") => {
-            if annotation(object, "kubernetes.io/ingress.class") {
-                let text = "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead";
-                found.push(text.to_owned());
-            }
+        ("networking.k8s.io", "Ingress") if annotation(object, "kubernetes.io/ingress.class") => {
+            let text =
+                "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead";
+            found.push(text.to_owned());
         }
-        ("policy", "PodDisruptionBudget") => {
-            if object.pointer("/spec/selector") == Some(&json!({})) {
-                let text = "spec.selector: an empty selector matches every pod of the namespace in policy/v1, and none in policy/v1beta1";
-                found.push(text.to_owned());
-            }
+        ("policy", "PodDisruptionBudget") if object.pointer("/spec/selector") == Some(&json!({})) => {
+            let text = "spec.selector: an empty selector matches every pod of the namespace in policy/v1, and none in policy/v1beta1";
+            found.push(text.to_owned());
         }
         _ => {}
     }

@@ -77,7 +77,8 @@ pub(super) fn identity(
     {
         let Some(bound) = bound else { continue };
         // The node of a pod's token only says where the pod is.
-        if !(kind == "Node" && pod.is_some()) && !is_there(kind, space, bound) {
+        let only_says_where = kind == "Node" && pod.is_some();
+        if !only_says_where && !is_there(kind, space, bound) {
             return Err(format!("the token is bound to {kind} {:?}, which is gone", bound.name));
         }
         if !word.is_empty() {

@@ -118,7 +118,7 @@ fn failure_policy(policy: &At<'_>, template: &At<'_>, causes: &mut Vec<Cause>) {
                 causes.push(rule.invalid("specifying both OnExitCodes and OnPodConditions is not supported"));
             }
             (false, false) => {
-                causes.push(rule.invalid("specifying one of OnExitCodes and OnPodConditions is required"))
+                causes.push(rule.invalid("specifying one of OnExitCodes and OnPodConditions is required"));
             }
             _ => {}
         }

@@ -274,7 +274,7 @@ pub(super) fn attachment(object: &At<'_>, causes: &mut Vec<Cause>) {
     let (name, inline) = (source.field("persistentVolumeName"), source.field("inlineVolumeSpec"));
     match (name.is_set(), inline.is_set()) {
         (false, false) => {
-            causes.push(source.required("must specify exactly one of inlineVolumeSpec and persistentVolumeName"))
+            causes.push(source.required("must specify exactly one of inlineVolumeSpec and persistentVolumeName"));
         }
         (true, true) => {
             causes.push(source.forbidden("must specify exactly one of inlineVolumeSpec and persistentVolumeName"));

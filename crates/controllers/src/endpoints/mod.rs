@@ -36,17 +36,17 @@ impl Controller {
         match get(&self.cache.endpoints, key) {
             None => match api.create(&PostParams::default(), &wanted).await {
                 // It is there, and only this copy does not know it yet: its change wakes this controller again.
-                Err(error) if runner::is_conflict(&error) => Ok(()),
-                other => Ok(drop(other?)),
+                Err(error) if runner::is_conflict(&error) => {}
+                other => drop(other?),
             },
-            Some(current) if plan::is_same(&current, &wanted) => Ok(()),
+            Some(current) if plan::is_same(&current, &wanted) => {}
             Some(current) => {
                 let mut next = wanted;
                 next.metadata.resource_version = current.resource_version();
                 api.replace(&key.name, &PostParams::default(), &next).await?;
-                Ok(())
             }
         }
+        Ok(())
     }
 
     /// Keeps a slice as the Endpoints are that somebody wrote; without any, there is no slice.
