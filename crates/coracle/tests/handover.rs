@@ -2,68 +2,35 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
 
-use std::{
-    net::{SocketAddr, TcpListener},
-    process::Command,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    thread::{self, JoinHandle},
-};
+use std::{io::Write, net::TcpListener, process::Command};
 
 use testkit::{
-    Coracle, Kubectl, Load, get,
+    Coracle, Crowd, Kubectl, Settings, apart, get,
     systems::{GATEWAY, HELLO, route},
 };
 
-/// Clients that open a connection for every request, beside those that keep theirs.
-struct Crowd {
-    kept: Load,
-    stop: Arc<AtomicBool>,
-    opened: Arc<AtomicU64>,
-    openers: Vec<JoinHandle<Vec<String>>>,
-}
-
-impl Crowd {
-    fn new(address: SocketAddr) -> Self {
-        let (stop, opened) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
-        let opener = || {
-            let (stop, opened) = (stop.clone(), opened.clone());
-            thread::spawn(move || {
-                let mut failures = Vec::new();
-                while !stop.load(Ordering::Relaxed) {
-                    match get(address, "/") {
-                        Ok(response) if response.starts_with("HTTP/1.1 200 ") => {
-                            opened.fetch_add(1, Ordering::Relaxed);
-                        }
-                        Ok(response) => failures.push(response),
-                        Err(error) => failures.push(error.to_string()),
-                    }
-                }
-                failures
-            })
-        };
-        let openers = (0..2).map(|_| opener()).collect();
-        Self { kept: Load::start(address, 2), stop, opened, openers }
-    }
-
-    /// Waits for so many more answers of both kinds.
-    fn more(&self, count: u64) {
-        let now = || (self.kept.requests(), self.opened.load(Ordering::Relaxed));
-        let (kept, opened) = now();
-        while now().0 < kept + count || now().1 < opened + count {
-            thread::yield_now();
-        }
-    }
-
-    /// What failed.
-    fn finish(self) -> Vec<String> {
-        self.stop.store(true, Ordering::Relaxed);
-        let opened = self.openers.into_iter().flat_map(|opener| opener.join().unwrap());
-        self.kept.finish().into_iter().chain(opened).collect()
-    }
-}
+/// Asks the Service again and again, and counts.
+const CALLER: &str = r#"---
+apiVersion: v1
+kind: Pod
+metadata: {name: caller}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: caller
+    image: tools
+    command:
+    - bash
+    - -c
+    - |
+      ask() { exec 3<>/dev/tcp/$HELLO_SERVICE_HOST/80 && printf 'GET / HTTP/1.1\r\nHost: hello\r\nConnection: close\r\n\r\n' >&3 && cat <&3; }
+      until ask | grep -q Hello; do sleep 0.1; done 2>/dev/null
+      for ((n = 1; ; n++)); do
+        answer=$(ask)
+        case $answer in *Hello*) echo $n;; *) echo "failed: $answer";; esac
+        sleep 0.05
+      done
+"#;
 
 fn serving() -> Coracle {
     let rule = "{backendRefs: [{name: hello, port: 80}]}";
@@ -89,6 +56,38 @@ fn replacing_the_running_process_costs_no_connection_and_no_request() {
     if let Some(kubectl) = Kubectl::any(&coracle.kubeconfig()) {
         kubectl.run("get pods").unwrap();
     }
+}
+
+#[test]
+fn isolated_pods_and_those_who_call_them_do_not_notice_a_replacement() {
+    apart(|| {
+        let mut settings = Settings::new(env!("CARGO_BIN_EXE_coracle"));
+        settings.arguments = ["--runtime", "native", "--image", "tools=/bin/sh"].map(str::to_owned).into();
+        let mut manifests = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+        let caller = [GATEWAY, HELLO, &route("{backendRefs: [{name: hello, port: 80}]}"), CALLER].concat();
+        manifests.write_all(caller.as_bytes()).unwrap();
+        settings.arguments.extend(["-f".to_owned(), manifests.path().display().to_string()]);
+        let mut coracle = Coracle::start(settings).unwrap();
+        let Some(kubectl) = Kubectl::any(&coracle.kubeconfig()) else {
+            return eprintln!("skipped: there is no kubectl on this machine");
+        };
+        let (crowd, shims) = (Crowd::new(coracle.gateway(80).unwrap()), coracle.shims());
+        let asked = || kubectl.run("logs caller --tail=1").unwrap().trim().parse().unwrap_or(0_u64);
+        crowd.more(50);
+        for _ in 0..2 {
+            let before = asked();
+            coracle.replace(&[]).unwrap();
+            crowd.more(100);
+            while asked() < before + 5 {
+                std::thread::yield_now();
+            }
+        }
+        assert_eq!(crowd.finish(), Vec::<String>::new());
+        let said = kubectl.run("logs caller").unwrap();
+        assert!(!said.contains("failed"), "a pod's calls to a Service: {said}");
+        assert_eq!(coracle.shims(), shims, "the pods run on");
+        coracle.stop("INT").unwrap();
+    });
 }
 
 #[test]

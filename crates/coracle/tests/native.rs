@@ -4,12 +4,7 @@
 
 use std::{fs, io::Write, net::TcpStream, process::Command};
 
-use nix::{
-    mount::{MsFlags, mount},
-    sched::{CloneFlags, unshare},
-    unistd::Uid,
-};
-use testkit::{Coracle, Kubectl, Settings, find};
+use testkit::{Coracle, Kubectl, Settings, apart};
 
 const PODS: &str = r#"
 apiVersion: v1
@@ -56,26 +51,6 @@ spec:
       cd /cache && echo text > file && echo "$(stat -f -c %T .) file of $(stat -c %u:%g file)"
       echo "on $(cat /etc/hostname) with $(ls -d /proc/[0-9]* | wc -l) processes"
 "#;
-
-/// Runs `test` in network and mount namespaces of its own, so that it changes nothing on the machine; says so if it cannot.
-fn apart(test: impl FnOnce() + Send + 'static) {
-    if !Uid::effective().is_root() {
-        return eprintln!("skipped: making namespaces needs root");
-    }
-    let missing = ["ip", "bash"].into_iter().find(|program| find(program).is_none());
-    if let Some(program) = missing {
-        return eprintln!("skipped: there is no {program} on this machine");
-    }
-    let alone = move || {
-        unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).unwrap();
-        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-        mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
-        assert!(Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap().success());
-        test();
-    };
-    // What this thread starts is in its namespaces too.
-    std::thread::spawn(alone).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-}
 
 #[test]
 fn isolated_pods_find_each_other_and_outlive_a_crash() {

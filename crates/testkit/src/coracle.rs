@@ -211,9 +211,26 @@ impl Coracle {
     /// # Errors
     /// When it cannot be signalled, or ends with an error.
     pub fn stop(&mut self, signal: &str) -> anyhow::Result<()> {
+        self.signal(signal)?;
+        self.ended()
+    }
+
+    /// Sends a signal by name.
+    ///
+    /// # Errors
+    /// When it cannot be signalled.
+    pub fn signal(&self, signal: &str) -> anyhow::Result<()> {
         let sent = Command::new("kill").args(["-s", signal, &self.pid().to_string()]).status()?;
+        if sent.success() { Ok(()) } else { bail!("the signal {signal} cannot be sent") }
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// It ended with an error: everything it printed.
+    pub fn ended(&mut self) -> anyhow::Result<()> {
         let ended = self.child.wait()?;
-        if sent.success() && ended.success() { Ok(()) } else { bail!("it ended with {ended}:\n{}", self.transcript()) }
+        if ended.success() { Ok(()) } else { bail!("it ended with {ended}:\n{}", self.transcript()) }
     }
 }
 

@@ -1,7 +1,9 @@
 //! Starts a whole Coracle for a test, as its own process with free ports and a temporary data directory, and finds the real
 //! programs (kubectl, nginx, wrk …) that tests drive it with.
 
+mod apart;
 mod coracle;
+mod crowd;
 mod flows;
 mod http;
 mod load;
@@ -9,7 +11,9 @@ pub mod processes;
 mod programs;
 pub mod systems;
 
+pub use apart::apart;
 pub use coracle::{Coracle, Settings};
+pub use crowd::Crowd;
 pub use flows::{KUBECTL_VERSIONS, with_each_kubectl};
 pub use http::get;
 pub use load::Load;

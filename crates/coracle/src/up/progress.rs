@@ -31,6 +31,7 @@ pub enum Readiness {
 /// The kinds that take time, and the function that tells how far one is.
 type Judge = fn(&Value) -> Readiness;
 const JUDGES: &[(&str, &str, Judge)] = &[
+    ("", "pods", pod),
     ("apps", "deployments", deployment),
     ("gateway.networking.k8s.io", "gateways", gateway),
     ("gateway.networking.k8s.io", "httproutes", route),
@@ -131,6 +132,20 @@ fn deployment(object: &Value) -> Readiness {
     }
 }
 
+/// One that runs to its end is there when it has succeeded, any other when it is ready.
+fn pod(object: &Value) -> Readiness {
+    let status = |key| object.pointer("/status").map(|status| text(status, key)).unwrap_or_default();
+    let ready = conditions(object.pointer("/status/conditions")).find(|c| text(c, "type") == "Ready");
+    match (status("phase"), ready) {
+        ("Succeeded", _) => Readiness::Ready("Succeeded".to_owned()),
+        ("Failed", _) => Readiness::Failed(format!("it failed: {} {}", status("reason"), status("message"))),
+        (_, Some(ready)) if text(ready, "status") == "True" => Readiness::Ready("Ready".to_owned()),
+        (_, Some(ready)) if !text(ready, "message").is_empty() => Readiness::Waiting(text(ready, "message").to_owned()),
+        ("", _) => Readiness::Waiting("not seen by the node yet".to_owned()),
+        (phase, _) => Readiness::Waiting(phase.to_owned()),
+    }
+}
+
 /// Whether the wanted conditions are all true for the object as it is now.
 fn all_true(object: &Value, list: Option<&Value>, wanted: &[&str]) -> Readiness {
     let generation = number(object, "/metadata/generation");
@@ -195,6 +210,19 @@ mod tests {
         let stuck = json!([{"type": "Progressing", "reason": "ProgressDeadlineExceeded", "message": "timed out"}]);
         let status = json!({"observedGeneration": 2, "conditions": stuck});
         assert_eq!(rollout(&status), Readiness::Failed("timed out".to_owned()));
+    }
+
+    #[test]
+    fn a_pod_is_there_when_it_is_ready_or_has_done_its_work() {
+        let with = |phase: &str, ready: &str| {
+            let ready = json!([{"type": "Ready", "status": ready, "message": "containers with unready status: [a]"}]);
+            pod(&json!({"status": {"phase": phase, "conditions": ready}}))
+        };
+        assert_eq!(pod(&json!({})), Readiness::Waiting("not seen by the node yet".to_owned()));
+        assert_eq!(with("Running", "False"), Readiness::Waiting("containers with unready status: [a]".to_owned()));
+        assert_eq!(with("Running", "True"), Readiness::Ready("Ready".to_owned()));
+        assert_eq!(with("Succeeded", "False"), Readiness::Ready("Succeeded".to_owned()));
+        assert!(matches!(with("Failed", "False"), Readiness::Failed(_)));
     }
 
     #[test]
