@@ -145,6 +145,18 @@ impl Failure {
         Self { details: named(kind, name), ..Self::new(StatusCode::CONFLICT, "Conflict", message) }
     }
 
+    /// 409: an apply would change what others manage. `message` says which, and so does each cause.
+    pub fn apply_conflict(message: impl Into<String>, causes: &[Cause]) -> Self {
+        let causes: Vec<Value> =
+            causes.iter().map(|c| json!({"reason": c.reason, "message": c.message, "field": c.field})).collect();
+        Self { details: Some(json!({"causes": causes})), ..Self::new(StatusCode::CONFLICT, "Conflict", message) }
+    }
+
+    /// 500 without a reason: how upstream answers an apply that does not fit the schema.
+    pub fn unexplained(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "", message)
+    }
+
     /// 422: the object says what it may not.
     pub fn invalid(kind: &Kind, name: &str, causes: &[Cause]) -> Self {
         Self::invalid_kind(kind.group, kind.kind, name, causes)
@@ -284,6 +296,9 @@ impl Failure {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message, "reason": self.reason, "code": self.code.as_u16(),
         });
+        if let (true, Some(object)) = (self.reason.is_empty(), status.as_object_mut()) {
+            object.remove("reason");
+        }
         if let (Some(details), Some(object)) = (&self.details, status.as_object_mut()) {
             object.insert("details".to_owned(), details.clone());
         }

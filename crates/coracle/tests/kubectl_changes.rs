@@ -59,7 +59,8 @@ fn apply_removes_what_the_manifest_no_longer_says_and_keeps_what_others_wrote() 
         assert_eq!(value(kubectl, "cm/settings", ".metadata.annotations.note"), "");
         let containers = ".spec.template.spec.containers[*]['name','image','env']";
         assert_eq!(value(kubectl, "deploy/web", containers), r#"web hello:2 [{"name":"A","value":"1"}]"#);
-        assert_eq!(value(kubectl, "deploy/web", ".metadata.managedFields"), "", "it is left out");
+        let managers = value(kubectl, "deploy/web", ".metadata.managedFields[*].manager");
+        assert_eq!(managers, "kubectl-client-side-apply kubectl");
     });
 }
 

@@ -1,6 +1,7 @@
 //! The object vocabulary: Kubernetes and Gateway API types, quantities, selectors, patches, schemas, the support table. Does no I/O.
 
 pub mod events;
+pub mod fields;
 pub mod gateway;
 pub mod intstr;
 pub mod kinds;

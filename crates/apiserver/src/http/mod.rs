@@ -1,6 +1,7 @@
 //! The API over HTTP: one handler that reads the path; no route per kind.
 
 mod accounts;
+mod apply;
 mod body;
 mod discovery;
 mod eviction;
@@ -15,6 +16,7 @@ mod selection;
 mod subresources;
 mod verbs;
 mod watch;
+mod writers;
 
 use std::{convert::Infallible, sync::Arc};
 

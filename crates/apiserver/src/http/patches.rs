@@ -13,9 +13,6 @@ use serde_json::Value;
 use super::fields::{Directive, Model, go_text};
 use crate::status::Failure;
 
-/// Server-side apply's media type: known by name, so that refusing it can say what to do instead.
-const APPLY: &str = "application/apply-patch+yaml";
-
 type Apply = fn(&'static Kind, &mut Value, &Value) -> Result<(), PatchError>;
 
 /// A patch that was read and not applied yet.
@@ -93,15 +90,10 @@ fn rejected(error: &PatchError) -> Failure {
 }
 
 fn unsupported(media: &str, kind: &Kind) -> Failure {
-    if media == APPLY {
-        let message =
-            "server-side apply (application/apply-patch+yaml) is not served here yet: apply without --server-side";
-        return Failure::unsupported_media_type(message);
-    }
     let strategic = if patch::is_strategic(kind) { ", application/strategic-merge-patch+json" } else { "" };
     Failure::unsupported_media_type(format!(
         "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, \
-         application/merge-patch+json{strategic}"
+         application/merge-patch+json{strategic}, application/apply-patch+yaml"
     ))
 }
 
@@ -126,13 +118,6 @@ mod tests {
             read("application/merge-patch+json", r#"{"data": {"a": "b"}, "x": 1}"#).unwrap().into_change();
         assert_eq!(change(&json!({"kind": "ConfigMap"})).unwrap(), json!({"kind": "ConfigMap", "data": {"a": "b"}}));
         assert_eq!(told.try_recv().unwrap(), ["unknown field \"x\""]);
-    }
-
-    #[test]
-    fn server_side_apply_is_refused_with_what_to_do_instead() {
-        let refused = read(APPLY, "{}").err().unwrap();
-        assert_eq!(refused.code.as_u16(), 415);
-        assert!(refused.message.contains("apply without --server-side"), "{}", refused.message);
     }
 
     #[test]

@@ -5,13 +5,14 @@ use serde_json::{Value, json};
 
 use super::{
     Answer,
+    apply,
     fields::Model,
     patches::Patch,
     respond,
     verbs::{Call, Change},
 };
 use crate::{
-    registry::{meta, update::Part},
+    registry::{meta, ownership::Write, update::Part},
     request::Verb,
     scale,
     status::Failure,
@@ -28,20 +29,26 @@ impl Call<'_> {
         };
         let kind = self.target.kind;
         let (registry, namespace) = (&self.handler.registry, &self.target.namespace);
+        let mut write = Write::default();
         let change: Box<dyn Change> = match self.verb {
             Verb::Get => return shown(&registry.get(kind, namespace, self.name())?.json),
             Verb::Update => {
                 let (wanted, _) = self.body_as(SCALE)?;
-                Box::new(move |_| Ok(wanted))
+                write = self.write("UpdateOptions")?;
+                Box::new(move |current| scale::set(current, &wanted))
+            }
+            Verb::Patch if apply::is_asked(self.headers) => {
+                write = Write { applied: true, ..self.write("PatchOptions")? };
+                Box::new(self.scale_applied(&write)?)
             }
             Verb::Patch => {
+                write = self.write("PatchOptions")?;
                 let (change, _) = Patch::read(self.headers, &self.body, kind, SCALE, self.directive()?)?.into_change();
-                Box::new(change)
+                Box::new(move |current| scale::set(current, &change(&scale::of(current))?))
             }
             _ => return Err(Failure::method_not_allowed()),
         };
-        let set = move |current: &Value| scale::set(current, &change(&scale::of(current))?);
-        let json = registry.update(kind, namespace, self.name(), Part::Main, self.dry_run()?, set).await?;
+        let json = registry.update(kind, namespace, self.name(), Part::Main, write, change).await?;
         shown(&json)
     }
 

@@ -6,7 +6,7 @@ use objects::kinds::Kind;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Handler, body,
+    Answer, Handler, apply, body,
     fields::{Directive, Model},
     logs,
     patches::Patch,
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     convert,
-    registry::{Deleted, delete::DeleteOptions, meta, update::Part},
+    registry::{Deleted, delete::DeleteOptions, meta, ownership::Write, update::Part},
     request::{Query, Target, Verb},
     status::Failure,
 };
@@ -69,7 +69,7 @@ impl Call<'_> {
     }
 
     /// The kind that the client speaks of; the stored one may be another version of it.
-    fn kind(&self) -> &'static Kind {
+    pub(super) fn kind(&self) -> &'static Kind {
         self.target.kind
     }
 
@@ -131,7 +131,8 @@ impl Call<'_> {
         let (object, warnings) = self.body_as(Model::of(kind))?;
         let dry_run = self.dry_run()?;
         let object = convert::to_stored(kind, object)?;
-        let created = self.handler.registry.create(kind.storage(), &self.target.namespace, object, dry_run).await?;
+        let write = Write { dry_run, ..self.write("CreateOptions")? };
+        let created = self.handler.registry.create(kind.storage(), &self.target.namespace, object, write).await?;
         self.written(StatusCode::CREATED, created, warnings)
     }
 
@@ -143,26 +144,34 @@ impl Call<'_> {
                 format!("the name of the object ({own}) does not match the name on the URL ({})", self.name());
             return Err(Failure::bad_request(message));
         }
-        let changed = self.change(part, move |_| Ok(wanted)).await?;
+        let changed = self.change(part, self.write("UpdateOptions")?, move |_| Ok(wanted)).await?;
         self.written(StatusCode::OK, changed, warnings)
     }
 
     async fn patch(self, part: Part) -> Result<Answer, Failure> {
+        if apply::is_asked(self.headers) {
+            return self.apply(part).await;
+        }
         let model = Model::of(self.kind());
         let patch = Patch::read(self.headers, &self.body, self.kind(), model, self.directive()?)?;
         let (change, told) = patch.into_change();
-        let changed = self.change(part, change).await?;
+        let changed = self.change(part, self.write("PatchOptions")?, change).await?;
         self.written(StatusCode::OK, changed, told.try_recv().unwrap_or_default())
     }
 
-    async fn change(&self, part: Part, change: impl Change + 'static) -> Result<Bytes, Failure> {
-        let (kind, dry_run) = (self.kind(), self.dry_run()?);
+    pub(super) async fn change(
+        &self,
+        part: Part,
+        write: Write,
+        change: impl Change + 'static,
+    ) -> Result<Bytes, Failure> {
+        let kind = self.kind();
         let registry = &self.handler.registry;
         let change = move |stored: &Value| match kind.stored_as {
             None => change(stored),
             Some(_) => convert::to_stored(kind, change(&convert::from_stored(kind, stored.clone()))?),
         };
-        registry.update(kind.storage(), &self.target.namespace, self.name(), part, dry_run, change).await
+        registry.update(kind.storage(), &self.target.namespace, self.name(), part, write, change).await
     }
 
     pub(super) fn delete_options(&self) -> Result<DeleteOptions, Failure> {

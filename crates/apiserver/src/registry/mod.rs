@@ -4,6 +4,7 @@ pub mod addresses;
 pub mod create;
 pub mod delete;
 pub mod meta;
+pub mod ownership;
 pub mod update;
 
 use std::{
@@ -23,6 +24,7 @@ use crate::{
 use addresses::Addresses;
 use create::Identity;
 use delete::{DeleteOptions, Fate};
+use ownership::Write;
 use update::Part;
 
 /// How often a generated name is made again when it is taken.
@@ -108,11 +110,16 @@ impl Registry {
         kind: &'static Kind,
         namespace: &str,
         object: Value,
-        dry_run: bool,
+        write: impl Into<Write>,
     ) -> Result<Bytes, Failure> {
+        let write = write.into();
+        let dry_run = write.dry_run;
         let generated = meta::text(&object, "name").is_empty();
         for _ in 0..if generated { NAME_TRIES } else { 1 } {
-            let mut made = create::prepare(kind, namespace, object.clone(), &Identity::generate())?;
+            let identity = Identity::generate();
+            let mut made = create::prepare(kind, namespace, object.clone(), &identity)?;
+            let new = (&made, ownership::of(&object));
+            let managed = ownership::after(kind, Part::Main, &write, (None, None), new, identity.now);
             let name = meta::text(&made, "name").to_owned();
             self.check_namespace(kind, namespace, &name)?;
             let held = if kind.kind == "Service" {
@@ -121,6 +128,7 @@ impl Registry {
             } else {
                 None
             };
+            ownership::put(&mut made, managed);
             let written = self.write(kind, namespace, &name, dry_run, move |current, revision| match current {
                 Some(_) => Err(Failure::already_exists(kind, meta::text(&made, "name"))),
                 None => Ok((encode(&mut made, revision), false)),
@@ -149,15 +157,22 @@ impl Registry {
         namespace: &str,
         name: &str,
         part: Part,
-        dry_run: bool,
+        write: impl Into<Write>,
         change: impl FnOnce(&Value) -> Result<Value, Failure> + Send + 'static,
     ) -> Result<Bytes, Failure> {
+        let write = write.into();
+        let dry_run = write.dry_run;
         let missing = Failure::not_found(kind, name);
         let addresses = self.addresses.clone();
         let written = self.write(kind, namespace, name, dry_run, move |current, revision| {
             let stored = current.ok_or(missing)?;
-            let current = parse(stored)?;
-            let mut next = update::merge(kind, &current, change(&current)?, part)?;
+            let mut current = parse(stored)?;
+            let wanted = change(&current)?;
+            let supplied = ownership::of(&wanted).cloned();
+            let mut next = update::merge(kind, &current, wanted, part)?;
+            let held = ownership::take(&mut current);
+            let (old, new) = ((Some(&current), held.as_ref()), (&next, supplied.as_ref()));
+            let managed = ownership::after(kind, part, &write, old, new, Timestamp::now());
             if kind.kind == "Service" && addresses::needs(&next) {
                 // It was an alias. A commit that fails after this loses an address until the next start, and nothing else.
                 let held = addresses.assign(&mut next);
@@ -166,9 +181,10 @@ impl Registry {
                     held.keep();
                 }
             }
-            if next == current {
+            if next == current && managed == held {
                 return Ok((stored.json.to_vec(), false));
             }
+            ownership::put(&mut next, managed);
             let gone = delete::is_finished(kind, &next);
             if kind.kind == "Service"
                 && !dry_run

@@ -3,23 +3,24 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    merge_keys::Rule,
-    strategic::{At, DELETE_FROM, ORDER, PATCH, RETAIN, is_strategic},
+    place::Place,
+    strategic::{DELETE_FROM, ORDER, PATCH, RETAIN, is_strategic},
 };
-use crate::kinds::Kind;
+use crate::{fields::Patch, kinds::Kind, schema};
 
 /// The patch that brings `current` to `modified`, and removes what `original` (the last applied) had and `modified` has
 /// not. A strategic merge patch when the kind [has strategic semantics](is_strategic), else a JSON merge patch; `{}` when
 /// there is nothing to do. Fields that only `current` has stay.
 pub fn last_applied_patch(kind: Option<&Kind>, original: Option<&Value>, modified: &Value, current: &Value) -> Value {
-    let at = kind.filter(|kind| is_strategic(kind)).map_or(At::Unknown, |kind| At::Top(kind.kind));
+    let kind = kind.filter(|kind| is_strategic(kind));
+    let at = Place::at(kind.and_then(|kind| schema::shape(kind.group, kind.version, kind.kind)));
     let empty = Map::new();
     let fields = |value: Option<&Value>| value.and_then(Value::as_object).unwrap_or(&empty).clone();
     Value::Object(object(at, &fields(original), &fields(Some(modified)), &fields(Some(current))))
 }
 
 fn object(
-    at: At,
+    at: Place<'_>,
     original: &Map<String, Value>,
     modified: &Map<String, Value>,
     current: &Map<String, Value>,
@@ -36,7 +37,7 @@ fn object(
             (Value::Object(wanted), Some(Value::Object(there))) => {
                 let was = was.and_then(Value::as_object).unwrap_or(&empty);
                 let mut change = object(at.child(key), was, wanted, there);
-                if matches!(at.rule(key), Some(Rule::Retain(_))) {
+                if at.patch(key).is_some_and(|patch| patch.retain_keys) {
                     retain(&mut change, wanted);
                 }
                 if !change.is_empty() {
@@ -45,7 +46,7 @@ fn object(
             }
             (Value::Array(wanted), Some(Value::Array(there))) => {
                 let was = was.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-                list(&mut patch, at.rule(key), key, [was, wanted, there]);
+                list(&mut patch, at, key, [was, wanted, there]);
             }
             (wanted, Some(there)) if wanted != there => {
                 patch.insert(key.clone(), wanted.clone());
@@ -67,12 +68,13 @@ fn retain(change: &mut Map<String, Value>, wanted: &Map<String, Value>) {
     }
 }
 
-fn list(patch: &mut Map<String, Value>, rule: Option<Rule>, key: &str, lists: [&[Value]; 3]) {
+fn list(patch: &mut Map<String, Value>, at: Place<'_>, key: &str, lists: [&[Value]; 3]) {
     let [was, wanted, there] = lists;
-    match rule {
-        Some(Rule::Merge(by, child)) => keyed(patch, key, (by, child, false), lists),
-        Some(Rule::MergeRetain(by, child)) => keyed(patch, key, (by, child, true), lists),
-        Some(Rule::Set) => {
+    match at.patch(key) {
+        Some(Patch { merge: true, key: Some(by), retain_keys, .. }) => {
+            keyed(patch, key, (by, at.element(key), *retain_keys), lists);
+        }
+        Some(Patch { merge: true, key: None, .. }) => {
             let new: Vec<_> = wanted.iter().filter(|v| !there.contains(v)).collect();
             let gone: Vec<_> = was.iter().filter(|v| !wanted.contains(v) && there.contains(v)).collect();
             if !new.is_empty() || !gone.is_empty() {
@@ -103,7 +105,7 @@ fn unique(items: &[Value], by: &str) -> bool {
 fn keyed(
     patch: &mut Map<String, Value>,
     key: &str,
-    (by, child, retains): (&str, &'static str, bool),
+    (by, child, retains): (&str, Place<'_>, bool),
     [was, wanted, there]: [&[Value]; 3],
 ) {
     // One port number for TCP and UDP: the key does not tell them apart, so only the whole list is safe.
@@ -124,7 +126,7 @@ fn keyed(
             changes.push(element.clone());
             continue;
         };
-        let mut change = object(At::Definition(child), find(was, by, element).unwrap_or(&empty), fields, found);
+        let mut change = object(child, find(was, by, element).unwrap_or(&empty), fields, found);
         if retains {
             retain(&mut change, fields);
         }

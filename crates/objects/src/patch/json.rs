@@ -16,7 +16,10 @@ const MAX_COPIED: usize = 3 << 20;
 pub fn json_patch(target: &mut Value, patch: &Value) -> Result<(), PatchError> {
     let operations = patch.as_array().ok_or_else(|| PatchError::Invalid("a JSON patch is an array".into()))?;
     if operations.len() > MAX_OPERATIONS {
-        return Err(PatchError::TooLarge(format!("{} operations, at most {MAX_OPERATIONS}", operations.len())));
+        return Err(PatchError::TooLarge(format!(
+            "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {}",
+            operations.len()
+        )));
     }
     let mut copied = 0;
     for operation in operations {
@@ -51,7 +54,9 @@ fn apply(target: &mut Value, operation: &Value, copied: &mut usize) -> Result<()
             let found = find(target, text("from")?)?.clone();
             *copied += found.to_string().len();
             if *copied > MAX_COPIED {
-                return Err(PatchError::TooLarge(format!("copies add more than {MAX_COPIED} bytes")));
+                return Err(PatchError::TooLarge(format!(
+                    "the accumulated size increase of copy is {copied}, exceeding the limit {MAX_COPIED}"
+                )));
             }
             add(target, path, found)
         }

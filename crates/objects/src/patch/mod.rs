@@ -2,7 +2,8 @@
 
 mod apply;
 mod json;
-pub mod merge_keys;
+mod lists;
+mod place;
 mod strategic;
 #[cfg(test)]
 mod tests;
@@ -11,7 +12,7 @@ use serde_json::Value;
 
 pub use apply::last_applied_patch;
 pub use json::json_patch;
-pub use strategic::{is_strategic, strategic_merge};
+pub use strategic::{is_strategic, strategic_merge, strategic_merge_as};
 
 /// Why a patch could not be applied. The target may then be half changed: apply patches to a copy.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub enum PatchError {
     #[error("testing the path {0:?} failed: the value differs")]
     Test(String),
     /// The patch asks for more work than the limits allow.
-    #[error("the patch is too large: {0}")]
+    #[error("Request entity too large: {0}")]
     TooLarge(String),
 }
 

@@ -127,7 +127,9 @@ impl Check<'_> {
             }
             if let Some((_, of_field)) = of.fields.get(at) {
                 outcome = self.value(of_field, value, &here, Some(&of.name));
-                return of.custom || !is_empty(of_field, value) || of.required.iter().any(|field| **field == **name);
+                // An empty list of managers is no list that is not there: it resets them.
+                let says = of.custom || !is_empty(of_field, value) || name == "managedFields";
+                return says || of.required.iter().any(|field| **field == **name);
             }
             true
         });

@@ -6,11 +6,8 @@ use k8s_openapi::api;
 use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use super::compile::Compiled;
-use crate::{
-    gateway,
-    patch::merge_keys::{self, Rule},
-};
+use super::{compile::Compiled, extensions};
+use crate::{fields::Types, gateway};
 
 /// Registers a type with a generator.
 type Register = fn(&mut SchemaGenerator) -> Schema;
@@ -23,6 +20,7 @@ pub(super) struct Group {
     prefix: &'static str,
     roots: &'static [(&'static str, Register)],
     pub(super) compiled: OnceLock<Compiled>,
+    pub(super) shapes: OnceLock<Types>,
 }
 
 impl Group {
@@ -46,6 +44,7 @@ macro_rules! groups {
             prefix: $prefix,
             roots: &[$((stringify!($kind), SchemaGenerator::subschema_for::<$type>)),*],
             compiled: OnceLock::new(),
+            shapes: OnceLock::new(),
         }),*]
     };
 }
@@ -153,8 +152,8 @@ pub fn definition_name(group: &str, version: &str, kind: &str) -> Option<String>
 }
 
 /// `components.schemas` of a group and version: its kinds and everything they are made of, with upstream's extensions
-/// (`x-kubernetes-group-version-kind`, `x-kubernetes-patch-strategy`, `x-kubernetes-patch-merge-key`). Made anew at each call;
-/// empty for a group that has no schemas.
+/// (`x-kubernetes-group-version-kind`, and those of [`super::extensions`]). Made anew at each call; empty for a group that has no
+/// schemas.
 pub fn components(group: &str, version: &str) -> Map<String, Value> {
     let Some(group) = self::group(group, version) else { return Map::new() };
     let mut generator = SchemaSettings::openapi3().into_generator();
@@ -180,10 +179,8 @@ pub fn components(group: &str, version: &str) -> Map<String, Value> {
                 complete(root);
             }
         }
-        if !group.is_custom() {
-            annotate(&mut definitions, &name, Top(kind));
-        }
     }
+    extensions::annotate(&mut definitions);
     definitions
 }
 
@@ -226,58 +223,4 @@ fn complete(root: &mut Map<String, Value>) {
     properties.insert("kind".into(), text("The kind of this object."));
     properties
         .insert("metadata".into(), json!({"allOf": [{"$ref": meta}], "description": "Standard object metadata."}));
-}
-
-/// Where merge keys are looked up: a kind's top level, or a definition of [`merge_keys`].
-#[derive(Clone, Copy)]
-enum At {
-    Top(&'static str),
-    Definition(&'static str),
-}
-use At::{Definition, Top};
-
-/// Writes the patch metadata of a definition, and of those below it, into the schemas.
-fn annotate(definitions: &mut Map<String, Value>, name: &str, at: At) {
-    let Some(properties) = definitions.get(name).and_then(|d| d.get("properties")).and_then(Value::as_object) else {
-        return;
-    };
-    let rules: Vec<(String, Rule, Option<String>)> = properties
-        .iter()
-        .filter_map(|(property, schema)| {
-            let rule = match at {
-                Top(kind) if property != "metadata" => merge_keys::rule(kind, property),
-                Top(_) => merge_keys::rule("*", property),
-                Definition(name) => merge_keys::rule(name, property),
-            };
-            Some((property.clone(), rule?, target(schema)))
-        })
-        .collect();
-    for (property, rule, below) in rules {
-        let (strategy, key, definition) = match rule {
-            Rule::Object(definition) => ("", "", definition),
-            Rule::Retain(definition) => ("retainKeys", "", definition),
-            Rule::Merge(key, definition) => ("merge", key, definition),
-            Rule::MergeRetain(key, definition) => ("merge,retainKeys", key, definition),
-            Rule::Set => ("merge", "", ""),
-            Rule::Atomic(definition) => ("", "", definition),
-        };
-        let found = definitions.get_mut(name).and_then(|d| d.pointer_mut(&format!("/properties/{property}")));
-        if let Some(schema) = found.and_then(Value::as_object_mut) {
-            for (extension, value) in [("strategy", strategy), ("merge-key", key)] {
-                if !value.is_empty() {
-                    schema.insert(format!("x-kubernetes-patch-{extension}"), value.into());
-                }
-            }
-        }
-        if let Some(below) = below {
-            annotate(definitions, &below, Definition(definition));
-        }
-    }
-}
-
-/// The definition that a property's schema, or its elements' schema, refers to.
-fn target(schema: &Value) -> Option<String> {
-    let reference = |s: &Value| s.get("$ref").or_else(|| s.pointer("/allOf/0/$ref"))?.as_str().map(str::to_owned);
-    let found = reference(schema).or_else(|| reference(schema.get("items")?))?;
-    found.strip_prefix(REFERENCE).map(str::to_owned)
 }

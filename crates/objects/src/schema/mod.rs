@@ -7,10 +7,14 @@
 mod check;
 mod compile;
 mod definitions;
+mod extensions;
+mod shapes;
 mod strict;
 #[cfg(test)]
 mod tests;
 
 pub use check::{Conformed, WrongType, conform};
 pub use definitions::{components, definition_name, group_versions};
+pub use extensions::extensions;
+pub use shapes::{custom, shape};
 pub use strict::{Strict, parse};

@@ -1,0 +1,144 @@
+//! Who wrote which field: `metadata.managedFields` through every write.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use objects::{
+    fields::{self, Element, Keep, Set, Shape, Updater, Versions, Writer},
+    kinds::{self, Kind},
+    schema,
+};
+use serde_json::{Value, json};
+
+use super::{meta, update::Part};
+use crate::convert;
+
+/// A write: by whom, through what, and whether it counts.
+#[derive(Clone, Debug, Default)]
+pub struct Write {
+    /// Whether it is only tried.
+    pub dry_run: bool,
+    /// The field manager.
+    pub manager: String,
+    /// The kind as the writer speaks of it, where that is another version than the stored one.
+    pub view: Option<&'static Kind>,
+    /// `status`, `scale`, …; empty for the object itself.
+    pub subresource: String,
+    /// Whether it is an apply: the object then says its managedFields as they are to be.
+    pub applied: bool,
+}
+
+/// The manager of what the API server itself writes.
+const ITSELF: &str = "coracle";
+
+/// What the API server itself writes, tried or in earnest.
+impl From<bool> for Write {
+    fn from(dry_run: bool) -> Self {
+        Self { dry_run, manager: ITSELF.to_owned(), ..Self::default() }
+    }
+}
+
+/// The versions of a kind's objects.
+#[derive(Clone, Copy, Debug)]
+pub struct Views(pub &'static Kind);
+
+impl Views {
+    fn kind(self, api_version: &str) -> Option<&'static Kind> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        kinds::by_kind(group, version, self.0.kind)
+    }
+}
+
+impl Versions for Views {
+    fn shape(&self, api_version: &str) -> Option<Shape<'_>> {
+        let kind = self.kind(api_version)?;
+        Some(schema::shape(kind.group, kind.version, kind.kind).unwrap_or_else(fields::unknown))
+    }
+
+    fn convert<'v>(&self, object: &'v Value, from: &str, to: &str) -> Option<Cow<'v, Value>> {
+        if from == to {
+            return Some(Cow::Borrowed(object));
+        }
+        let (from, to) = (self.kind(from)?, self.kind(to)?);
+        let stored = convert::to_stored(from, object.clone()).ok()?;
+        Some(Cow::Owned(convert::from_stored(to, stored)))
+    }
+
+    fn are_fixed(&self) -> bool {
+        true
+    }
+}
+
+/// The fields that a write to this part of an object can change.
+pub fn changeable(kind: &Kind, part: Part) -> Keep {
+    let path = |steps: &[&str]| steps.iter().map(|step| Element::field(step)).collect::<Vec<_>>();
+    let of = |paths: &[Vec<Element>]| Set::of(paths.iter().map(Vec::as_slice));
+    let (status, finalizers) = (path(&["status"]), path(&["spec", "finalizers"]));
+    match part {
+        Part::Status => Keep::Only(of(&[status])),
+        Part::Finalize => Keep::Only(of(&[finalizers])),
+        // Upstream tracks nobody through it.
+        Part::Binding => Keep::Only(Set::default()),
+        // The server sets a new Namespace's finalizer.
+        Part::Main if kind.kind == "Namespace" => Keep::Without(of(&[status, finalizers])),
+        Part::Main if kind.status => Keep::Without(of(&[status])),
+        Part::Main => Keep::All,
+    }
+}
+
+/// Takes the managedFields out of an object.
+pub fn take(object: &mut Value) -> Option<Value> {
+    object.pointer_mut("/metadata").and_then(Value::as_object_mut)?.remove("managedFields")
+}
+
+/// The managedFields that an object says.
+pub fn of(object: &Value) -> Option<&Value> {
+    object.get("metadata")?.get("managedFields")
+}
+
+/// The managedFields of an object after a write: `live` is the object as it was and `held` its managedFields, `new` as it
+/// becomes and `supplied` what the writer said of its managedFields; both objects are stored ones, and without managedFields.
+pub fn after(
+    kind: &'static Kind,
+    part: Part,
+    write: &Write,
+    (live, held): (Option<&Value>, Option<&Value>),
+    (new, supplied): (&Value, Option<&Value>),
+    now: Timestamp,
+) -> Option<Value> {
+    if write.applied {
+        // Nothing but the time differs: it is no change.
+        let same = live.is_some_and(|live| live == new) && undated(held) == undated(supplied);
+        return if same { held } else { supplied }.cloned();
+    }
+    let view = write.view.unwrap_or(kind);
+    let version = view.api_version();
+    let subresource = if part == Part::Status { "status" } else { &write.subresource };
+    let said = supplied.filter(|said| subresource.is_empty() && Some(*said) != held);
+    if said.is_none() && live.is_some_and(|live| live == new) {
+        return held.cloned();
+    }
+    let seen = |object: &Value| (view != kind).then(|| convert::from_stored(view, object.clone()));
+    let (old_seen, new_seen) = (live.and_then(seen), seen(new));
+    let writer = Writer { manager: &write.manager, api_version: &version, subresource, now };
+    let (versions, keep) = (Views(kind), changeable(kind, part));
+    let updater = Updater { versions: &versions, keep: &keep };
+    let live = old_seen.as_ref().or(live);
+    fields::update(&updater, live, new_seen.as_ref().unwrap_or(new), held, said, &writer)
+}
+
+/// Entries without the times.
+fn undated(entries: Option<&Value>) -> Option<Value> {
+    let mut entries = entries?.clone();
+    for entry in entries.as_array_mut().into_iter().flatten() {
+        if let Some(entry) = entry.as_object_mut() {
+            entry.remove("time");
+        }
+    }
+    Some(entries)
+}
+
+/// Puts managedFields into an object.
+pub fn put(object: &mut Value, managed: Option<Value>) {
+    meta::set(object, "managedFields", managed.filter(|list| *list != json!([])));
+}
