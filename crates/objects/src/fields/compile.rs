@@ -87,7 +87,8 @@ impl<'a> Compiler<'a> {
         let at = self.add(Atom::default());
         self.known.insert(name, at);
         let quantity = name.ends_with(".Quantity");
-        let atom = match self.definitions.get(name) {
+        let definitions = self.definitions;
+        let atom = match definitions.get(name) {
             _ if quantity => Atom { scalar: Some(Scalar::Any), ..Atom::default() },
             Some(schema) => self.atom(schema),
             None => self.atom_at(WHOLE),
