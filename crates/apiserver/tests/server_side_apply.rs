@@ -59,7 +59,8 @@ fn map(data: Value) -> Value {
 }
 
 fn deployment(spec: Value) -> Value {
-    let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let template =
+        json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
     let mut object = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
         "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": template}});
     object["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
@@ -108,14 +109,16 @@ async fn what_a_manager_no_longer_applies_goes_unless_another_has_it() {
 #[tokio::test]
 async fn conflicts_name_who_manages_what_and_force_takes_it() {
     let api = Api::start().await;
-    let (status, made) = api.send("POST", MAPS, "application/json", &map(json!({"k": "1", "l": "1"})).to_string()).await;
+    let (status, made) =
+        api.send("POST", MAPS, "application/json", &map(json!({"k": "1", "l": "1"})).to_string()).await;
     assert_eq!(status, StatusCode::CREATED, "{made}");
     let fields = json!({"f:data": {".": {}, "f:k": {}, "f:l": {}}});
     assert_eq!(managed(&made), [row("curl", "Update", fields)]);
     let (status, refused) = api.apply(MAP, "me", &map(json!({"k": "2"}))).await;
     assert_eq!((status, &refused["reason"]), (StatusCode::CONFLICT, &json!("Conflict")));
     assert_eq!(refused["message"], "Apply failed with 1 conflict: conflict with \"curl\" using v1: .data.k");
-    let cause = json!({"reason": "FieldManagerConflict", "message": "conflict with \"curl\" using v1", "field": ".data.k"});
+    let cause =
+        json!({"reason": "FieldManagerConflict", "message": "conflict with \"curl\" using v1", "field": ".data.k"});
     assert_eq!(refused["details"], json!({"causes": [cause]}));
     let (_, refused) = api.apply(MAP, "me", &map(json!({"k": "2", "l": "2"}))).await;
     assert_eq!(
@@ -232,9 +235,7 @@ async fn a_status_has_managers_of_its_own() {
 async fn a_scale_takes_the_replicas_from_who_applied_them() {
     let api = Api::start().await;
     api.apply(WEB, "me", &deployment(json!({"replicas": 1}))).await;
-    let scale = |replicas: u32| {
-        json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web"}, "spec": {"replicas": replicas}})
-    };
+    let scale = |replicas: u32| json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web"}, "spec": {"replicas": replicas}});
     let (status, refused) = api.apply(&format!("{WEB}/scale"), "scaler", &scale(3)).await;
     assert_eq!(status, StatusCode::CONFLICT, "{refused}");
     assert_eq!(refused["message"], "Apply failed with 1 conflict: conflict with \"me\": .spec.replicas");

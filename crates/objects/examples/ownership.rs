@@ -30,6 +30,7 @@ fn pod(ready: bool, restarts: u32) -> Value {
         let status = if ready { "True" } else { "False" };
         json!({"type": name, "status": status, "lastTransitionTime": "2026-01-01T00:00:00Z"})
     };
+    let conditions = ["Initialized", "Ready", "ContainersReady", "PodScheduled"].map(condition);
     let env: Vec<Value> = (0..8).map(|i| json!({"name": format!("VARIABLE_{i}"), "value": "some value"})).collect();
     json!({"apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": "web-5d4f8c7b9-abcde", "namespace": "default", "labels": {"app": "web", "pod-template-hash": "5d4f8c7b9"},
@@ -39,7 +40,7 @@ fn pod(ready: bool, restarts: u32) -> Value {
             "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 5}}],
             "restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "terminationGracePeriodSeconds": 30, "nodeName": "coracle"},
         "status": {"phase": "Running", "podIP": "10.42.0.9", "podIPs": [{"ip": "10.42.0.9"}], "hostIP": "10.0.0.1",
-            "conditions": ["Initialized", "Ready", "ContainersReady", "PodScheduled"].map(condition),
+            "conditions": conditions,
             "containerStatuses": [{"name": "web", "ready": ready, "restartCount": restarts, "image": "web:1", "imageID": "",
                 "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}]}})
 }
@@ -53,7 +54,11 @@ fn main() {
     let made = fields::update(&updater, None, &old, None, None, &writer("controllers", ""));
     let updater = Updater { versions: &Pods, keep: &status };
     let held = fields::update(&updater, Some(&json!({})), &old, made.as_ref(), None, &writer("node", "status"));
-    println!("object {} bytes, managedFields {} bytes", old.to_string().len(), held.clone().unwrap_or_default().to_string().len());
+    println!(
+        "object {} bytes, managedFields {} bytes",
+        old.to_string().len(),
+        held.clone().unwrap_or_default().to_string().len()
+    );
     let rounds = 20_000_u32;
     let start = Instant::now();
     for _ in 0..rounds {

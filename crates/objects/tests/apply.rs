@@ -77,7 +77,8 @@ impl State<'_> {
                 return Err("the entry is of another version".to_owned());
             }
             let paths = entry.fields().paths();
-            let is_leaf = |path: &&Vec<Element>| !paths.iter().any(|other| other.len() > path.len() && other.starts_with(path));
+            let is_leaf =
+                |path: &&Vec<Element>| !paths.iter().any(|other| other.len() > path.len() && other.starts_with(path));
             let leaves = Set::of(paths.iter().filter(is_leaf).map(Vec::as_slice));
             object = merge(shape, &extract(shape, &self.live, &leaves), &object).map_err(|e| e.to_string())?;
         }
@@ -99,9 +100,7 @@ impl State<'_> {
     }
 
     fn managed(&self) -> BTreeMap<String, (String, Set)> {
-        let entry = |entry: &Entry| {
-            (entry.identity.manager.clone(), (entry.version.clone(), entry.fields().clone()))
-        };
+        let entry = |entry: &Entry| (entry.identity.manager.clone(), (entry.version.clone(), entry.fields().clone()));
         self.managed.entries().iter().map(entry).collect()
     }
 }

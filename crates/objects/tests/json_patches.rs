@@ -13,10 +13,20 @@ fn patched(document: &str, patch: &str) -> Result<Value, PatchError> {
 fn json_patches_do_what_the_rfc_shows() {
     let examples = [
         ("A.1", r#"{"foo":"bar"}"#, r#"[{"op":"add","path":"/baz","value":"qux"}]"#, r#"{"baz":"qux","foo":"bar"}"#),
-        ("A.2", r#"{"foo":["bar","baz"]}"#, r#"[{"op":"add","path":"/foo/1","value":"qux"}]"#, r#"{"foo":["bar","qux","baz"]}"#),
+        (
+            "A.2",
+            r#"{"foo":["bar","baz"]}"#,
+            r#"[{"op":"add","path":"/foo/1","value":"qux"}]"#,
+            r#"{"foo":["bar","qux","baz"]}"#,
+        ),
         ("A.3", r#"{"baz":"qux","foo":"bar"}"#, r#"[{"op":"remove","path":"/baz"}]"#, r#"{"foo":"bar"}"#),
         ("A.4", r#"{"foo":["bar","qux","baz"]}"#, r#"[{"op":"remove","path":"/foo/1"}]"#, r#"{"foo":["bar","baz"]}"#),
-        ("A.5", r#"{"baz":"qux","foo":"bar"}"#, r#"[{"op":"replace","path":"/baz","value":"boo"}]"#, r#"{"baz":"boo","foo":"bar"}"#),
+        (
+            "A.5",
+            r#"{"baz":"qux","foo":"bar"}"#,
+            r#"[{"op":"replace","path":"/baz","value":"boo"}]"#,
+            r#"{"baz":"boo","foo":"bar"}"#,
+        ),
         (
             "A.6",
             r#"{"foo":{"bar":"baz","waldo":"fred"},"qux":{"corge":"grault"}}"#,
@@ -35,13 +45,33 @@ fn json_patches_do_what_the_rfc_shows() {
             r#"[{"op":"test","path":"/baz","value":"qux"},{"op":"test","path":"/foo/1","value":2}]"#,
             r#"{"baz":"qux","foo":["a",2,"c"]}"#,
         ),
-        ("A.10", r#"{"foo":"bar"}"#, r#"[{"op":"add","path":"/child","value":{"grandchild":{}}}]"#, r#"{"child":{"grandchild":{}},"foo":"bar"}"#),
-        ("A.11", r#"{"foo":"bar"}"#, r#"[{"op":"add","path":"/baz","value":"qux","xyz":123}]"#, r#"{"baz":"qux","foo":"bar"}"#),
+        (
+            "A.10",
+            r#"{"foo":"bar"}"#,
+            r#"[{"op":"add","path":"/child","value":{"grandchild":{}}}]"#,
+            r#"{"child":{"grandchild":{}},"foo":"bar"}"#,
+        ),
+        (
+            "A.11",
+            r#"{"foo":"bar"}"#,
+            r#"[{"op":"add","path":"/baz","value":"qux","xyz":123}]"#,
+            r#"{"baz":"qux","foo":"bar"}"#,
+        ),
         ("A.14", r#"{"/":9,"~1":10}"#, r#"[{"op":"test","path":"/~01","value":10}]"#, r#"{"/":9,"~1":10}"#),
-        ("A.16", r#"{"foo":["bar"]}"#, r#"[{"op":"add","path":"/foo/-","value":["abc","def"]}]"#, r#"{"foo":["bar",["abc","def"]]}"#),
+        (
+            "A.16",
+            r#"{"foo":["bar"]}"#,
+            r#"[{"op":"add","path":"/foo/-","value":["abc","def"]}]"#,
+            r#"{"foo":["bar",["abc","def"]]}"#,
+        ),
         ("the whole", r#"{"foo":"bar"}"#, r#"[{"op":"replace","path":"","value":{"a":1}}]"#, r#"{"a":1}"#),
         ("null", r#"{"foo":"bar"}"#, r#"[{"op":"add","path":"/foo","value":null}]"#, r#"{"foo":null}"#),
-        ("copy", r#"{"a":{"b":1}}"#, r#"[{"op":"copy","from":"/a","path":"/c"},{"op":"remove","path":"/a/b"}]"#, r#"{"a":{},"c":{"b":1}}"#),
+        (
+            "copy",
+            r#"{"a":{"b":1}}"#,
+            r#"[{"op":"copy","from":"/a","path":"/c"},{"op":"remove","path":"/a/b"}]"#,
+            r#"{"a":{},"c":{"b":1}}"#,
+        ),
     ];
     for (name, document, patch, result) in examples {
         assert_eq!(patched(document, patch), Ok(serde_json::from_str(result).unwrap()), "{name}");

@@ -43,7 +43,7 @@ impl Patch {
             "application/json-patch+json" => (|_, target, patch| patch::json_patch(target, patch), false),
             "application/merge-patch+json" => (merge, false),
             "application/strategic-merge-patch+json" if patch::is_strategic(kind) => (strategic_merge, true),
-            other => return Err(unsupported(other, kind)),
+            _ => return Err(unsupported(kind)),
         };
         let mut reader = serde_json::Deserializer::from_slice(body);
         let parsed = schema::parse(&mut reader).and_then(|parsed| reader.end().map(|()| parsed));
@@ -89,7 +89,7 @@ fn rejected(error: &PatchError) -> Failure {
     }
 }
 
-fn unsupported(media: &str, kind: &Kind) -> Failure {
+fn unsupported(kind: &Kind) -> Failure {
     let strategic = if patch::is_strategic(kind) { ", application/strategic-merge-patch+json" } else { "" };
     Failure::unsupported_media_type(format!(
         "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, \

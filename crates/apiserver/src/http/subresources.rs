@@ -4,8 +4,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{
-    Answer,
-    apply,
+    Answer, apply,
     fields::Model,
     patches::Patch,
     respond,
@@ -29,7 +28,7 @@ impl Call<'_> {
         };
         let kind = self.target.kind;
         let (registry, namespace) = (&self.handler.registry, &self.target.namespace);
-        let mut write = Write::default();
+        let write;
         let change: Box<dyn Change> = match self.verb {
             Verb::Get => return shown(&registry.get(kind, namespace, self.name())?.json),
             Verb::Update => {

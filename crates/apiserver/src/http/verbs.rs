@@ -116,7 +116,12 @@ impl Call<'_> {
     }
 
     /// The answer to a write: the object, and what of it is unknown or has no effect here.
-    fn written(&self, status: StatusCode, json: Bytes, mut warnings: Vec<String>) -> Result<Answer, Failure> {
+    pub(super) fn written(
+        &self,
+        status: StatusCode,
+        json: Bytes,
+        mut warnings: Vec<String>,
+    ) -> Result<Answer, Failure> {
         if let (Ok(object), None) = (serde_json::from_slice(&json), &self.target.subresource) {
             warnings.extend(crate::warnings::of(self.kind().storage(), &object));
             warnings.extend(::objects::support::warnings(self.kind(), &object));

@@ -155,7 +155,8 @@ fn elements(
     }
     let mut nodes = Nodes::default();
     for (step, (old, new)) in sides {
-        let below = |old: Side<'_>, new: Side<'_>| diff(shape.to(list.element), old, new).map_err(|e| format!("{step}{e}"));
+        let below =
+            |old: Side<'_>, new: Side<'_>| diff(shape.to(list.element), old, new).map_err(|e| format!("{step}{e}"));
         let (first_old, first_new) = (old.first().copied(), new.first().copied());
         let mut here = match (old.len(), new.len()) {
             (..=1, ..=1) => below(first_old, first_new)?,

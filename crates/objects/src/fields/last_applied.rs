@@ -47,7 +47,8 @@ pub(super) fn sync(object: &mut Value, applied: &Value) {
     }
     if let Some(annotations) = annotations(object) {
         annotations.insert(ANNOTATION.to_owned(), format!("{applied}\n").into());
-        let bytes: usize = annotations.iter().map(|(name, value)| name.len() + value.as_str().map_or(0, str::len)).sum();
+        let bytes: usize =
+            annotations.iter().map(|(name, value)| name.len() + value.as_str().map_or(0, str::len)).sum();
         if bytes > MOST_BYTES {
             annotations.remove(ANNOTATION);
         }

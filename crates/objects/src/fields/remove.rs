@@ -72,7 +72,9 @@ pub fn with_named_fields(shape: Option<Shape<'_>>, set: &Set) -> Set {
     let map = shape.and_then(Shape::map);
     let nodes = set.nodes().iter().map(|node| {
         let (named, of) = match &node.element {
-            Element::Field(name) => (map.is_some_and(|map| map.field(name).is_some()), map.and_then(|map| map.of(name))),
+            Element::Field(name) => {
+                (map.is_some_and(|map| map.field(name).is_some()), map.and_then(|map| map.of(name)))
+            }
             Element::Key(_) => (false, shape.and_then(Shape::list).map(|list| list.element)),
             _ => (false, None),
         };
@@ -103,7 +105,9 @@ fn reconciled(shape: Shape<'_>, node: &Node) -> (bool, Set) {
     let Some(atom) = shape.atom() else { return (node.member, node.below.clone()) };
     let whole = match (&atom.map, atom.scalar, &atom.list) {
         // What has no schema is left as it is.
-        (Some(map), ..) if map.fields.is_empty() && map.element.is_some_and(|of| of < 2) => return (node.member, node.below.clone()),
+        (Some(map), ..) if map.fields.is_empty() && map.element.is_some_and(|of| of < 2) => {
+            return (node.member, node.below.clone());
+        }
         (Some(map), ..) => map.atomic,
         (None, Some(_), _) => return (node.member, node.below.clone()),
         (None, None, Some(list)) => !list.associative,

@@ -201,8 +201,11 @@ fn read(map: &Map<String, Value>) -> Result<(Set, bool), String> {
     Ok((below, member))
 }
 
+/// Whether an element is a member of a set that is made of two, and what is below it there.
+type Join<'f> = &'f dyn Fn(Option<&Node>, Option<&Node>) -> (bool, Set);
+
 /// Two sets side by side; `join` gives membership and what is below for each element that either has.
-fn zip(a: &Set, b: &Set, join: &dyn Fn(Option<&Node>, Option<&Node>) -> (bool, Set)) -> Set {
+fn zip(a: &Set, b: &Set, join: Join<'_>) -> Set {
     let (mut a, mut b) = (a.nodes.iter().peekable(), b.nodes.iter().peekable());
     let mut nodes = Vec::new();
     loop {

@@ -38,7 +38,8 @@ fn of_map(shape: Shape<'_>, map: &MapShape, fields: &serde_json::Map<String, Val
 }
 
 fn of_list(shape: Shape<'_>, list: &ListShape, elements: &[Value]) -> Set {
-    let steps: Vec<_> = elements.iter().filter_map(|element| Some((list.step(shape, element).ok()?, element))).collect();
+    let steps: Vec<_> =
+        elements.iter().filter_map(|element| Some((list.step(shape, element).ok()?, element))).collect();
     let (mut seen, mut twice) = (BTreeSet::new(), BTreeSet::new());
     for (step, _) in &steps {
         if !seen.insert(step) {

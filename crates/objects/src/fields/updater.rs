@@ -112,7 +112,8 @@ impl Updater<'_> {
     ) -> Result<Option<Value>, ApplyError> {
         self.reconcile(managed);
         let shape = self.shape(version)?;
-        let merged = merge(shape, live, applied).map_err(|e| ApplyError::Object(format!("failed to merge config: {e}")))?;
+        let merged =
+            merge(shape, live, applied).map_err(|e| ApplyError::Object(format!("failed to merge config: {e}")))?;
         let last = managed.take(by);
         managed.put(Entry::new(by.clone(), version, self.keep.of(to_set(shape, applied))));
         let new = self.prune(merged, managed, version, last.as_ref());
@@ -187,14 +188,21 @@ impl Updater<'_> {
     }
 
     fn compare(&self, shape: Shape<'_>, live: Option<&Value>, new: &Value) -> Result<Comparison, ApplyError> {
-        let found = compare(shape, live, new).map_err(|e| ApplyError::Object(format!("failed to compare objects: {e}")))?;
+        let found =
+            compare(shape, live, new).map_err(|e| ApplyError::Object(format!("failed to compare objects: {e}")))?;
         let Comparison { removed, modified, added } = found;
         let keep = |set| self.keep.of(set);
         Ok(Comparison { removed: keep(removed), modified: keep(modified), added: keep(added) })
     }
 
     /// What changed, as another version has it; `None` when there is no such version.
-    fn seen_as(&self, live: Option<&Value>, new: &Value, from: &str, to: &str) -> Option<Result<Comparison, ApplyError>> {
+    fn seen_as(
+        &self,
+        live: Option<&Value>,
+        new: &Value,
+        from: &str,
+        to: &str,
+    ) -> Option<Result<Comparison, ApplyError>> {
         let shape = self.versions.shape(to)?;
         let live = match live {
             Some(live) => Some(self.versions.convert(live, from, to)?),

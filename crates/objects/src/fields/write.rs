@@ -57,7 +57,14 @@ pub enum ApplyError {
 /// Fields that nobody manages: they say which object it is, or are the server's.
 static NOBODYS: LazyLock<Set> = LazyLock::new(|| {
     const METADATA: &[&str] = &[
-        "name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields",
+        "name",
+        "namespace",
+        "creationTimestamp",
+        "selfLink",
+        "uid",
+        "clusterName",
+        "generation",
+        "managedFields",
         "resourceVersion",
     ];
     let mut set = Set::default();
@@ -157,7 +164,10 @@ pub fn apply(
     }
     let shape = updater.versions.shape(writer.api_version);
     if let Some(Err(error)) = shape.map(|shape| validate(shape, applied, false)) {
-        return Err(ApplyError::Object(format!("failed to create typed patch object ({}): {error}", described(applied))));
+        return Err(ApplyError::Object(format!(
+            "failed to create typed patch object ({}): {error}",
+            described(applied)
+        )));
     }
     let identity = writer.identity(Operation::Apply);
     let merge = |managed: &mut Managed, force| {

@@ -1,6 +1,6 @@
 //! Lists in strategic merge: by key or as sets, and their order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -30,7 +30,7 @@ pub(super) fn merge(
         }
         _ => {
             let mut merged: Vec<Value> = Vec::with_capacity(items.len() + changes.len());
-            let mut seen = std::collections::BTreeSet::new();
+            let mut seen = BTreeSet::new();
             for item in items.iter().chain(changes) {
                 if seen.insert(item.to_string()) {
                     merged.push(item.clone());
@@ -138,9 +138,26 @@ pub(super) fn ordered(
     {
         return Err(no_key(without, key));
     }
-    let before = before.unwrap_or_default();
+    let before = known_order(before.unwrap_or_default(), changes.map_or(&[][..], Vec::as_slice), key);
     target.insert(name.to_owned(), Value::Array(in_order(merged, order, &before, key)));
     Ok(())
+}
+
+/// The order in which elements that `$setElementOrder` does not name are placed: that of the list as it was. Upstream deletes
+/// and appends in place, so that elements which are new stand, as far as there is room, where others were deleted; clients have
+/// come to see that order, and its tests ask for it.
+fn known_order(before: Vec<Value>, changes: &[Value], key: Option<&str>) -> Vec<Value> {
+    let Some(key) = key else { return before };
+    let of = |item: &Value| item.get(key).map(Value::to_string);
+    let is_delete = |change: &&Value| change.get(PATCH).and_then(Value::as_str) == Some("delete");
+    let gone: BTreeSet<_> = changes.iter().filter(is_delete).map(of).collect();
+    let room = before.len();
+    let mut order: Vec<Value> = before.into_iter().filter(|item| !gone.contains(&of(item))).collect();
+    let kept: BTreeSet<_> = order.iter().map(of).collect();
+    let is_new = |change: &&Value| change.get(PATCH).is_none() && !kept.contains(&of(change));
+    let new: Vec<Value> = changes.iter().filter(is_new).take(room - order.len()).cloned().collect();
+    order.extend(new);
+    order
 }
 
 /// The elements of a patch, those to be deleted aside, must stand in the order that the patch gives.

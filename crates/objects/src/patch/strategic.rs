@@ -57,7 +57,9 @@ pub(super) fn invalid(message: impl Into<String>) -> PatchError {
 pub(super) fn directive(patch: &Map<String, Value>) -> Result<Option<&str>, PatchError> {
     match patch.get(PATCH) {
         None => Ok(None),
-        Some(Value::String(directive)) if matches!(directive.as_str(), "merge" | "replace" | "delete") => Ok(Some(directive)),
+        Some(Value::String(directive)) if matches!(directive.as_str(), "merge" | "replace" | "delete") => {
+            Ok(Some(directive))
+        }
         Some(other) => Err(invalid(format!("unknown patch type: {other} in map: {}", Value::Object(patch.clone())))),
     }
 }

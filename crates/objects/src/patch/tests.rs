@@ -74,7 +74,7 @@ fn element_order_is_set_and_elements_of_others_keep_their_place() {
 fn primitive_lists_merge_as_sets() {
     let target = json!({"metadata": {"finalizers": ["a", "b"]}});
     let patch = json!({"metadata": {"finalizers": ["c"], "$deleteFromPrimitiveList/finalizers": ["a"]}});
-    assert_eq!(merged(deployment(), target, patch), json!({"metadata": {"finalizers": ["b", "c"]}}));
+    assert_eq!(merged(deployment(), target, patch), json!({"metadata": {"finalizers": ["c", "b"]}}));
 }
 
 #[test]
