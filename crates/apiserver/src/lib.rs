@@ -95,7 +95,8 @@ impl ApiServer {
         names.dedup();
         let node_tls = Arc::new(pki.client_config("kube-apiserver-kubelet-client", &["system:masters"])?);
         let tokens = Arc::new(Tokens::open(&options.data_dir.join("pki"))?);
-        Ok(Self { handler: Arc::new(Handler { registry, node_tls, tokens }), pki, names })
+        let handler = Arc::new(Handler { registry, node_tls, tokens, documents: Arc::default() });
+        Ok(Self { handler, pki, names })
     }
 
     /// A client in this process, acting under this name.

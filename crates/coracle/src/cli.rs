@@ -1,6 +1,6 @@
 //! The command line. Flags only: what they mean together is in `config`, what they do in the modules named after them.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{net::IpAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -20,6 +20,8 @@ enum Command {
     Route(Box<Route>),
     /// Serve the Gateways of a Kubernetes cluster, and nothing else.
     Gateway(Box<Alone>),
+    /// Say what would be refused or have no effect here, and what a cluster needs to run the same; nothing is started.
+    Check(Check),
     /// Print the objects of a kustomization, as `kubectl kustomize` does.
     Build {
         /// The folder with the kustomization.
@@ -114,6 +116,20 @@ pub struct Route {
     pub output: Output,
 }
 
+/// The flags of `coracle check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Check the kustomization in DIR (repeatable).
+    #[arg(short = 'k', long = "kustomize", value_name = "DIR", required_unless_present = "filename")]
+    pub kustomize: Vec<PathBuf>,
+    /// Check the manifests in FILE, a directory of them, or `-` for standard input (repeatable).
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    pub filename: Vec<PathBuf>,
+    /// How it is printed; `json` is one object.
+    #[arg(long, env = "CORACLE_OUTPUT", value_name = "FORMAT", default_value = "text")]
+    pub output: Output,
+}
+
 /// The flags of `coracle gateway`.
 #[derive(Debug, Default, Args)]
 pub struct Alone {
@@ -197,17 +213,19 @@ pub enum Output {
 }
 
 impl Cli {
-    /// Does what was asked.
+    /// Does what was asked; returns the exit code.
     ///
     /// # Errors
     /// What failed, on which object, why, and what to do next.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Up(flags) => crate::up::run(*flags),
             Command::Route(flags) => crate::route::run(&flags),
             Command::Gateway(flags) => crate::alone::run(&flags),
+            Command::Check(flags) => return crate::check::run(&flags),
             Command::Build { folder } => crate::build::run(&folder),
         }
+        .map(|()| ExitCode::SUCCESS)
     }
 }
 

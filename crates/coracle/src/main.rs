@@ -4,6 +4,7 @@ mod alone;
 mod apply;
 mod apps;
 mod build;
+mod check;
 mod cli;
 mod config;
 mod data_dir;
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
     }
     log();
     match cli::Cli::parse().run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("coracle: {error:#}");
             ExitCode::FAILURE

@@ -25,6 +25,8 @@ pub struct Object {
     pub value: Value,
     /// The file; `-` for standard input.
     pub source: PathBuf,
+    /// The line of the file on which its document begins, counted from 1; `None` for what a kustomization made.
+    pub line: Option<u64>,
 }
 
 /// The objects in a file, in the manifest files of a folder (not below it; in order of name), or on standard input (`-`). Lists
@@ -95,7 +97,7 @@ pub fn parse(text: &str, source: &Path) -> Result<Vec<Object>, Error> {
             if version.starts_with("kustomize.config.k8s.io/") {
                 return Err(wrong("a kustomization is not an object: give its folder with -k"));
             }
-            objects.push(Object { value, source: source.to_owned() });
+            objects.push(Object { value, source: source.to_owned(), line: Some(document.line) });
         }
     }
     Ok(objects)

@@ -14,7 +14,7 @@ pub mod systems;
 pub use apart::apart;
 pub use coracle::{Coracle, Settings};
 pub use crowd::Crowd;
-pub use flows::{KUBECTL_VERSIONS, with_each_kubectl};
+pub use flows::{ALL_KUBECTL_VERSIONS, KUBECTL_VERSIONS, with_each_kubectl, with_every_kubectl};
 pub use http::get;
 pub use load::Load;
 pub use programs::{Kubectl, find};

@@ -1,8 +1,9 @@
-//! What there is: versions, groups, resources, and the OpenAPI documents, generated from the table of kinds.
+//! What there is: versions, groups and resources, generated from the table of kinds, in the older form (a document for each
+//! group and version) and in the aggregated one (everything at once).
 
 use std::collections::BTreeMap;
 
-use http::{HeaderValue, StatusCode, header, request::Parts};
+use http::{StatusCode, header, request::Parts};
 use objects::kinds::{KINDS, Kind};
 use serde_json::{Value, json};
 
@@ -10,10 +11,13 @@ use super::{
     Answer, respond,
     reviews::{REVIEWS, Review},
 };
-use crate::{openapi, status::Failure};
+use crate::status::Failure;
 
-/// The aggregated form's media type, as clients since 1.30 ask for it.
-const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+/// The aggregated form's media type: clients since 1.30 ask for `v2`, those before for `v2beta1`, which says the same.
+const AGGREGATED: &[(&str, &str)] = &[
+    ("v2", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"),
+    ("v2beta1", "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"),
+];
 const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
 /// `/version`: the Kubernetes version whose behaviour is kept to.
@@ -28,14 +32,12 @@ pub fn version() -> Value {
 /// 404 for a group or version that is not there.
 pub fn document(parts: &Parts) -> Result<Option<Answer>, Failure> {
     let path = parts.uri.path().trim_end_matches('/');
-    let accept = parts.headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let aggregated = accept.split(',').any(is_aggregated);
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let document = match segments.as_slice() {
-        ["api" | "apis"] if aggregated => {
-            let mut answer = respond::json(StatusCode::OK, &aggregated_groups(path == "/api"));
-            answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(AGGREGATED));
-            return Ok(Some(answer));
+        ["api" | "apis"] if let Some((version, media)) = aggregated(parts) => {
+            let groups = aggregated_groups(path == "/api", version).to_string().into_bytes();
+            let tag = tag(&groups);
+            return Ok(Some(respond::unless_known(parts, &tag, "public", media, || Ok(groups))?));
         }
         ["api"] => json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
         ["apis"] => {
@@ -56,44 +58,34 @@ pub fn document(parts: &Parts) -> Result<Option<Answer>, Failure> {
         },
         ["apis", name, version] if groups().get(name).is_some_and(|v| v.contains(version)) => resources(name, version),
         ["apis", _, _] if parts.uri.path().split('/').count() == 4 => return Err(Failure::no_such_path()),
-        ["openapi", "v2"] if accept.contains("protobuf") => {
-            let mut answer = respond::bytes(StatusCode::OK, openapi::v2_protobuf());
-            let media = HeaderValue::from_static(openapi::V2_PROTOBUF);
-            answer.headers_mut().insert(header::CONTENT_TYPE, media);
-            return Ok(Some(answer));
-        }
-        ["openapi", "v2"] => openapi::v2(),
-        ["openapi", "v3"] => openapi::index(),
-        ["openapi", "v3", rest @ ..] => return schemas(parts, rest).map(Some),
         _ => return Ok(None),
     };
     Ok(Some(respond::json(StatusCode::OK, &document)))
 }
 
-/// One OpenAPI document, which a client may keep for as long as the index names its hash.
-fn schemas(parts: &Parts, path: &[&str]) -> Result<Answer, Failure> {
-    let hash = openapi::hash(path).ok_or_else(Failure::no_such_path)?;
-    let tag = format!("\"{hash}\"");
-    let mut answer = if parts.headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes())
-    {
-        let mut same = Answer::new(super::full(Vec::new()));
-        *same.status_mut() = StatusCode::NOT_MODIFIED;
-        same
-    } else {
-        respond::json(StatusCode::OK, &openapi::document(path).ok_or_else(Failure::no_such_path)?)
-    };
-    let asked = parts.uri.query().and_then(|query| query.strip_prefix("hash="));
-    let keep = if asked == Some(hash) { "public, immutable, max-age=31536000" } else { "no-cache, private" };
-    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(keep));
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        answer.headers_mut().insert(header::ETAG, tag);
-    }
-    Ok(answer)
+/// A hash of a document.
+fn tag(document: &[u8]) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(document).iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
-fn is_aggregated(media: &str) -> bool {
-    let has = |wanted: &str| media.split(';').any(|part| part.trim() == wanted);
-    has("g=apidiscovery.k8s.io") && has("v=v2") && has("as=APIGroupDiscoveryList")
+/// The aggregated form that a client prefers: its version and media type. `None`: it does not know the form, or prefers the older one.
+fn aggregated(parts: &Parts) -> Option<(&'static str, &'static str)> {
+    let accept = parts.headers.get(header::ACCEPT)?.to_str().ok()?;
+    let known = |media: &str| {
+        let has = |wanted: &str| media.split(';').any(|part| part.trim() == wanted);
+        if !has("application/json") {
+            return None;
+        }
+        if media.split(';').count() == 1 {
+            return Some(None);
+        }
+        let is = |(version, _): &&(&str, &str)| {
+            has("g=apidiscovery.k8s.io") && has("as=APIGroupDiscoveryList") && has(&format!("v={version}"))
+        };
+        AGGREGATED.iter().find(is).map(|found| Some(*found))
+    };
+    accept.split(',').find_map(known)?
 }
 
 /// Named groups and their versions, the preferred one first.
@@ -118,9 +110,10 @@ fn group(name: &str, versions: &[&str]) -> Value {
 }
 
 /// One subresource: its name, the group, version and kind of what is sent there, and its verbs.
-type Subresource = (&'static str, (&'static str, &'static str, &'static str), &'static [&'static str]);
+pub(crate) type Subresource = (&'static str, (&'static str, &'static str, &'static str), &'static [&'static str]);
 
-fn subresources(kind: &Kind) -> Vec<Subresource> {
+/// What a kind has besides its objects.
+pub(crate) fn subresources(kind: &Kind) -> Vec<Subresource> {
     const CHANGE: &[&str] = &["get", "patch", "update"];
     const CREATE: &[&str] = &["create"];
     let own = (kind.group, kind.version, kind.kind);
@@ -164,10 +157,10 @@ fn resources(group: &str, version: &str) -> Value {
     json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list})
 }
 
-fn aggregated_groups(core: bool) -> Value {
+fn aggregated_groups(core: bool, version: &str) -> Value {
     let groups = if core { BTreeMap::from([("", vec!["v1"])]) } else { groups() };
     let items: Vec<Value> = groups.iter().map(|(group, versions)| aggregated_group(group, versions)).collect();
-    json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items})
+    json!({"kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{version}"), "metadata": {}, "items": items})
 }
 
 fn aggregated_group(group: &str, versions: &[&str]) -> Value {

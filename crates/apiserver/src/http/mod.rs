@@ -3,12 +3,14 @@
 mod accounts;
 mod apply;
 mod body;
+mod check;
 mod discovery;
 mod eviction;
 mod fields;
 mod list;
 mod logs;
 mod metrics;
+mod openapi;
 mod patches;
 mod respond;
 mod reviews;
@@ -26,6 +28,7 @@ use http_body::Body as HttpBody;
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 
 use crate::{
+    openapi::Documents,
     registry::Registry,
     request::{Query, Target, Verb},
     status::Failure,
@@ -58,6 +61,16 @@ pub struct Handler {
     pub node_tls: Arc<rustls::ClientConfig>,
     /// The tokens of service accounts.
     pub tokens: Arc<Tokens>,
+    /// The OpenAPI documents made so far.
+    pub(crate) documents: Arc<Documents>,
+}
+
+pub use check::{Refusal, Verdict, check};
+pub(crate) use discovery::subresources;
+
+/// The reviews that are answered: group, kind and resource; their version is `v1`.
+pub(crate) fn review_kinds() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    reviews::REVIEWS.iter().map(|review| (review.group, review.kind, review.plural))
 }
 
 impl Handler {
@@ -94,6 +107,9 @@ impl Handler {
             return Ok(keys);
         }
         if let Some(document) = discovery::document(&parts)? {
+            return Ok(document);
+        }
+        if let Some(document) = openapi::answer(&self.documents, crate::openapi::built_in(), &parts).await? {
             return Ok(document);
         }
         if let Some(review) = reviews::Review::at(path) {

@@ -1,7 +1,7 @@
 //! Answers in the form that the client asked for: whole objects, metadata only, or tables.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
 use objects::kinds::Kind;
 use serde_json::{Value, json};
 
@@ -134,6 +134,37 @@ pub fn bytes(status: StatusCode, json: impl Into<Bytes>) -> Answer {
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// A document with its tag (the hash of its text), or 304 if the client says that it has it. `keep` is the `Cache-Control`.
+///
+/// # Errors
+/// Those of `document`, which is called only when it is needed.
+pub fn unless_known(
+    parts: &Parts,
+    hash: &str,
+    keep: &'static str,
+    media: &'static str,
+    document: impl FnOnce() -> Result<Vec<u8>, Failure>,
+) -> Result<Answer, Failure> {
+    let tag = format!("\"{hash}\"");
+    let known = parts.headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let has = known.flat_map(|list| list.split(',')).any(|one| matches!(one.trim(), "*") || one.trim() == tag);
+    let mut answer = if has {
+        let mut same = Answer::new(full(Vec::new()));
+        *same.status_mut() = StatusCode::NOT_MODIFIED;
+        same
+    } else {
+        let mut whole = bytes(StatusCode::OK, document()?);
+        whole.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+        whole
+    };
+    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(keep));
+    answer.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        answer.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(answer)
 }
 
 /// A failure as the `Status` that says it.

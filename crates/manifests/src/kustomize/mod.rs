@@ -62,7 +62,7 @@ pub fn build(folder: &Path) -> Result<Vec<Object>, Error> {
     all.resources.check().map_err(at("resources"))?;
     order::sort(&mut all.resources.0, sort_options.as_ref()).map_err(at("sortOptions"))?;
     let finished = all.resources.0.into_iter().map(Resource::finish);
-    Ok(finished.map(|(value, source)| Object { value, source }).collect())
+    Ok(finished.map(|(value, source)| Object { value, source, line: None }).collect())
 }
 
 fn read(root: &Root) -> Result<(Kustomization, Kind), Error> {

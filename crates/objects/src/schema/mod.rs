@@ -8,6 +8,7 @@ mod check;
 mod compile;
 mod definitions;
 mod extensions;
+mod meta;
 mod shapes;
 mod strict;
 #[cfg(test)]
@@ -16,5 +17,6 @@ mod tests;
 pub use check::{Conformed, WrongType, conform};
 pub use definitions::{components, definition_name, group_versions};
 pub use extensions::extensions;
+pub use meta::{META, meta_components};
 pub use shapes::{custom, shape};
 pub use strict::{Strict, parse};

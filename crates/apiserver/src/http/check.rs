@@ -1,0 +1,119 @@
+//! What the API would say to an object, without an API: the same decoding, defaults and validation, and nothing stored.
+
+use jiff::Timestamp;
+use objects::{
+    kinds::{self, Kind},
+    schema::Strict,
+    support,
+};
+use serde_json::Value;
+
+use super::fields::{Directive, Model};
+use crate::{
+    convert,
+    registry::create::{self, Identity},
+    status::{Cause, Failure},
+};
+
+/// What would become of one object.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// Its kind; `None`: there is no such kind here.
+    pub kind: Option<&'static Kind>,
+    /// Why it would be refused; empty if it would not.
+    pub refused: Vec<Refusal>,
+    /// What it says that would have no effect, or not the effect it has elsewhere.
+    pub warnings: Vec<String>,
+}
+
+/// One reason to refuse an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The path of the field, such as `spec.replicas`; empty if it is the whole object.
+    pub field: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// What the API would say if this object were applied with `fieldValidation=Strict` to an empty cluster.
+pub fn check(object: Value) -> Verdict {
+    let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
+    let (api_version, name) = (text("apiVersion"), text("kind"));
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let Some(kind) = kinds::by_kind(group, version, name) else {
+        let served = kinds::KINDS.iter().filter(|kind| kind.kind == name).map(|kind| kind.api_version());
+        let served: Vec<String> = served.collect();
+        let instead =
+            if served.is_empty() { String::new() } else { format!("; it is served as {}", served.join(" and ")) };
+        let message = format!("there is no kind {name:?} in version {api_version:?} here{instead}");
+        return Verdict { kind: None, refused: vec![Refusal { field: String::new(), message }], warnings: Vec::new() };
+    };
+    let without_effect = support::warnings(kind, &object);
+    match admit(kind, object) {
+        Ok((stored, mut warnings)) => {
+            warnings.extend(support::warnings(kind, &stored));
+            Verdict { kind: Some(kind), refused: Vec::new(), warnings }
+        }
+        Err(failure) => Verdict { kind: Some(kind), refused: refusals(&failure), warnings: without_effect },
+    }
+}
+
+/// The object as it would be stored.
+fn admit(kind: &'static Kind, object: Value) -> Result<(Value, Vec<String>), Failure> {
+    let named = object.pointer("/metadata/name").and_then(Value::as_str).is_some_and(|name| !name.is_empty());
+    if !named {
+        let cause = Cause::required("metadata.name", "what is applied needs a name");
+        return Err(Failure::invalid(kind, "", &[cause]));
+    }
+    let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or("default").to_owned();
+    let body = Strict { value: object, duplicates: Vec::new() };
+    let (object, warnings) = Model::of(kind).read(body, Directive::Strict)?;
+    let object = convert::to_stored(kind, object)?;
+    // Whatever is unlike any other: nothing of it is kept.
+    let identity = Identity { uid: String::new(), suffix: "00000".to_owned(), now: Timestamp::UNIX_EPOCH };
+    Ok((create::prepare(kind.storage(), &namespace, object, &identity)?, warnings))
+}
+
+/// The causes of a failure, or its message where it has none.
+fn refusals(failure: &Failure) -> Vec<Refusal> {
+    let causes = failure.details.as_ref().and_then(|details| details.get("causes")).and_then(Value::as_array);
+    let text = |cause: &Value, field: &str| cause.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let all: Vec<Refusal> = causes
+        .into_iter()
+        .flatten()
+        .map(|cause| Refusal { field: text(cause, "field"), message: text(cause, "message") })
+        .collect();
+    if all.is_empty() { vec![Refusal { field: String::new(), message: failure.message.clone() }] } else { all }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_the_api_refuses_is_refused_with_its_field() {
+        let service =
+            |spec: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": spec});
+        let verdict = check(service(json!({"ports": [{"port": 0}]})));
+        assert_eq!(verdict.refused[0].field, "spec.ports[0].port");
+        let verdict = check(service(json!({"ports": [{"port": 80}], "prots": []})));
+        assert!(verdict.refused[0].message.contains("unknown field \"spec.prots\""), "{verdict:?}");
+        let verdict = check(service(json!({"type": "NodePort", "ports": [{"port": 80}]})));
+        assert!(verdict.refused.is_empty() && verdict.warnings[0].contains("NodePort"), "{verdict:?}");
+        let mut nameless = service(json!({}));
+        nameless["metadata"] = json!({});
+        assert_eq!(check(nameless).refused[0].field, "metadata.name");
+    }
+
+    #[test]
+    fn a_kind_that_is_not_there_is_said_with_the_versions_that_are() {
+        let verdict =
+            check(json!({"apiVersion": "extensions/v1beta1", "kind": "Deployment", "metadata": {"name": "a"}}));
+        assert!(
+            verdict.kind.is_none() && verdict.refused[0].message.ends_with("it is served as apps/v1"),
+            "{verdict:?}"
+        );
+    }
+}
