@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "a measurement waits for time to pass; nothing is asserted about it")]
 
+mod api;
 mod crash;
 mod grpc;
 mod http;
@@ -31,6 +32,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    /// What the API costs: how soon it answers, durable writes, memory of objects, and telling a thousand watchers.
+    Api(api::Options),
+    /// Serve the API alone, for these measurements.
+    #[command(hide = true)]
+    ApiServer(api::Serve),
     /// CPU per request of the gateway, nginx, haproxy and Envoy with the same routes; what changes and idle connections cost.
     Proxy(proxy::Options),
     /// From process start to the first 200; then memory and CPU of the idle platform.
@@ -43,10 +49,16 @@ enum What {
     GrpcUpstream(grpc::Options),
 }
 
+/// As the binary's: the server that is measured is this program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     let programs = peers::Programs { coracle: cli.coracle, envoy: cli.envoy };
     match cli.what {
+        What::Api(options) => api::run(&options),
+        What::ApiServer(options) => api::serve(&options.data_dir),
         What::Proxy(options) => proxy::run(&programs, &options),
         What::Start(options) => start::run(&programs.coracle, &options),
         What::Crash(options) => crash::run(&programs.coracle, &options),

@@ -17,6 +17,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("kustomize", kustomize),
     ("patches", patches),
     ("protobuf", protobuf),
+    ("body", body),
+    ("request", request),
+    ("snapshot", snapshot),
     ("selectors", selectors),
     ("http1", http1),
     ("http2", http2),
@@ -109,6 +112,21 @@ pub fn patches(data: &[u8]) {
 /// Protobuf bodies, as kubectl sends them.
 pub fn protobuf(data: &[u8]) {
     let _ = apiserver::protobuf::decode(data);
+}
+
+/// Bodies of requests, whose type the first byte chooses.
+pub fn body(data: &[u8]) {
+    apiserver::fuzzing::body(data);
+}
+
+/// Paths and queries: options of lists and watches, selectors, continue tokens.
+pub fn request(data: &[u8]) {
+    apiserver::fuzzing::request(data);
+}
+
+/// Snapshots of the store.
+pub fn snapshot(data: &[u8]) {
+    apiserver::fuzzing::snapshot(data);
 }
 
 /// Label and field selectors.

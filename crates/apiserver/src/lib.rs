@@ -11,6 +11,7 @@ mod bootstrap;
 mod client;
 mod convert;
 mod defaults;
+pub mod fuzzing;
 pub mod http;
 mod openapi;
 pub mod pki;
@@ -20,6 +21,7 @@ pub mod registry;
 mod request;
 mod scale;
 mod serve;
+mod stall;
 pub mod status;
 pub mod store;
 pub mod tokens;
@@ -95,8 +97,7 @@ impl ApiServer {
         names.dedup();
         let node_tls = Arc::new(pki.client_config("kube-apiserver-kubelet-client", &["system:masters"])?);
         let tokens = Arc::new(Tokens::open(&options.data_dir.join("pki"))?);
-        let handler = Arc::new(Handler { registry, node_tls, tokens, documents: Arc::default() });
-        Ok(Self { handler, pki, names })
+        Ok(Self { handler: Arc::new(Handler::new(registry, node_tls, tokens)), pki, names })
     }
 
     /// A client in this process, acting under this name.

@@ -1,5 +1,7 @@
 //! The certificate authority, made on the first start, and the certificates made from it.
 
+mod renewal;
+
 use std::{
     fs::{self, DirBuilder, OpenOptions},
     io::Write,
@@ -19,8 +21,8 @@ use rustls::{
     server::WebPkiClientVerifier,
 };
 
-/// How long a certificate is valid; each start makes new ones.
-const VALID: SignedDuration = SignedDuration::from_hours(365 * 24);
+/// How long a certificate is valid; each start makes new ones, and a server that runs for long renews its own.
+pub(crate) const VALID: SignedDuration = SignedDuration::from_hours(365 * 24);
 /// How long the authority is.
 const AUTHORITY_VALID: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
 
@@ -46,10 +48,15 @@ pub struct Pair {
     pub key: String,
 }
 
-/// The authority.
+/// What time it is.
+pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The authority. Clones are the same one.
+#[derive(Clone)]
 pub struct Pki {
     certificate: String,
-    issuer: Issuer<'static, KeyPair>,
+    issuer: Arc<Issuer<'static, KeyPair>>,
+    clock: Clock,
 }
 
 impl Pki {
@@ -70,7 +77,17 @@ impl Pki {
         let (certificate, key) = (read(&certificate)?, read(&key)?);
         let key = KeyPair::from_pem(&key).map_err(failed("read the authority's key"))?;
         let issuer = Issuer::from_ca_cert_pem(&certificate, key).map_err(failed("read the authority's certificate"))?;
-        Ok(Self { certificate, issuer })
+        Ok(Self { certificate, issuer: Arc::new(issuer), clock: Arc::new(Timestamp::now) })
+    }
+
+    /// The same authority by another clock.
+    #[cfg(test)]
+    pub(crate) fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.clock)()
     }
 
     /// The authority's certificate, in PEM.
@@ -110,46 +127,46 @@ impl Pki {
         params.distinguished_name.push(DnType::CommonName, name);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![usage];
-        set_validity(&mut params, VALID);
+        set_validity(&mut params, VALID, self.now());
         let key = KeyPair::generate().map_err(failed("make a key"))?;
         let certificate =
-            params.signed_by(&key, &self.issuer).map_err(failed(format!("sign a certificate for {name}")))?;
+            params.signed_by(&key, self.issuer.as_ref()).map_err(failed(format!("sign a certificate for {name}")))?;
         Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
     }
 
-    /// TLS for a server known by these names. Clients of this authority are known by their certificates; others may connect
+    /// TLS for a server known by these names, whose certificate is renewed while it runs. Clients of this authority are known by their certificates; others may connect
     /// too if `anonymous`, and are nobody.
     ///
     /// # Errors
     /// When the certificate cannot be made.
     pub fn server_config(&self, names: &[String], anonymous: bool) -> Result<rustls::ServerConfig, PkiError> {
-        let pair = self.issue_server(names)?;
+        let own = renewal::Renewed::server(self.clone(), names)?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(self.roots()?), provider.clone());
         let verifier = if anonymous { verifier.allow_unauthenticated() } else { verifier };
         let verifier = verifier.build().map_err(failed("trust the authority's clients"))?;
-        let (chain, key) = pair.into_der()?;
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(failed("choose TLS versions"))?
             .with_client_cert_verifier(verifier)
-            .with_single_cert(chain, key);
-        config.map_err(failed("use a server certificate"))
+            .with_cert_resolver(Arc::new(own));
+        Ok(config)
     }
 
-    /// TLS for a client of this authority's servers, known by a certificate of its own.
+    /// TLS for a client of this authority's servers, known by a certificate of its own, which is renewed while
+    /// it is used.
     ///
     /// # Errors
     /// When the certificate cannot be made.
     pub fn client_config(&self, user: &str, groups: &[&str]) -> Result<rustls::ClientConfig, PkiError> {
-        let (chain, key) = self.issue_client(user, groups)?.into_der()?;
+        let own = renewal::Renewed::client(self.clone(), user, groups)?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(failed("choose TLS versions"))?
             .with_root_certificates(self.roots()?)
-            .with_client_auth_cert(chain, key);
-        config.map_err(failed("use a client certificate"))
+            .with_client_cert_resolver(Arc::new(own));
+        Ok(config)
     }
 
     fn roots(&self) -> Result<RootCertStore, PkiError> {
@@ -176,15 +193,14 @@ fn authority() -> Result<Pair, PkiError> {
     params.distinguished_name.push(DnType::CommonName, "coracle-ca");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-    set_validity(&mut params, AUTHORITY_VALID);
+    set_validity(&mut params, AUTHORITY_VALID, Timestamp::now());
     let key = KeyPair::generate().map_err(failed("make the authority's key"))?;
     let certificate = params.self_signed(&key).map_err(failed("sign the authority's certificate"))?;
     Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
 /// Valid from an hour ago, so that a clock that was set back a little does no harm.
-fn set_validity(params: &mut CertificateParams, length: SignedDuration) {
-    let now = Timestamp::now();
+fn set_validity(params: &mut CertificateParams, length: SignedDuration, now: Timestamp) {
     let date = |at: Timestamp| {
         let day = at.strftime("%Y-%m-%d").to_string();
         let mut parts = day.split('-').map(|part| part.parse().unwrap_or(1));

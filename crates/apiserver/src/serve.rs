@@ -17,12 +17,20 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::http::{Handler, Identity};
+use crate::{
+    http::{Handler, Identity, Origin, fairness::Connection},
+    stall::Unstalled,
+};
 
 /// Connections at once; past it the next waits to be accepted.
 const CONNECTIONS: usize = 4096;
 /// How long a client may take for its handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a client may take no byte of what it is sent.
+const STALL: Duration = Duration::from_secs(60);
+/// How often a connection of HTTP/2 on which nothing happens is asked whether it is still there, and how long it may take to say so.
+const PING: Duration = Duration::from_secs(60);
+const PONG: Duration = Duration::from_secs(30);
 /// How long requests that have begun may take at the end.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -56,8 +64,9 @@ pub(crate) async fn serve(
             drop(place);
         });
     }
+    handler.ending.cancel();
     connections.close();
-    // Watches never end by themselves: after the drain they are cut, and their clients come back.
+    // Watches have been told to end; what does not end in this time is cut.
     let _ = timeout(DRAIN, connections.wait()).await;
 }
 
@@ -68,16 +77,20 @@ async fn connection(
     stop: CancellationToken,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     stream.set_nodelay(true)?;
-    let stream = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
+    let stream = timeout(HANDSHAKE, acceptor.accept(Unstalled::new(stream, STALL))).await??;
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let identity = certificate.and_then(|der| identity(der));
-    let service = service_fn(move |request: Request<Incoming>| {
+    let origin = Origin { connection: Connection::next(), stop: stop.clone() };
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let (handler, identity) = (handler.clone(), identity.clone());
+        request.extensions_mut().insert(origin.clone());
         async move { Ok::<_, Infallible>(handler.handle(request, identity).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(1000);
+    let mut http2 = builder.http2();
+    http2.timer(TokioTimer::new()).max_concurrent_streams(1000);
+    http2.keep_alive_interval(PING).keep_alive_timeout(PONG);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {

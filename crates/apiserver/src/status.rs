@@ -210,6 +210,12 @@ impl Failure {
         Self { details: Some(details), ..failure }
     }
 
+    /// 403 for a path that is no object's.
+    pub fn forbidden_path(user: &str, verb: &str, path: &str) -> Self {
+        let message = format!("forbidden: User {user:?} cannot {verb} path {path:?}");
+        Self { details: Some(json!({})), ..Self::new(StatusCode::FORBIDDEN, "Forbidden", message) }
+    }
+
     /// 405.
     pub fn method_not_allowed() -> Self {
         let message = "the server does not allow this method on the requested resource";
@@ -222,9 +228,9 @@ impl Failure {
         Self::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", message)
     }
 
-    /// 410: a revision that is not remembered any more.
-    pub fn expired(asked: u64) -> Self {
-        Self::new(StatusCode::GONE, "Expired", format!("too old resource version: {asked}"))
+    /// 410: a revision that is not remembered any more; `oldest` is the first that is.
+    pub fn expired(asked: u64, oldest: u64) -> Self {
+        Self::new(StatusCode::GONE, "Expired", format!("too old resource version: {asked} ({oldest})"))
     }
 
     /// 410: the state that a list's first page showed is not remembered any more; `token` goes on with the present one.
@@ -243,6 +249,13 @@ impl Failure {
         let cause = json!({"reason": "ResourceVersionTooLarge", "message": "Too large resource version"});
         let details = Some(json!({"causes": [cause], "retryAfterSeconds": 1}));
         Self { details, ..Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message) }
+    }
+
+    /// 429: the server does as much as it can; the client is to come back in a second.
+    pub fn overloaded() -> Self {
+        let message = "the server has received too many requests and has asked us to try again later";
+        let details = Some(json!({"retryAfterSeconds": 1}));
+        Self { details, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message) }
     }
 
     /// 422 for a request that does not fit the object as it is.

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, convert::Infallible, path::Path, sync::Arc};
 
-use apiserver::store::{Key, Next, Store, StoreError, Stored};
+use apiserver::store::{Key, Next, Range, Store, StoreError, Stored};
 use proptest::prelude::*;
 
 fn key(name: &str) -> Key {
@@ -56,7 +56,16 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     let store = open(dir.path());
     assert_eq!((contents(&store), store.revision()), (before, revision));
     assert_eq!(put(&store, "c", "3").await.revision, revision + 1, "revisions go on where they were");
-    assert!(store.changes(&things(), revision - 1).is_none(), "changes from before the restart are not remembered");
+    assert!(store.changes(&things(), revision - 1, 10).is_none(), "changes from before the restart are not remembered");
+}
+
+#[tokio::test]
+async fn a_store_that_is_open_is_not_opened_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("state.redb");
+    let store = Store::open(&file).unwrap();
+    assert!(Store::open(&file).err().unwrap().to_string().contains("already open"));
+    put(&store, "a", "1").await;
 }
 
 #[tokio::test]
@@ -108,8 +117,45 @@ async fn a_watcher_that_is_too_far_behind_is_told_so() {
     let start = store.revision();
     let writes = (0..1100).map(|i| put(&store, "a", if i % 2 == 0 { "x" } else { "y" }));
     futures::future::join_all(writes).await;
-    assert!(store.changes(&things(), start).is_none());
-    assert!(store.changes(&things(), store.revision() - 10).is_some_and(|news| news.changes.len() == 10));
+    assert!(store.changes(&things(), start, usize::MAX).is_none());
+    assert!(store.changes(&things(), store.revision() - 10, usize::MAX).is_some_and(|news| news.changes.len() == 10));
+}
+
+#[tokio::test]
+async fn what_was_deleted_before_a_restart_is_not_missed_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let seen = put(&store, "a", "1").await.revision;
+    delete(&store, "a").await;
+    drop(store);
+    let store = open(dir.path());
+    assert!(store.changes(&things(), seen, 10).is_none(), "the deletion is not remembered, and that is said");
+    let range = Range { at: Some(seen), ..Range::default() };
+    assert!(store.range(&things(), &range).is_none());
+}
+
+#[tokio::test]
+async fn pages_of_an_earlier_state_show_that_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for name in ["a", "c", "e"] {
+        put(&store, name, "1").await;
+    }
+    let at = store.revision();
+    delete(&store, "c").await;
+    for name in ["b", "e", "f"] {
+        put(&store, name, "2").await;
+    }
+    let page = |after: &str, limit| {
+        let range = Range { namespace: "n", after: Some(("n", after)), limit, at: Some(at) };
+        let page = store.range(&things(), &range).unwrap();
+        let names: Vec<_> = page.objects.iter().map(|(key, stored)| (key.name.clone(), stored.json.to_vec())).collect();
+        (names, page.remaining)
+    };
+    let one = |name: &str| (name.to_owned(), b"1".to_vec());
+    assert_eq!(page("", 1), (vec![one("a")], 2));
+    assert_eq!(page("a", 1), (vec![one("c")], 1));
+    assert_eq!(page("b", 9), (vec![one("c"), one("e")], 0));
 }
 
 proptest! {
@@ -128,17 +174,17 @@ proptest! {
                 views.push((store.revision(), contents(&store)));
             }
             let (revision, mut view) = views.swap_remove(from % views.len());
-            let news = store.changes(&things(), revision).unwrap();
+            let news = store.changes(&things(), revision, usize::MAX).unwrap();
             let mut last = revision;
             for change in news.changes {
                 prop_assert!(change.stored.revision > last, "in order, none twice");
                 last = change.stored.revision;
                 let had = view.get(&change.key.name).cloned();
-                prop_assert_eq!(change.previous.map(|stored| stored.json.to_vec()), had);
+                prop_assert_eq!(change.previous.as_ref().map(|stored| stored.json.to_vec()), had);
                 if change.deleted {
                     view.remove(&change.key.name);
                 } else {
-                    view.insert(change.key.name, change.stored.json.to_vec());
+                    view.insert(change.key.name.clone(), change.stored.json.to_vec());
                 }
             }
             prop_assert_eq!(view, contents(&store));

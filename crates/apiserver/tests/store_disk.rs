@@ -121,7 +121,10 @@ async fn a_file_that_is_no_store_says_so_and_what_to_do() {
     let file = dir.path().join("state.redb");
     fs::write(&file, vec![b'x'; 100_000]).unwrap();
     let error = Store::open(&file).err().unwrap().to_string();
-    assert!(error.contains("state.redb") && error.contains("damaged") && error.contains("restore it"), "{error}");
+    assert!(
+        error.contains("state.redb") && error.contains("damaged") && error.contains("restore a snapshot"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -22,11 +22,54 @@ enum Command {
     Gateway(Box<Alone>),
     /// Say what would be refused or have no effect here, and what a cluster needs to run the same; nothing is started.
     Check(Check),
+    /// Save every object in one file, look at such a file, or make a data directory of it.
+    Snapshot {
+        #[command(subcommand)]
+        action: SnapshotAction,
+    },
     /// Print the objects of a kustomization, as `kubectl kustomize` does.
     Build {
         /// The folder with the kustomization.
         #[arg(short = 'k', long = "kustomize", value_name = "DIR")]
         folder: PathBuf,
+    },
+}
+
+/// What `coracle snapshot` does.
+#[derive(Debug, Subcommand)]
+pub enum SnapshotAction {
+    /// Save the state of the Coracle that runs, or last ran, with a data directory. Writes go on meanwhile.
+    Save {
+        /// The file to make; it is whole or not there.
+        file: PathBuf,
+        /// Ask the API that this file leads to [default: the data directory's].
+        #[arg(long, value_name = "FILE")]
+        kubeconfig: Option<PathBuf>,
+        /// As for `coracle up`.
+        #[arg(long, env = "CORACLE_DATA_DIR", value_name = "DIR")]
+        data_dir: Option<PathBuf>,
+        /// How it is printed; `json` is one object.
+        #[arg(long, env = "CORACLE_OUTPUT", value_name = "FORMAT", default_value = "text")]
+        output: Output,
+    },
+    /// Check a file whole, and say what is in it.
+    Status {
+        /// The snapshot.
+        file: PathBuf,
+        /// How it is printed; `json` is one object.
+        #[arg(long, env = "CORACLE_OUTPUT", value_name = "FORMAT", default_value = "text")]
+        output: Output,
+    },
+    /// Make the state of a data directory from a file, while no Coracle runs there.
+    Restore {
+        /// The snapshot.
+        file: PathBuf,
+        /// As for `coracle up`.
+        #[arg(long, env = "CORACLE_DATA_DIR", value_name = "DIR")]
+        data_dir: Option<PathBuf>,
+        /// Replace a state that is there; it is kept beside the new one.
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -223,6 +266,7 @@ impl Cli {
             Command::Route(flags) => crate::route::run(&flags),
             Command::Gateway(flags) => crate::alone::run(&flags),
             Command::Check(flags) => return crate::check::run(&flags),
+            Command::Snapshot { action } => crate::snapshot::run(&action),
             Command::Build { folder } => crate::build::run(&folder),
         }
         .map(|()| ExitCode::SUCCESS)

@@ -13,7 +13,7 @@ const README: &str = "\
 This directory holds the whole state of one Coracle. Stop it before you copy or move the directory.
 
 kubeconfig   administrator's access for kubectl: export KUBECONFIG=<this directory>/kubeconfig
-state.redb   every Kubernetes object (transactional; the only copy)
+state.redb   every Kubernetes object (transactional; the only copy: coracle snapshot save FILE makes another)
 pki/         the certificate authority and the keys made from it; private
 dev-certs/   the authority of --dev-certs: trust ca.crt, keep ca.key private
 pods/        one directory for each pod: its containers as their shims know them

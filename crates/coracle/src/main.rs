@@ -11,6 +11,7 @@ mod data_dir;
 mod handover;
 mod platform;
 mod route;
+mod snapshot;
 mod up;
 
 use std::process::ExitCode;

@@ -41,7 +41,7 @@ impl Call<'_> {
             Some(options) => serde_json::from_value(options.clone())
                 .map_err(|e| Failure::bad_request(format!("deleteOptions: {e}")))?,
         };
-        let dry_run = self.dry_run()? || options.dry_run.is_some();
+        let dry_run = self.is_dry(&options)?;
         let (registry, namespace) = (&self.handler.registry, self.target.namespace.as_str());
         let pod = parse(&registry.get(self.target.kind, namespace, self.name())?)?;
         if !may_go(&pod) {

@@ -6,26 +6,35 @@ mod body;
 mod check;
 mod discovery;
 mod eviction;
+pub mod fairness;
 mod fields;
+mod health;
 mod list;
 mod logs;
-mod metrics;
+pub mod metrics;
 mod openapi;
+mod options;
 mod patches;
 mod respond;
 mod reviews;
 mod selection;
+mod snapshot;
 mod subresources;
 mod verbs;
 mod watch;
 mod writers;
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use ::http::{Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     openapi::Documents,
@@ -34,6 +43,8 @@ use crate::{
     status::Failure,
     tokens::Tokens,
 };
+use fairness::{Connection, Gate};
+use metrics::{Metrics, Sort};
 
 /// The body of every answer.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -63,6 +74,21 @@ pub struct Handler {
     pub tokens: Arc<Tokens>,
     /// The OpenAPI documents made so far.
     pub(crate) documents: Arc<Documents>,
+    /// Lets requests in.
+    pub gate: Gate,
+    /// What has been counted.
+    pub metrics: Arc<Metrics>,
+    /// Cancelled when the server stops: what has no end of its own ends then.
+    pub ending: CancellationToken,
+}
+
+/// By which way a request came: a mark on requests that came over the network.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The connection.
+    pub connection: Connection,
+    /// Cancelled when its server stops.
+    pub stop: CancellationToken,
 }
 
 pub use check::{Refusal, Verdict, check};
@@ -74,6 +100,12 @@ pub(crate) fn review_kinds() -> impl Iterator<Item = (&'static str, &'static str
 }
 
 impl Handler {
+    /// Over these objects.
+    pub fn new(registry: Arc<Registry>, node_tls: Arc<rustls::ClientConfig>, tokens: Arc<Tokens>) -> Self {
+        let documents = Arc::default();
+        Self { registry, node_tls, tokens, documents, gate: Gate::default(), metrics: Arc::default(), ending: CancellationToken::new() }
+    }
+
     /// Answers one request; failures are answers too. `identity` is `None` for somebody unknown.
     pub async fn handle<B>(self: Arc<Self>, request: Request<B>, identity: Option<Identity>) -> Answer
     where
@@ -93,8 +125,8 @@ impl Handler {
     {
         let (parts, incoming) = request.into_parts();
         let path = parts.uri.path();
-        if let "/healthz" | "/livez" | "/readyz" = path.trim_end_matches('/') {
-            return Ok(plain("ok"));
+        if let Some(health) = health::answer(self, path, parts.uri.query()).await {
+            return Ok(health);
         }
         if path == "/version" {
             return Ok(respond::json(StatusCode::OK, &discovery::version()));
@@ -118,21 +150,130 @@ impl Handler {
             return review.answer(&parts.method, &bytes, &asked);
         }
         if path == "/metrics" {
-            return Ok(metrics::answer(&self.registry));
+            return Ok(metrics::answer(&self.registry, &self.metrics, &self.gate));
+        }
+        if path == snapshot::PATH {
+            return snapshot::answer(&self.registry, &parts.method, &identity);
         }
         let target = Target::parse(path).ok_or_else(Failure::no_such_path)?;
         let query = Query::parse(parts.uri.query());
         let verb = Verb::of(&parts.method, &target, &query).ok_or_else(Failure::method_not_allowed)?;
-        let body = body::read(incoming).await?;
-        let call = verbs::Call { handler: self, target, query, verb, headers: &parts.headers, body };
-        call.run().await
+        let origin = parts.extensions.get::<Origin>().cloned();
+        let sort = sort(&target, &query, verb);
+        let started = Instant::now();
+        let answer = async {
+            let lasts = verb == Verb::Watch || target.subresource.as_deref().is_some_and(is_stream);
+            let changes = !matches!(verb, Verb::Get | Verb::List | Verb::Watch);
+            // What lasts has no place: it would take it from those who only ask. What is in this process waits for nobody.
+            let _place = match &origin {
+                Some(_) if !lasts => Some(self.gate.enter(changes)?),
+                _ => None,
+            };
+            let _counted = (!lasts).then(|| Counted::new(&self.metrics, changes));
+            let body = body::read(incoming).await?;
+            let call = verbs::Call { handler: self, target, query, verb, headers: &parts.headers, body, origin };
+            call.run().await
+        };
+        let answer = answer.await;
+        let code = answer.as_ref().map_or_else(|failure| failure.code, |answer| answer.status());
+        self.metrics.note(sort, code.as_u16(), started.elapsed());
+        answer
     }
 }
 
-fn plain(text: &'static str) -> Answer {
-    Response::new(full(Bytes::from_static(text.as_bytes())))
+/// Subresources of pods whose answers last.
+fn is_stream(subresource: &str) -> bool {
+    matches!(subresource, "log" | "exec" | "attach" | "portforward" | "proxy")
 }
+
+/// One request among those that are being served.
+struct Counted<'a>(&'a std::sync::atomic::AtomicI64);
+
+impl<'a> Counted<'a> {
+    fn new(metrics: &'a Metrics, changes: bool) -> Self {
+        let [reads, writes] = &metrics.inflight;
+        let count = if changes { writes } else { reads };
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What the figures say of a request.
+fn sort(target: &Target, query: &Query, verb: Verb) -> Sort {
+    let verb = match verb {
+        Verb::Get => "GET",
+        Verb::List => "LIST",
+        Verb::Watch => "WATCH",
+        Verb::Create => "POST",
+        Verb::Update => "PUT",
+        Verb::Patch => "PATCH",
+        Verb::Delete => "DELETE",
+        Verb::DeleteCollection => "DELETECOLLECTION",
+    };
+    let scope = match (&target.name, target.namespace.is_empty()) {
+        (Some(_), _) => "resource",
+        (None, true) => "cluster",
+        (None, false) => "namespace",
+    };
+    Sort {
+        verb,
+        group: target.kind.group.to_string(),
+        version: target.kind.version.to_string(),
+        resource: target.kind.plural.to_string(),
+        // Whatever else a path says is no label: there is no end to what paths say.
+        subresource: target.subresource.clone().filter(|name| KNOWN.contains(&name.as_str())).unwrap_or_default(),
+        scope,
+        dry_run: query.get("dryRun").is_some(),
+    }
+}
+
+/// Subresources that figures are kept of.
+const KNOWN: &[&str] = &[
+    "status",
+    "scale",
+    "finalize",
+    "binding",
+    "eviction",
+    "log",
+    "exec",
+    "attach",
+    "portforward",
+    "proxy",
+    "token",
+    "ephemeralcontainers",
+    "approval",
+    "resize",
+];
 
 fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).boxed_unsync()
+}
+
+/// What `crate::fuzzing` needs of the private modules.
+pub(crate) mod fuzz {
+    use ::http::HeaderValue;
+
+    use super::{
+        body,
+        options::{ListOptions, WatchOptions},
+        selection::Selection,
+    };
+    use crate::request::{Query, Target};
+
+    pub(crate) fn body(media: &HeaderValue, bytes: &[u8]) {
+        let _ = body::decode(Some(media), bytes);
+    }
+
+    pub(crate) fn options(target: Option<&Target>, query: &Query) {
+        let _ = (ListOptions::read(query), WatchOptions::read(query));
+        if let Some(target) = target {
+            let _ = Selection::of(target, query);
+        }
+    }
 }

@@ -66,56 +66,57 @@ impl Form {
         self == Self::Whole && kind.stored_as.is_none()
     }
 
-    /// A list of stored objects in this form, as JSON. `metadata` is the list's own.
+    /// What comes before and after the objects of a list in this form. `metadata` is the list's own.
+    ///
+    /// # Errors
+    /// 500: a table without rows cannot be made.
+    pub fn list_text(self, kind: &Kind, query: &Query, metadata: &Value) -> Result<ListText, Failure> {
+        let text = |name: &str, version: &str, more: &str| ListText {
+            head: format!("{{\"kind\":\"{name}\",\"apiVersion\":\"{version}\",\"metadata\":{metadata},{more}:[")
+                .into_bytes(),
+            tail: b"]}",
+        };
+        Ok(match self {
+            Self::Whole => text(&format!("{}List", kind.kind), &kind.api_version(), "\"items\""),
+            Self::Metadata => text("PartialObjectMetadataList", "meta.k8s.io/v1", "\"items\""),
+            Self::Table => {
+                let empty = printers::table(kind, &[], query.get("includeObject"), jiff::Timestamp::now());
+                let columns =
+                    empty.get("columnDefinitions").ok_or_else(|| Failure::internal("a table has no columns"))?;
+                text("Table", "meta.k8s.io/v1", &format!("\"columnDefinitions\":{columns},\"rows\""))
+            }
+        })
+    }
+
+    /// One object of a list in this form, added to `text`.
     ///
     /// # Errors
     /// 500: the store holds what is not JSON.
-    pub fn list(self, kind: &Kind, query: &Query, objects: &[&Stored], metadata: Value) -> Result<Vec<u8>, Failure> {
+    pub fn list_item(self, kind: &Kind, query: &Query, stored: &Stored, text: &mut Vec<u8>) -> Result<(), Failure> {
         if self.is_as_stored(kind) {
-            return Ok(list_as_stored(kind, objects, &metadata));
+            text.extend_from_slice(&stored.json);
+            return Ok(());
         }
-        let parsed: Vec<Value> = objects.iter().map(|stored| parse(stored)).collect::<Result<_, _>>()?;
-        let list = match self {
-            Self::Whole => {
-                let items: Vec<Value> = parsed.into_iter().map(|object| convert::from_stored(kind, object)).collect();
-                json!({"kind": format!("{}List", kind.kind), "apiVersion": kind.api_version(), "metadata": metadata, "items": items})
-            }
-            Self::Metadata => {
-                let items: Vec<Value> = parsed.iter().map(metadata_only).collect();
-                let kind_name = "PartialObjectMetadataList";
-                json!({"kind": kind_name, "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items})
-            }
+        let object = parse(stored)?;
+        let item = match self {
+            Self::Whole => convert::from_stored(kind, object),
+            Self::Metadata => metadata_only(&object),
             Self::Table => {
-                let rows: Vec<&Value> = parsed.iter().collect();
-                let mut table = printers::table(kind, &rows, query.get("includeObject"), jiff::Timestamp::now());
-                if let Some(map) = table.as_object_mut() {
-                    map.insert("metadata".to_owned(), metadata);
-                }
-                table
+                let mut table = printers::table(kind, &[&object], query.get("includeObject"), jiff::Timestamp::now());
+                table.pointer_mut("/rows/0").map(Value::take).unwrap_or_default()
             }
         };
-        Ok(list.to_string().into_bytes())
+        text.extend_from_slice(item.to_string().as_bytes());
+        Ok(())
     }
 }
 
-/// A list whose objects are copied, not parsed: the commonest answer, and the largest.
-fn list_as_stored(kind: &Kind, objects: &[&Stored], metadata: &Value) -> Vec<u8> {
-    let head = format!(
-        "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
-        kind.kind,
-        kind.api_version()
-    );
-    let size: usize = objects.iter().map(|stored| stored.json.len() + 1).sum();
-    let mut list = Vec::with_capacity(head.len() + size + 2);
-    list.extend_from_slice(head.as_bytes());
-    for (index, stored) in objects.iter().enumerate() {
-        if index > 0 {
-            list.push(b',');
-        }
-        list.extend_from_slice(&stored.json);
-    }
-    list.extend_from_slice(b"]}");
-    list
+/// What comes before and after the objects of a list.
+pub struct ListText {
+    /// Before the first.
+    pub head: Vec<u8>,
+    /// After the last.
+    pub tail: &'static [u8],
 }
 
 fn metadata_only(object: &Value) -> Value {
@@ -169,7 +170,12 @@ pub fn unless_known(
 
 /// A failure as the `Status` that says it.
 pub fn failure(failure: &Failure) -> Answer {
-    json(failure.code, &failure.to_value())
+    let mut answer = json(failure.code, &failure.to_value());
+    let seconds = failure.details.as_ref().and_then(|details| details.get("retryAfterSeconds")).and_then(Value::as_u64);
+    if let Some(seconds) = seconds {
+        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    answer
 }
 
 /// Adds `Warning: 299` headers, which kubectl prints.

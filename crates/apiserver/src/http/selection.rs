@@ -8,9 +8,10 @@ use serde_json::Value;
 
 use crate::{
     convert,
-    registry::meta,
+    registry::{meta, parse},
     request::{Query, Target},
     status::Failure,
+    store::{Facts, Stored},
 };
 
 /// The fields, besides name and namespace, that a kind's objects can be selected by, as upstream registers them. A field that is
@@ -81,8 +82,27 @@ impl Selection {
         Ok(Self { labels, fields })
     }
 
-    /// Whether a stored object is selected.
-    pub(super) fn matches(&self, kind: &Kind, object: &Value) -> bool {
+    /// Whether a stored object is selected. It is parsed the first time that anybody asks.
+    ///
+    /// # Errors
+    /// 500: the store holds what is not JSON.
+    pub(super) fn selects(&self, kind: &Kind, stored: &Stored) -> Result<bool, Failure> {
+        if self.is_everything() {
+            return Ok(true);
+        }
+        let facts = stored.facts(|stored| Ok::<_, Failure>(facts(kind, &parse(stored)?)))?;
+        if self.fields.paths().all(|path| facts.fields.contains_key(path)) {
+            return Ok(self.matches_facts(facts));
+        }
+        Ok(self.matches(kind, &parse(stored)?))
+    }
+
+    fn matches_facts(&self, facts: &Facts) -> bool {
+        self.labels.matches(&facts.labels) && self.fields.matches(|path| facts.fields.get(path).cloned())
+    }
+
+    /// Whether an object is selected.
+    fn matches(&self, kind: &Kind, object: &Value) -> bool {
         (self.labels.is_empty() || self.labels.matches(&meta::labels(object)))
             && self.fields.matches(|path| Some(field(kind, object, path)))
     }
@@ -90,6 +110,14 @@ impl Selection {
     pub(super) fn is_everything(&self) -> bool {
         self.labels.is_empty() && self.fields.is_empty()
     }
+}
+
+/// What any selector may ask of an object.
+fn facts(kind: &Kind, object: &Value) -> Facts {
+    let own = FIELDS.iter().filter(|(name, _)| *name == kind.kind).flat_map(|(_, fields)| fields.iter());
+    let paths = ["metadata.name", "metadata.namespace"].into_iter().chain(own.map(|(path, _)| *path));
+    let fields = paths.map(|path| (path, field(kind, object, path))).collect();
+    Facts { labels: meta::labels(object), fields }
 }
 
 /// What a selectable field counts as when an object does not have it; `None` if it is none.

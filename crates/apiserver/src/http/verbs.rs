@@ -6,9 +6,11 @@ use objects::kinds::Kind;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Handler, apply, body,
+    Answer, Handler, Origin, apply, body,
+    fairness::Connection,
     fields::{Directive, Model},
     logs,
+    options::WatchOptions,
     patches::Patch,
     respond::{self, Form},
     selection::Selection,
@@ -16,7 +18,13 @@ use super::{
 };
 use crate::{
     convert,
-    registry::{Deleted, delete::DeleteOptions, meta, ownership::Write, update::Part},
+    registry::{
+        Deleted,
+        delete::{self, DeleteOptions},
+        meta,
+        ownership::Write,
+        update::Part,
+    },
     request::{Query, Target, Verb},
     status::Failure,
 };
@@ -29,6 +37,8 @@ pub(super) struct Call<'a> {
     pub verb: Verb,
     pub headers: &'a HeaderMap,
     pub body: Bytes,
+    /// Where it came from; `None` is this process.
+    pub origin: Option<Origin>,
 }
 
 impl Call<'_> {
@@ -57,7 +67,7 @@ impl Call<'_> {
         Form::negotiate(self.headers)?;
         match self.verb {
             Verb::Get => self.get(),
-            Verb::List => self.list(),
+            Verb::List => self.list().await,
             Verb::Watch => self.watch(),
             Verb::Create if part == Part::Main => self.create().await,
             Verb::Update => self.update(part).await,
@@ -73,15 +83,32 @@ impl Call<'_> {
         self.target.kind
     }
 
+    /// Whose turn it is when several wait.
+    pub(super) fn flow(&self) -> Option<Connection> {
+        self.origin.as_ref().map(|origin| origin.connection)
+    }
+
     pub(super) fn name(&self) -> &str {
         self.target.name.as_deref().unwrap_or_default()
     }
 
+    /// The query's `dryRun`.
+    ///
+    /// # Errors
+    /// 422 for anything but `All`.
     pub(super) fn dry_run(&self) -> Result<bool, Failure> {
         match self.query.get("dryRun") {
             None => Ok(false),
             Some("All") => Ok(true),
-            Some(other) => Err(Failure::bad_request(format!("dryRun: {other:?} is not supported: it must be \"All\""))),
+            Some(other) => {
+                let options = match self.verb {
+                    Verb::Create => "CreateOptions",
+                    Verb::Update => "UpdateOptions",
+                    Verb::Patch => "PatchOptions",
+                    _ => "DeleteOptions",
+                };
+                Err(Failure::invalid_kind("meta.k8s.io", options, "", &[delete::not_dry(&[other.to_owned()])]))
+            }
         }
     }
 
@@ -95,14 +122,25 @@ impl Call<'_> {
     }
 
     fn get(&self) -> Result<Answer, Failure> {
+        // Whatever there is, is new enough for any version that there has been.
+        let current = self.handler.registry.store().revision();
+        if let Some(asked) = self.query.number::<u64>("resourceVersion")?.filter(|asked| *asked > current) {
+            return Err(Failure::too_large_version(asked, current));
+        }
         let stored = self.handler.registry.get(self.kind(), &self.target.namespace, self.name())?;
         self.shown(StatusCode::OK, stored.json)
     }
 
     fn watch(&self) -> Result<Answer, Failure> {
-        let selection = Selection::of(&self.target, &self.query)?;
-        let options = watch::Options::read(&self.query, Form::accepted(self.headers))?;
-        watch::start(&self.handler.registry, &self.target, selection, options)
+        let request = watch::Request {
+            selection: Selection::of(&self.target, &self.query)?,
+            options: WatchOptions::read(&self.query)?,
+            form: Form::accepted(self.headers),
+            query: self.query.clone(),
+            stop: self.origin.as_ref().map(|origin| origin.stop.clone()),
+            metrics: self.handler.metrics.clone(),
+        };
+        Ok(watch::begin(&self.handler.registry, &self.target, request)?.into_answer())
     }
 
     /// The body as an object of a type, and what to warn about.
@@ -179,28 +217,47 @@ impl Call<'_> {
         registry.update(kind.storage(), &self.target.namespace, self.name(), part, write, change).await
     }
 
+    /// The options of a deletion: those of the body, or of the query if there is none.
+    ///
+    /// # Errors
+    /// 400 for what cannot be read, 422 for options that there are not or that do not go together.
     pub(super) fn delete_options(&self) -> Result<DeleteOptions, Failure> {
-        let mut options: DeleteOptions = if self.body.is_empty() {
-            DeleteOptions::default()
+        let options = if self.body.is_empty() {
+            DeleteOptions {
+                grace_period_seconds: self.query.number("gracePeriodSeconds")?,
+                propagation_policy: self.query.get("propagationPolicy").map(str::to_owned),
+                orphan_dependents: self.query.get("orphanDependents").map(|_| self.query.is_on("orphanDependents")),
+                ..DeleteOptions::default()
+            }
         } else {
             let value = body::decode(self.headers.get(header::CONTENT_TYPE), &self.body)?.value;
             serde_json::from_value(value).map_err(|e| Failure::bad_request(format!("DeleteOptions: {e}")))?
         };
-        options.grace_period_seconds = self.query.number("gracePeriodSeconds")?.or(options.grace_period_seconds);
-        let policy = self.query.get("propagationPolicy").map(str::to_owned);
-        options.propagation_policy = policy.or(options.propagation_policy);
+        options.check()?;
         Ok(options)
+    }
+
+    /// Whether a deletion is not to change anything: the query's word counts as well as the body's.
+    pub(super) fn is_dry(&self, options: &DeleteOptions) -> Result<bool, Failure> {
+        Ok(self.dry_run()? || options.dry_run.as_ref().is_some_and(|dry_run| !dry_run.is_empty()))
     }
 
     async fn delete(self) -> Result<Answer, Failure> {
         let options = self.delete_options()?;
-        let dry_run = self.dry_run()? || options.dry_run.is_some();
+        let dry_run = self.is_dry(&options)?;
+        let cascades = options.orphan_dependents == Some(false);
         let (kind, namespace) = (self.kind(), &self.target.namespace);
         match self.handler.registry.delete(kind, namespace, self.name(), options, dry_run).await? {
-            Deleted::Waits(json) => self.shown(StatusCode::OK, json),
+            // Who asked for dependents to go first by the older option is told that it takes a while.
+            Deleted::Waits(json) => self.shown(if cascades { StatusCode::ACCEPTED } else { StatusCode::OK }, json),
+            Deleted::Gone(last) if delete::returns_object(kind) => {
+                self.shown(StatusCode::OK, last.to_string().into_bytes().into())
+            }
             Deleted::Gone(last) => {
-                let details = json!({"name": self.name(), "group": kind.group, "kind": kind.plural,
-                    "uid": meta::text(&last, "uid")});
+                let mut details = json!({"name": self.name(), "kind": kind.plural, "uid": meta::text(&last, "uid")});
+                if let (false, Some(map)) = (kind.group.is_empty(), details.as_object_mut()) {
+                    map.insert("group".to_owned(), kind.group.into());
+                }
                 let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details});
                 Ok(respond::json(StatusCode::OK, &status))
             }

@@ -5,7 +5,7 @@ use objects::kinds::Kind;
 use serde_json::{Value, json};
 
 use super::meta;
-use crate::status::Failure;
+use crate::status::{Cause, Failure};
 
 /// `metav1.DeleteOptions`, as far as they matter here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
@@ -33,8 +33,52 @@ pub struct Preconditions {
     pub resource_version: Option<String>,
 }
 
+impl DeleteOptions {
+    /// Whether the options are ones that there are, and go together.
+    ///
+    /// # Errors
+    /// 422 naming those that do not.
+    pub fn check(&self) -> Result<(), Failure> {
+        let mut causes = Vec::new();
+        if let Some(policy) = &self.propagation_policy {
+            if self.orphan_dependents.is_some() {
+                let why = "orphanDependents and deletionPropagation cannot be both set";
+                causes.push(Cause::invalid("propagationPolicy", &policy.as_str().into(), why));
+            }
+            if !POLICIES.contains(&policy.as_str()) {
+                let supported = [POLICIES, &["nil"]].concat();
+                causes.push(Cause::not_supported("propagationPolicy", &policy.as_str().into(), &supported));
+            }
+        }
+        if let Some(dry_run) = self.dry_run.as_ref().filter(|all| all.iter().any(|one| one != "All")) {
+            causes.push(not_dry(dry_run));
+        }
+        if causes.is_empty() { Ok(()) } else { Err(Failure::invalid_kind("meta.k8s.io", "DeleteOptions", "", &causes)) }
+    }
+}
+
+const POLICIES: &[&str] = &["Foreground", "Background", "Orphan"];
+
+/// What is wrong with a `dryRun` that is not `All`.
+pub fn not_dry(found: &[String]) -> Cause {
+    let list: Vec<String> = found.iter().map(|value| format!("{value:?}")).collect();
+    let shown = format!("[]string{{{}}}", list.join(", "));
+    let message = format!("Unsupported value: {shown}: supported values: \"All\"");
+    Cause { reason: "FieldValueNotSupported", message, field: "dryRun".to_owned() }
+}
+
+/// Whether deleting an object of a kind answers with the object instead of a Status, as upstream has it for a few.
+pub fn returns_object(kind: &Kind) -> bool {
+    const KINDS: &[&str] =
+        &["PersistentVolume", "PersistentVolumeClaim", "PodTemplate", "ResourceQuota", "Service", "ServiceAccount"];
+    kind.group.is_empty() && KINDS.contains(&kind.kind)
+}
+
 /// Namespaces that every cluster has.
 const IMMORTAL: &[&str] = &["default", "kube-public", "kube-system"];
+/// What holds an object until its dependents are cut loose, or gone.
+const ORPHAN: &str = "orphan";
+const FOREGROUND: &str = "foregroundDeletion";
 
 /// What becomes of an object that is deleted.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,39 +91,59 @@ pub enum Fate {
     Unchanged,
 }
 
-/// Decides what deleting `current` does.
+/// Decides what deleting `current` does, as upstream's `BeforeDelete` and generic store do together.
 ///
 /// # Errors
-/// 409 when a precondition does not hold, 400 for an unknown policy.
+/// 409 when a precondition does not hold, 403 for what may not be deleted.
 pub fn fate(kind: &Kind, current: &Value, options: &DeleteOptions, now: Timestamp) -> Result<Fate, Failure> {
-    check(kind, current, options)?;
+    check_preconditions(kind, current, options)?;
     let name = meta::text(current, "name");
     if kind.kind == "Namespace" && IMMORTAL.contains(&name) {
         return Err(Failure::forbidden(kind, name, "this namespace may not be deleted"));
     }
     let mut next = current.clone();
-    add_policy_finalizer(&mut next, options)?;
-    let grace = grace(kind, current, options);
-    let waits = grace > 0 || !meta::finalizers(&next).is_empty() || holds_namespace(kind, current);
-    if !waits {
+    let set = current.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
+    match set.filter(|_| meta::is_deleting(current)) {
+        // A period that runs can only be shortened, counted from when it began; nothing else of the deletion can be changed.
+        Some(set) if set > 0 => match options.grace_period_seconds.map(|asked| if asked < 0 { 1 } else { asked }) {
+            Some(asked) if asked < set => shorten(&mut next, set, asked),
+            _ => return Ok(Fate::Unchanged),
+        },
+        _ => {
+            set_policy_finalizers(&mut next, options);
+            begin(kind, current, &mut next, grace(kind, current, options), now);
+        }
+    }
+    let ends_now = next.pointer("/metadata/deletionGracePeriodSeconds") == Some(&json!(0));
+    if ends_now && meta::finalizers(&next).is_empty() && !holds_namespace(kind, current) {
         return Ok(Fate::Gone);
     }
-    let set = current.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
-    let shortens = set.is_none_or(|set| grace < set);
-    if !meta::is_deleting(current) || shortens {
-        let end = now.checked_add(SignedDuration::from_secs(grace)).unwrap_or(now);
-        meta::set(&mut next, "deletionTimestamp", Some(time(end).into()));
-        meta::set(&mut next, "deletionGracePeriodSeconds", Some(grace.into()));
-        if !meta::is_deleting(current)
-            && let Some(generation) = current.pointer("/metadata/generation").and_then(Value::as_i64)
-        {
-            meta::set(&mut next, "generation", Some((generation + 1).into()));
-        }
-        if kind.kind == "Namespace" {
-            meta::section(&mut next, "status").insert("phase".to_owned(), json!("Terminating"));
-        }
-    }
     Ok(if next == *current { Fate::Unchanged } else { Fate::Waits(next) })
+}
+
+/// The first deletion: from here on it can only end.
+fn begin(kind: &Kind, current: &Value, next: &mut Value, grace: i64, now: Timestamp) {
+    if meta::is_deleting(current) {
+        return;
+    }
+    let end = now.checked_add(SignedDuration::from_secs(grace)).unwrap_or(now);
+    meta::set(next, "deletionTimestamp", Some(time(end).into()));
+    meta::set(next, "deletionGracePeriodSeconds", Some(grace.into()));
+    if let Some(generation) = current.pointer("/metadata/generation").and_then(Value::as_i64) {
+        meta::set(next, "generation", Some((generation + 1).into()));
+    }
+    if kind.kind == "Namespace" {
+        meta::section(next, "status").insert("phase".to_owned(), json!("Terminating"));
+    }
+}
+
+/// A shorter period than the one that runs (`set` seconds), from the moment at which that began.
+fn shorten(next: &mut Value, set: i64, grace: i64) {
+    if let Ok(end) = meta::text(next, "deletionTimestamp").parse::<Timestamp>() {
+        let end = end.checked_sub(SignedDuration::from_secs(set - grace)).unwrap_or(end);
+        meta::set(next, "deletionTimestamp", Some(time(end).into()));
+    }
+    meta::set(next, "deletionGracePeriodSeconds", Some(grace.into()));
 }
 
 /// Whether an object whose deletion has begun has nothing left to wait for.
@@ -93,43 +157,44 @@ pub fn time(timestamp: Timestamp) -> String {
     timestamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-fn check(kind: &Kind, current: &Value, options: &DeleteOptions) -> Result<(), Failure> {
+fn check_preconditions(kind: &Kind, current: &Value, options: &DeleteOptions) -> Result<(), Failure> {
     let Some(wanted) = &options.preconditions else { return Ok(()) };
-    let name = meta::text(current, "name");
-    for (what, wanted, field) in
-        [("UID", &wanted.uid, "uid"), ("ResourceVersion", &wanted.resource_version, "resourceVersion")]
-    {
+    for (what, wanted, field, why) in [
+        ("UID", &wanted.uid, "uid", "deleted and then recreated"),
+        ("ResourceVersion", &wanted.resource_version, "resourceVersion", "modified"),
+    ] {
         let has = meta::text(current, field);
-        if let Some(wanted) = wanted
-            && wanted != has
-        {
-            let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {has}");
-            return Err(Failure::conflict(kind, name, &why));
+        if let Some(wanted) = wanted.as_ref().filter(|wanted| *wanted != has) {
+            let why = format!(
+                "the {what} in the precondition ({wanted}) does not match the {what} in record ({has}). The object might have \
+                 been {why}"
+            );
+            return Err(Failure::conflict(kind, meta::text(current, "name"), &why));
         }
     }
     Ok(())
 }
 
-fn add_policy_finalizer(next: &mut Value, options: &DeleteOptions) -> Result<(), Failure> {
-    let orphan = options.orphan_dependents.unwrap_or(false);
-    let finalizer = match options.propagation_policy.as_deref() {
-        Some("Orphan") => "orphan",
-        Some("Foreground") => "foregroundDeletion",
-        Some("Background") => return Ok(()),
-        None if orphan => "orphan",
-        None => return Ok(()),
-        Some(other) => {
-            let message = format!("invalid propagationPolicy {other:?}: must be Foreground, Background or Orphan");
-            return Err(Failure::bad_request(message));
-        }
+/// The finalizers by which the garbage collector knows what is wanted. What an earlier deletion wanted holds unless this one
+/// says otherwise.
+fn set_policy_finalizers(next: &mut Value, options: &DeleteOptions) {
+    let before: Vec<String> = meta::finalizers(next).into_iter().map(str::to_owned).collect();
+    let had = |finalizer: &str| before.iter().any(|f| f == finalizer);
+    let (orphan, foreground) = match (options.orphan_dependents, options.propagation_policy.as_deref()) {
+        (Some(orphan), _) => (orphan, false),
+        (None, Some("Orphan")) => (true, false),
+        (None, Some("Foreground")) => (false, true),
+        (None, Some(_)) => (false, false),
+        (None, None) => (had(ORPHAN), had(FOREGROUND)),
     };
-    let finalizers = meta::metadata(next).entry("finalizers").or_insert_with(|| json!([]));
-    if let Some(list) = finalizers.as_array_mut()
-        && !list.iter().any(|f| f == finalizer)
-    {
-        list.push(finalizer.into());
+    let mut after: Vec<&str> =
+        before.iter().map(String::as_str).filter(|f| ![ORPHAN, FOREGROUND].contains(f)).collect();
+    after
+        .extend([(orphan, ORPHAN), (foreground, FOREGROUND)].into_iter().filter(|(wanted, _)| *wanted).map(|(_, f)| f));
+    if after.len() != before.len() || after.iter().any(|f| !had(f)) {
+        let after = (!after.is_empty()).then(|| json!(after));
+        meta::set(next, "finalizers", after);
     }
-    Ok(())
 }
 
 /// Seconds that the object's node gets to end it: only a pod that runs somewhere has any.
@@ -189,8 +254,57 @@ mod tests {
         };
         assert_eq!(meta::finalizers(&waiting), ["orphan"]);
         assert!(!is_finished(kind("ConfigMap"), &waiting));
-        let bad = DeleteOptions { propagation_policy: Some("x".into()), ..DeleteOptions::default() };
-        assert!(fate(kind("ConfigMap"), &json!({"metadata": {}}), &bad, Timestamp::UNIX_EPOCH).is_err());
+        assert_eq!(waiting["metadata"]["deletionGracePeriodSeconds"], 0);
+    }
+
+    #[test]
+    fn a_later_deletion_may_say_otherwise_about_dependents_but_cannot_forget_other_finalizers() {
+        let policy = |name: &str| DeleteOptions { propagation_policy: Some(name.into()), ..DeleteOptions::default() };
+        let object = json!({"metadata": {"name": "c", "finalizers": ["example.com/mine"]}});
+        let after = |object: &Value, options: &DeleteOptions| match at(kind("ConfigMap"), object, options) {
+            Fate::Waits(next) => next,
+            Fate::Unchanged => object.clone(),
+            Fate::Gone => panic!("it is held"),
+        };
+        let foreground = after(&object, &policy("Foreground"));
+        assert_eq!(meta::finalizers(&foreground), ["example.com/mine", "foregroundDeletion"]);
+        assert_eq!(after(&foreground, &DeleteOptions::default()), foreground, "nothing else was said");
+        assert_eq!(meta::finalizers(&after(&foreground, &policy("Orphan"))), ["example.com/mine", "orphan"]);
+        assert_eq!(meta::finalizers(&after(&foreground, &policy("Background"))), ["example.com/mine"]);
+        let alone = json!({"metadata": {"name": "c", "finalizers": ["orphan"]}});
+        assert_eq!(at(kind("ConfigMap"), &alone, &policy("Background")), Fate::Gone);
+        let older = DeleteOptions { orphan_dependents: Some(true), ..DeleteOptions::default() };
+        assert_eq!(meta::finalizers(&after(&object, &older)), ["example.com/mine", "orphan"]);
+    }
+
+    #[test]
+    fn options_that_there_are_not_are_named() {
+        let refused = |options: DeleteOptions| options.check().unwrap_err().message;
+        let policy = DeleteOptions { propagation_policy: Some("x".into()), ..DeleteOptions::default() };
+        assert_eq!(
+            refused(policy),
+            "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"x\": supported values: \
+             \"Foreground\", \"Background\", \"Orphan\", \"nil\""
+        );
+        let dry_run = DeleteOptions { dry_run: Some(vec!["x".into()]), ..DeleteOptions::default() };
+        assert!(refused(dry_run).ends_with("dryRun: Unsupported value: []string{\"x\"}: supported values: \"All\""));
+        let both = DeleteOptions {
+            propagation_policy: Some("Orphan".into()),
+            orphan_dependents: Some(true),
+            ..DeleteOptions::default()
+        };
+        assert!(refused(both).contains("orphanDependents and deletionPropagation cannot be both set"));
+    }
+
+    #[test]
+    fn a_running_period_is_shortened_from_when_it_began_and_never_lengthened() {
+        let Fate::Waits(waiting) = at(kind("Pod"), &pod("n"), &DeleteOptions::default()) else { panic!() };
+        let seconds = |seconds| DeleteOptions { grace_period_seconds: Some(seconds), ..DeleteOptions::default() };
+        let later = Timestamp::from_second(3).unwrap();
+        let Ok(Fate::Waits(shorter)) = fate(kind("Pod"), &waiting, &seconds(2), later) else { panic!() };
+        assert_eq!(shorter["metadata"]["deletionTimestamp"], "1970-01-01T00:00:02Z");
+        assert_eq!(at(kind("Pod"), &waiting, &seconds(60)), Fate::Unchanged);
+        assert_eq!(at(kind("Pod"), &shorter, &seconds(0)), Fate::Gone);
     }
 
     #[test]
@@ -210,6 +324,10 @@ mod tests {
     fn a_precondition_that_does_not_hold_is_a_conflict() {
         let wanted = Preconditions { uid: Some("x".into()), resource_version: None };
         let options = DeleteOptions { preconditions: Some(wanted), ..DeleteOptions::default() };
-        assert_eq!(fate(kind("Pod"), &pod("n"), &options, Timestamp::UNIX_EPOCH).unwrap_err().reason, "Conflict");
+        let refused = fate(kind("Pod"), &pod("n"), &options, Timestamp::UNIX_EPOCH).unwrap_err();
+        assert_eq!(refused.reason, "Conflict");
+        let why = "the UID in the precondition (x) does not match the UID in record (). The object might have been deleted and \
+                   then recreated";
+        assert!(refused.message.ends_with(why), "{}", refused.message);
     }
 }

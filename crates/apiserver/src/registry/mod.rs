@@ -101,6 +101,11 @@ impl Registry {
         self.store.list(&self.resource(kind), namespace)
     }
 
+    /// How many objects of a kind there are.
+    pub fn count(&self, kind: &'static Kind) -> usize {
+        self.store.count(&self.resource(kind))
+    }
+
     /// Makes an object.
     ///
     /// # Errors
@@ -256,7 +261,13 @@ impl Registry {
         let found = parse(&self.get(namespaces, "", namespace)?)?;
         if meta::is_deleting(&found) && kind.kind != "Event" {
             let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
-            return Err(Failure::forbidden(kind, name, &why));
+            let mut refused = Failure::forbidden(kind, name, &why);
+            if let Some(details) = refused.details.as_mut().and_then(Value::as_object_mut) {
+                let cause = serde_json::json!({"reason": "NamespaceTerminating", "field": "metadata.namespace",
+                    "message": format!("namespace {namespace} is being terminated")});
+                details.insert("causes".to_owned(), serde_json::json!([cause]));
+            }
+            return Err(refused);
         }
         Ok(())
     }

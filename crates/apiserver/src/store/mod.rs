@@ -2,27 +2,32 @@
 //!
 //! Objects are kept as JSON bytes with a small header, because parsed JSON costs eleven times the memory. One writer thread
 //! commits what arrives together in one transaction; a write is answered, shown to readers and sent to watchers only after
-//! its commit. One revision counts all writes; each resource remembers its last changes for watchers that come back.
+//! its commit. One revision counts all writes; each resource remembers its last changes for watchers that come back. A restart
+//! forgets them: a watch from before it is told to list again, unless nothing at all has been written since.
 
 mod disk;
 mod history;
+pub mod media;
+mod row;
+pub mod saved;
+mod state;
 mod writer;
 
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{Arc, RwLock, RwLockReadGuard},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, atomic::Ordering},
 };
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use disk::DiskError;
-use history::History;
 pub use history::{Change, Changes};
-
-/// Changes remembered for each resource; a watch that asks for older ones is told 410 Gone.
-const REMEMBERED: usize = 1024;
+use media::{FileMedia, Media};
+use state::{Feed, State};
+pub use state::{Range, Snapshot};
+pub use writer::{COMMIT_BUCKETS, Figures};
 
 /// Which object: resources are named `group/plural`, the namespace is empty for kinds without.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +40,15 @@ pub struct Key {
     pub name: String,
 }
 
+/// What selectors ask of an object; made by the first who asks.
+#[derive(Debug)]
+pub struct Facts {
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
+    /// The fields by which objects of its kind can be selected.
+    pub fields: BTreeMap<&'static str, String>,
+}
+
 /// One stored version of an object.
 #[derive(Clone, Debug)]
 pub struct Stored {
@@ -42,6 +56,26 @@ pub struct Stored {
     pub revision: u64,
     /// The whole object as JSON; whoever wrote it put the revision into it.
     pub json: Bytes,
+    facts: Arc<OnceLock<Facts>>,
+}
+
+impl Stored {
+    /// A version of an object.
+    pub fn new(revision: u64, json: Bytes) -> Self {
+        Self { revision, json, facts: Arc::default() }
+    }
+
+    /// What selectors ask of it, kept with it once it is known.
+    ///
+    /// # Errors
+    /// What `make` says.
+    pub fn facts<E>(&self, make: impl FnOnce(&Self) -> Result<Facts, E>) -> Result<&Facts, E> {
+        if let Some(facts) = self.facts.get() {
+            return Ok(facts);
+        }
+        let facts = make(self)?;
+        Ok(self.facts.get_or_init(|| facts))
+    }
 }
 
 /// Why a write did not happen.
@@ -50,7 +84,8 @@ pub enum StoreError<E> {
     /// The caller's own decision on seeing the current object.
     #[error(transparent)]
     Refused(E),
-    /// The disk: nothing of the write is visible, now or after a restart.
+    /// The disk: nobody sees anything of the write, and the next commit takes back what the disk may have of it. Only a process that
+    /// starts before that may find it there.
     #[error("the write could not be made durable: {0}")]
     Disk(DiskError),
     /// The caller's decision panicked, which is a bug; nothing was written.
@@ -77,34 +112,13 @@ pub enum Next {
     Keep,
 }
 
-#[derive(Default)]
-struct Resource {
-    objects: BTreeMap<(String, String), Stored>,
-    history: History,
-}
-
-/// What is visible: committed, and nothing else.
-#[derive(Default)]
-struct State {
-    revision: u64,
-    resources: BTreeMap<Arc<str>, Resource>,
-}
-
 /// The store. Clones are handles to the same one.
 #[derive(Clone)]
 pub struct Store {
     state: Arc<RwLock<State>>,
+    figures: Arc<Mutex<Figures>>,
     writes: mpsc::Sender<writer::Job>,
     tick: watch::Receiver<u64>,
-}
-
-/// A consistent read of one resource.
-#[derive(Debug)]
-pub struct Snapshot {
-    /// The store's revision at the time of the read: the list's `resourceVersion`.
-    pub revision: u64,
-    /// In order of namespace and name.
-    pub objects: Vec<(Key, Stored)>,
 }
 
 impl Store {
@@ -113,23 +127,22 @@ impl Store {
     /// # Errors
     /// When the file cannot be read, is of an unknown format, or another process has it open.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let failed =
-            |reason: &dyn std::fmt::Display| OpenError { path: path.display().to_string(), reason: reason.to_string() };
-        let mut state = State::default();
-        let opened = disk::Disk::open(path, |key, stored| {
-            let resource = state.resources.entry(key.resource).or_default();
-            resource.objects.insert((key.namespace, key.name), stored);
-        });
-        let (disk, revision) = opened.map_err(|error| failed(&error))?;
-        state.revision = revision;
-        for resource in state.resources.values_mut() {
-            // Nothing from before the start is remembered: a watch from then has to list again.
-            resource.history.forget_until(revision);
-        }
-        let state = Arc::new(RwLock::new(state));
+        let failed = |reason: String| OpenError { path: path.display().to_string(), reason };
+        Self::open_in(FileMedia::new(path)).map_err(|error| failed(error.to_string()))
+    }
+
+    /// Opens (or makes) the store in a place.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_in(media: impl Media) -> Result<Self, DiskError> {
+        let (disk, objects, revision) = disk::Disk::open(Box::new(media))?;
+        let state = Arc::new(RwLock::new(State::new(objects, revision)));
+        let figures = Arc::new(Mutex::new(Figures::default()));
         let (publish, tick) = watch::channel(revision);
-        let writes = writer::start(disk, state.clone(), publish).map_err(|e| failed(&e))?;
-        Ok(Self { state, writes, tick })
+        let shared = writer::Shared { state: state.clone(), figures: figures.clone() };
+        let writes = writer::start(disk, shared, publish).map_err(|e| DiskError::new(e.to_string()))?;
+        Ok(Self { state, figures, writes, tick })
     }
 
     /// Resolves when every handle to the store is gone and its file is closed: then another process can open it.
@@ -145,59 +158,87 @@ impl Store {
 
     /// One object.
     pub fn get(&self, key: &Key) -> Option<Stored> {
-        let state = self.read();
-        let resource = state.resources.get(&key.resource)?;
-        resource.objects.get(&(key.namespace.clone(), key.name.clone())).cloned()
+        self.read().get(key)
     }
 
     /// All objects of a resource, in one namespace or in all (empty).
     pub fn list(&self, resource: &Arc<str>, namespace: &str) -> Snapshot {
         let state = self.read();
-        let all = state.resources.get(resource).map(|r| &r.objects);
-        let in_range = all.into_iter().flat_map(|objects| {
-            let start = (namespace.to_owned(), String::new());
-            objects.range(start..).take_while(move |((ns, _), _)| namespace.is_empty() || ns == namespace)
-        });
-        let objects = in_range.map(|((namespace, name), stored)| {
-            (Key { resource: resource.clone(), namespace: namespace.clone(), name: name.clone() }, stored.clone())
-        });
-        Snapshot { revision: state.revision, objects: objects.collect() }
+        let range = Range { namespace, ..Range::default() };
+        let revision = state.revision;
+        // What there is now can always be told.
+        state.read(resource, &range).unwrap_or(Snapshot { revision, objects: Vec::new(), remaining: 0 })
     }
 
-    /// All objects of a resource as they were at an earlier revision, or `None` if too much has changed since to tell.
-    pub fn list_at(&self, resource: &Arc<str>, namespace: &str, revision: u64) -> Option<Snapshot> {
-        // Both under one lock: what the changes lead to is what is listed.
-        let state = self.read();
-        let Some(found) = state.resources.get(resource).filter(|_| revision <= state.revision) else {
-            return (revision <= state.revision).then(|| Snapshot { revision, objects: Vec::new() });
-        };
-        let since = found.history.after(revision, state.revision)?;
-        let mut objects = found.objects.clone();
-        for change in since.changes.into_iter().rev() {
-            let name = (change.key.namespace, change.key.name);
-            match change.previous {
-                Some(previous) => drop(objects.insert(name, previous)),
-                None => drop(objects.remove(&name)),
-            }
-        }
-        let wanted = objects.into_iter().filter(|((ns, _), _)| namespace.is_empty() || ns == namespace);
-        let objects =
-            wanted.map(|((namespace, name), stored)| (Key { resource: resource.clone(), namespace, name }, stored));
-        Some(Snapshot { revision, objects: objects.collect() })
+    /// The objects of a range, or `None` if too much has changed since the revision it asks for to tell.
+    pub fn range(&self, resource: &Arc<str>, range: &Range<'_>) -> Option<Snapshot> {
+        self.read().read(resource, range)
     }
 
-    /// The changes of a resource after a revision, or `None` if they are not remembered any more.
-    pub fn changes(&self, resource: &Arc<str>, after: u64) -> Option<Changes> {
+    /// At most `most` changes of a resource after a revision, or `None` if they are not remembered any more.
+    pub fn changes(&self, resource: &Arc<str>, after: u64, most: usize) -> Option<Changes> {
         let state = self.read();
-        match state.resources.get(resource) {
-            Some(resource) => resource.history.after(after, state.revision),
-            None => Some(Changes { until: state.revision, changes: Vec::new() }),
+        match state.existing(resource) {
+            Some(resource) => resource.history.after(after, state.revision, most),
+            None if after < state.oldest(resource) => None,
+            None => Some(Changes { until: state.revision.max(after), changes: Vec::new() }),
         }
     }
 
-    /// Resolves whenever the revision moves on.
-    pub fn ticks(&self) -> watch::Receiver<u64> {
-        self.tick.clone()
+    /// The oldest revision from which changes of a resource are remembered.
+    pub fn oldest(&self, resource: &Arc<str>) -> u64 {
+        self.read().oldest(resource)
+    }
+
+    /// Waits for changes of a resource.
+    pub fn watch(&self, resource: &Arc<str>) -> Watcher {
+        let found = self.read().existing(resource).map(|found| found.feed.clone());
+        let feed = found.unwrap_or_else(|| {
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            state.resource(resource).feed.clone()
+        });
+        feed.watchers.fetch_add(1, Ordering::Relaxed);
+        Watcher { changed: feed.changed.subscribe(), feed }
+    }
+
+    /// For each resource that has been used: its name, how many objects there are, and how many watch them.
+    pub fn counts(&self) -> Vec<(Arc<str>, usize, usize)> {
+        self.read().counts()
+    }
+
+    /// What the writer has done so far.
+    pub fn figures(&self) -> Figures {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Everything, at one revision.
+    pub fn everything(&self) -> saved::Everything {
+        let state = self.read();
+        saved::Everything { revision: state.revision, objects: state.everything() }
+    }
+
+    /// Whether the writer has ended, so that nothing can be written any more.
+    pub fn is_closed(&self) -> bool {
+        self.writes.is_closed()
+    }
+
+    /// How many objects a resource has.
+    pub fn count(&self, resource: &Arc<str>) -> usize {
+        self.read().existing(resource).map_or(0, |found| found.objects.len())
+    }
+
+    /// Whether writes can be made durable. If the last one could not, it is tried.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub async fn check(&self) -> Result<(), DiskError> {
+        let stopped = || DiskError::new("the store's writer has stopped");
+        if self.figures().broken.is_none() {
+            return if self.writes.is_closed() { Err(stopped()) } else { Ok(()) };
+        }
+        let (answer, answered) = oneshot::channel();
+        self.writes.send(writer::Job::Probe(answer)).await.map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())?
     }
 
     /// Changes one object. `decide` sees the object as it is when the write's turn comes (which may be a write of the same
@@ -219,7 +260,38 @@ impl Store {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody who waits for changes of one resource.
+#[derive(Debug)]
+pub struct Watcher {
+    feed: Arc<Feed>,
+    changed: watch::Receiver<u64>,
+}
+
+impl Watcher {
+    /// Changes from now on are new.
+    pub fn rest(&mut self) {
+        self.changed.mark_unchanged();
+    }
+
+    /// Resolves when there has been a change since the last [`Self::rest`].
+    pub async fn changed(&mut self) {
+        // The sender is in `feed`, which is held here.
+        let _ = self.changed.changed().await;
+    }
+
+    /// How many wait for changes of this resource.
+    pub fn together(&self) -> usize {
+        self.feed.watchers.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.feed.watchers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

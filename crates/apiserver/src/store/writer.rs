@@ -3,16 +3,18 @@
 use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     thread,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Change, Key, Next, State, StoreError, Stored, Written,
+    Change, Key, Next, StoreError, Stored, Written,
     disk::{Disk, DiskError, Row, panic_text},
+    state::State,
 };
 
 /// Writes waiting for their turn; past it clients wait before they are queued.
@@ -25,10 +27,55 @@ const GROUP: usize = 256;
 type Run = Box<dyn FnOnce(Option<&Stored>, u64) -> (Option<Next>, Answer) + Send>;
 type Answer = Box<dyn FnOnce(Result<Written, DiskError>) + Send>;
 
-/// One write whose turn has not come.
-pub(super) struct Job {
-    key: Key,
-    run: Run,
+/// Something to do whose turn has not come.
+pub(super) enum Job {
+    /// One write.
+    Write { key: Key, run: Run },
+    /// Whether the disk takes writes (again).
+    Probe(oneshot::Sender<Result<(), DiskError>>),
+}
+
+/// What the writer has done so far.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    /// Commits that are durable.
+    pub commits: u64,
+    /// Commits that the disk refused.
+    pub failed: u64,
+    /// Writes in durable commits.
+    pub writes: u64,
+    /// How long commits took, by upper bound: `COMMIT_BUCKETS`, and one more for longer ones.
+    pub buckets: [u64; 10],
+    /// How long they took together.
+    pub spent: Duration,
+    /// Bytes of the file, and of what is in it.
+    pub file: u64,
+    /// Why the disk refused the last commit; `None` if it did not.
+    pub broken: Option<DiskError>,
+}
+
+/// Upper bounds of how long a commit took, in seconds.
+pub const COMMIT_BUCKETS: [f64; 9] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 1.0, 10.0];
+
+impl Figures {
+    fn note(&mut self, took: Duration, writes: usize, result: &Result<(), DiskError>) {
+        match result {
+            Ok(()) => {
+                self.commits += 1;
+                self.writes += writes as u64;
+                self.broken = None;
+            }
+            Err(error) => {
+                self.failed += 1;
+                self.broken = Some(error.clone());
+            }
+        }
+        self.spent += took;
+        let at = COMMIT_BUCKETS.iter().position(|bound| took.as_secs_f64() <= *bound).unwrap_or(COMMIT_BUCKETS.len());
+        if let Some(bucket) = self.buckets.get_mut(at) {
+            *bucket += 1;
+        }
+    }
 }
 
 /// Packs a decision and the place its answer goes to.
@@ -53,19 +100,22 @@ pub(super) fn job<E: Send + 'static>(
         let reply = move |_| drop(answer.send(Err(refused)));
         (None, Box::new(reply) as Answer)
     });
-    Job { key, run }
+    Job::Write { key, run }
 }
 
-pub(super) fn start(
-    mut disk: Disk,
-    state: Arc<RwLock<State>>,
-    tick: watch::Sender<u64>,
-) -> std::io::Result<mpsc::Sender<Job>> {
+/// What the writer shares with the store's handles.
+pub(super) struct Shared {
+    pub state: Arc<RwLock<State>>,
+    pub figures: Arc<Mutex<Figures>>,
+}
+
+pub(super) fn start(mut disk: Disk, shared: Shared, tick: watch::Sender<u64>) -> std::io::Result<mpsc::Sender<Job>> {
     let (queue, mut waiting) = mpsc::channel::<Job>(QUEUE);
+    shared.figures.lock().unwrap_or_else(PoisonError::into_inner).file = disk.size();
     thread::Builder::new().name("store".to_owned()).spawn(move || {
         let mut group = Vec::new();
         while waiting.blocking_recv_many(&mut group, GROUP) > 0 {
-            Group::new(&state).run(&mut disk, &state, &tick, group.drain(..));
+            Group::new(&shared).run(&mut disk, &shared, &tick, group.drain(..));
         }
         // In this order: who waits for the end of the ticks opens the file next.
         drop(disk);
@@ -81,29 +131,32 @@ struct Group {
     /// What an object is after the writes so far; `None` if one removed it.
     latest: HashMap<Key, Option<Stored>>,
     answers: Vec<(Answer, Option<Stored>)>,
+    probes: Vec<oneshot::Sender<Result<(), DiskError>>>,
 }
 
 impl Group {
-    fn new(state: &RwLock<State>) -> Self {
-        let revision = state.read().unwrap_or_else(PoisonError::into_inner).revision;
-        Self { revision, changes: Vec::new(), latest: HashMap::new(), answers: Vec::new() }
+    fn new(shared: &Shared) -> Self {
+        let revision = shared.state.read().unwrap_or_else(PoisonError::into_inner).revision;
+        let (changes, latest) = (Vec::new(), HashMap::new());
+        Self { revision, changes, latest, answers: Vec::new(), probes: Vec::new() }
     }
 
-    fn run(
-        mut self,
-        disk: &mut Disk,
-        state: &RwLock<State>,
-        tick: &watch::Sender<u64>,
-        jobs: impl Iterator<Item = Job>,
-    ) {
+    fn run(mut self, disk: &mut Disk, shared: &Shared, tick: &watch::Sender<u64>, jobs: impl Iterator<Item = Job>) {
         for job in jobs {
-            self.decide(state, job);
+            match job {
+                Job::Write { key, run } => self.decide(&shared.state, key, run),
+                Job::Probe(answer) => self.probes.push(answer),
+            }
         }
-        let result = if self.changes.is_empty() { Ok(()) } else { self.commit(disk, state) };
+        let broken = shared.figures.lock().unwrap_or_else(PoisonError::into_inner).broken.is_some();
+        let needed = !self.changes.is_empty() || broken && !self.probes.is_empty();
+        let result = if needed { self.commit(disk, shared) } else { Ok(()) };
         match &result {
             Ok(()) if self.changes.is_empty() => {}
             Ok(()) => {
-                self.show(state);
+                let mut state = shared.state.write().unwrap_or_else(PoisonError::into_inner);
+                state.take(self.revision, self.changes.drain(..));
+                drop(state);
                 tick.send_replace(self.revision);
             }
             Err(error) => tracing::error!("the store could not commit {} writes: {error}", self.changes.len()),
@@ -111,52 +164,50 @@ impl Group {
         for (answer, stored) in self.answers {
             answer(result.clone().map(|()| Written { stored }));
         }
+        for probe in self.probes {
+            // Whoever asked may have gone.
+            let _ = probe.send(result.clone());
+        }
+        if needed && result.is_ok() {
+            let read = || shared.state.read().unwrap_or_else(PoisonError::into_inner);
+            disk.shrink(|| read().live, self.revision, &|| read().everything());
+        }
     }
 
-    fn decide(&mut self, state: &RwLock<State>, job: Job) {
-        let current = match self.latest.get(&job.key) {
+    fn decide(&mut self, state: &RwLock<State>, key: Key, run: Run) {
+        let current = match self.latest.get(&key) {
             Some(latest) => latest.clone(),
-            None => visible(state, &job.key),
+            None => visible(state, &key),
         };
         let revision = self.revision + 1;
-        let (next, answer) = (job.run)(current.as_ref(), revision);
+        let (next, answer) = run(current.as_ref(), revision);
         let (json, deleted) = match next {
             None | Some(Next::Keep) => return self.answers.push((answer, current)),
             Some(Next::Put(json)) => (json, false),
             Some(Next::Delete(json)) => (json, true),
         };
         self.revision = revision;
-        let stored = Stored { revision, json: Bytes::from(json) };
-        self.latest.insert(job.key.clone(), (!deleted).then(|| stored.clone()));
-        self.changes.push(Change { key: job.key, stored: stored.clone(), previous: current, deleted });
+        // Without the room that the text had to grow: it may be kept for a long time.
+        let stored = Stored::new(revision, Bytes::from(json.into_boxed_slice()));
+        self.latest.insert(key.clone(), (!deleted).then(|| stored.clone()));
+        self.changes.push(Change::new(key, stored.clone(), current, deleted));
         self.answers.push((answer, Some(stored)));
     }
 
-    fn commit(&self, disk: &mut Disk, state: &RwLock<State>) -> Result<(), DiskError> {
+    fn commit(&self, disk: &mut Disk, shared: &Shared) -> Result<(), DiskError> {
         let rows: Vec<Row> = self.latest.iter().map(|(key, stored)| (key.clone(), stored.clone())).collect();
-        let before = || rows.iter().map(|(key, _)| (key.clone(), visible(state, key))).collect();
-        disk.commit(&rows, self.revision, before)
-    }
-
-    fn show(&mut self, state: &RwLock<State>) {
-        let mut state = state.write().unwrap_or_else(PoisonError::into_inner);
-        state.revision = self.revision;
-        for change in self.changes.drain(..) {
-            let resource = state.resources.entry(change.key.resource.clone()).or_default();
-            let name = (change.key.namespace.clone(), change.key.name.clone());
-            if change.deleted {
-                resource.objects.remove(&name);
-            } else {
-                resource.objects.insert(name, change.stored.clone());
-            }
-            resource.history.push(change);
-        }
+        let before = || rows.iter().map(|(key, _)| (key.clone(), visible(&shared.state, key))).collect();
+        let everything = || shared.state.read().unwrap_or_else(PoisonError::into_inner).everything();
+        let started = Instant::now();
+        let result = disk.commit(&rows, self.revision, before, &everything);
+        let mut figures = shared.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        figures.note(started.elapsed(), self.changes.len(), &result);
+        figures.file = disk.size();
+        result
     }
 }
 
 /// An object as everybody sees it.
 fn visible(state: &RwLock<State>, key: &Key) -> Option<Stored> {
-    let state = state.read().unwrap_or_else(PoisonError::into_inner);
-    let name = (key.namespace.clone(), key.name.clone());
-    state.resources.get(&key.resource).and_then(|r| r.objects.get(&name)).cloned()
+    state.read().unwrap_or_else(PoisonError::into_inner).get(key)
 }

@@ -1,0 +1,237 @@
+//! How many requests are served at once, and whose turn it is (upstream's max-requests-inflight, and what its priority and
+//! fairness is for).
+//!
+//! Requests on objects are refused with 429 past a number, so that what is being served is served well. Large lists cost far more
+//! than anything else: they take one of a few seats, and who waits for one is served in turn with the others who wait, however
+//! many lists each of them asks for. What happens in this process waits for nobody.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::timeout,
+};
+
+use crate::status::Failure;
+
+/// Reading and changing requests served at once, as upstream's defaults.
+const READS: usize = 400;
+const WRITES: usize = 200;
+/// Lists of one connection that may wait for a seat, and of all.
+const WAITING_EACH: usize = 16;
+const WAITING: usize = 512;
+/// How long a list may wait for a seat.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The connection that a request came by; requests from this process have none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection(u64);
+
+impl Connection {
+    /// The next one.
+    pub fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Lets requests in.
+pub struct Gate {
+    reads: Arc<Semaphore>,
+    writes: Arc<Semaphore>,
+    seats: Arc<Mutex<Seats>>,
+    /// Requests that were refused.
+    pub refused: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Seats {
+    free: usize,
+    /// Who waits: in the order of their turns, each with its lists in theirs.
+    waiting: VecDeque<(Connection, VecDeque<oneshot::Sender<Seat>>)>,
+}
+
+/// The right to make one large list; given on when it is dropped.
+#[derive(Debug)]
+pub struct Seat(Option<Arc<Mutex<Seats>>>);
+
+/// The right to be served.
+#[derive(Debug)]
+pub struct Place(#[expect(dead_code, reason = "it is given back when this is dropped")] OwnedSemaphorePermit);
+
+impl Default for Gate {
+    fn default() -> Self {
+        // Half of the machine at most makes large lists; the other half has time for everybody else.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::new(READS, WRITES, (cores / 2).max(1))
+    }
+}
+
+impl Gate {
+    /// A gate for so many reading and changing requests, and large lists, at once.
+    pub fn new(reads: usize, writes: usize, seats: usize) -> Self {
+        let seats = Arc::new(Mutex::new(Seats { free: seats, waiting: VecDeque::new() }));
+        let (reads, writes) = (Arc::new(Semaphore::new(reads)), Arc::new(Semaphore::new(writes)));
+        Self { reads, writes, seats, refused: AtomicU64::new(0) }
+    }
+
+    /// Lets a request in, if there is room.
+    ///
+    /// # Errors
+    /// 429.
+    pub fn enter(&self, changes: bool) -> Result<Place, Failure> {
+        let places = if changes { &self.writes } else { &self.reads };
+        places.clone().try_acquire_owned().map(Place).map_err(|_| self.refuse())
+    }
+
+    /// Waits for a seat.
+    ///
+    /// # Errors
+    /// 429 when too many wait, or it takes too long.
+    pub async fn seat(&self, flow: Option<Connection>) -> Result<Seat, Failure> {
+        let Some(flow) = flow else { return Ok(Seat(None)) };
+        let waits = {
+            let mut seats = lock(&self.seats);
+            if seats.free > 0 {
+                seats.free -= 1;
+                return Ok(Seat(Some(self.seats.clone())));
+            }
+            seats.wait(flow)
+        };
+        let waits = waits.ok_or_else(|| self.refuse())?;
+        match timeout(PATIENCE, waits).await {
+            Ok(Ok(seat)) => Ok(seat),
+            _ => Err(self.refuse()),
+        }
+    }
+
+    fn refuse(&self) -> Failure {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        Failure::overloaded()
+    }
+}
+
+fn lock(seats: &Mutex<Seats>) -> MutexGuard<'_, Seats> {
+    seats.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Seats {
+    /// Where the next seat of a flow arrives; `None` if too many wait.
+    fn wait(&mut self, flow: Connection) -> Option<oneshot::Receiver<Seat>> {
+        // Those who have given up keep nobody out.
+        for (_, lists) in &mut self.waiting {
+            lists.retain(|list| !list.is_closed());
+        }
+        self.waiting.retain(|(_, lists)| !lists.is_empty());
+        if self.waiting.iter().map(|(_, lists)| lists.len()).sum::<usize>() >= WAITING {
+            return None;
+        }
+        let (give, given) = oneshot::channel();
+        match self.waiting.iter_mut().find(|(waiting, _)| *waiting == flow) {
+            Some((_, lists)) if lists.len() >= WAITING_EACH => return None,
+            Some((_, lists)) => lists.push_back(give),
+            None => self.waiting.push_back((flow, VecDeque::from([give]))),
+        }
+        Some(given)
+    }
+
+    /// Who is next; its flow goes to the end of the row.
+    fn next(&mut self) -> Option<oneshot::Sender<Seat>> {
+        let (flow, mut lists) = self.waiting.pop_front()?;
+        let next = lists.pop_front();
+        if !lists.is_empty() {
+            self.waiting.push_back((flow, lists));
+        }
+        next
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let Some(shared) = self.0.take() else { return };
+        loop {
+            // The lock is let go before anything that is sent may be dropped again.
+            let next = {
+                let mut seats = lock(&shared);
+                let next = seats.next();
+                if next.is_none() && seats.waiting.is_empty() {
+                    seats.free += 1;
+                    return;
+                }
+                next
+            };
+            let Some(next) = next else { continue };
+            match next.send(Self(Some(shared.clone()))) {
+                Ok(()) => return,
+                // It has given up; the seat that comes back is still ours to give.
+                Err(mut seat) => drop(seat.0.take()),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_past_the_number_are_refused_until_one_ends() {
+        let gate = Gate::new(1, 1, 1);
+        let first = gate.enter(false).unwrap();
+        assert_eq!(gate.enter(false).unwrap_err().code.as_u16(), 429);
+        assert!(gate.enter(true).is_ok(), "changes have places of their own");
+        drop(first);
+        assert!(gate.enter(false).is_ok());
+        assert_eq!(gate.refused.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_who_asks_for_many_lists_is_served_in_turn_with_one_who_asks_for_one() {
+        let gate = Gate::new(1, 1, 1);
+        let (greedy, modest) = (Connection::next(), Connection::next());
+        let held = gate.seat(Some(greedy)).await.unwrap();
+        let served = Mutex::new(Vec::new());
+        let list = async |who: &'static str, flow| {
+            let seat = gate.seat(Some(flow)).await.unwrap();
+            served.lock().unwrap().push(who);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            drop(seat);
+        };
+        let all = async {
+            tokio::join!(
+                list("greedy", greedy),
+                list("greedy", greedy),
+                list("greedy", greedy),
+                list("modest", modest),
+                async { drop(held) }
+            )
+        };
+        all.await;
+        assert_eq!(*served.lock().unwrap(), ["greedy", "modest", "greedy", "greedy"]);
+        assert!(gate.seat(Some(modest)).await.is_ok(), "the seat is free again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_too_long_or_among_too_many_is_refused() {
+        let gate = Gate::new(1, 1, 1);
+        let flow = Connection::next();
+        let held = gate.seat(Some(flow)).await.unwrap();
+        assert_eq!(gate.seat(Some(flow)).await.unwrap_err().code.as_u16(), 429, "after its patience");
+        let many = futures::future::join_all((0..=WAITING_EACH).map(|_| gate.seat(Some(flow))));
+        let (many, ()) = tokio::join!(many, async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            drop(held);
+        });
+        assert_eq!(many.iter().filter(|seat| seat.is_err()).count(), 1);
+        drop(many);
+        assert!(gate.seat(Some(flow)).await.is_ok());
+        assert!(gate.seat(None).await.is_ok(), "this process waits for nobody");
+    }
+}
