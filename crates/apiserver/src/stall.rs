@@ -90,7 +90,7 @@ mod tests {
         let reads = async {
             let mut byte = [0];
             for _ in 0..20 {
-                tokio::time::sleep(Duration::from_secs(20)).await;
+                sleep(Duration::from_secs(20)).await;
                 far.read_exact(&mut byte).await.unwrap();
             }
             far

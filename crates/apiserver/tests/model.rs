@@ -158,9 +158,13 @@ impl Watcher {
         self.events = Some(body.lines());
     }
 
-    /// Reads one event, and checks that it fits what it has seen.
+    /// Reads one event, and checks that it fits what it has seen; or lists, where it has to begin anew.
     async fn read(&mut self, server: &Server) -> Result<(), TestCaseError> {
+        let lists = self.seen.is_none();
         self.connect(server).await;
+        if lists {
+            return Ok(());
+        }
         let Some(line) = self.events.as_mut().unwrap().try_next().await.unwrap() else {
             self.events = None;
             return Ok(());
@@ -259,17 +263,12 @@ async fn run(network: bool, steps: &[Step]) -> Result<(), TestCaseError> {
     for watcher in &mut watchers {
         watcher.catch_up(&server).await?;
     }
-    for (inside, query) in [(true, 1), (false, 2)] {
-        step(&mut server, &mut watchers, 0, &Step::Create(1, inside)).await?;
-        for at in [0, query, 3] {
-            let watcher = &mut watchers[at];
-            watcher.read(&server).await?;
-            prop_assert!(watcher.view.contains_key("o1"), "{:?}", watcher.query);
-        }
-        step(&mut server, &mut watchers, 0, &Step::Delete(1)).await?;
-        for at in [0, query, 3] {
-            watchers[at].read(&server).await?;
-            prop_assert!(!watchers[at].view.contains_key("o1"));
+    for inside in [true, false] {
+        for last in [Step::Create(1, inside), Step::Patch(1, !inside), Step::Delete(1)] {
+            step(&mut server, &mut watchers, 0, &last).await?;
+            for watcher in &mut watchers {
+                watcher.catch_up(&server).await?;
+            }
         }
     }
     Ok(())
@@ -280,7 +279,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn every_clients_view_is_what_there_is(steps in steps()) {

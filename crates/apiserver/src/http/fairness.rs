@@ -224,7 +224,7 @@ mod tests {
         let flow = Connection::next();
         let held = gate.seat(Some(flow)).await.unwrap();
         assert_eq!(gate.seat(Some(flow)).await.unwrap_err().code.as_u16(), 429, "after its patience");
-        let many = futures::future::join_all((0..=WAITING_EACH).map(|_| gate.seat(Some(flow))));
+        let many = futures::future::join_all((0..=WAITING_EACH).map(async |_| gate.seat(Some(flow)).await.map(drop)));
         let (many, ()) = tokio::join!(many, async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             drop(held);
