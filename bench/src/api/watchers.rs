@@ -84,7 +84,7 @@ fn mib(kib: u64) -> f64 {
 
 async fn watch(client: &Client) -> anyhow::Result<impl futures::AsyncBufRead + Send + Unpin + use<>> {
     let request = Request::get(format!("{MAPS}?watch=true")).body(Vec::new())?;
-    Ok(client.request_stream(request).await.context("watch")?)
+    client.request_stream(request).await.context("watch")
 }
 
 /// Counts events: each ends a line.

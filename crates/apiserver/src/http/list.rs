@@ -178,7 +178,7 @@ impl List {
         }
         for _ in 0..TURN {
             let Some(stored) = self.items.next() else {
-                piece.extend_from_slice(&self.text.tail);
+                piece.extend_from_slice(self.text.tail);
                 self.ended = true;
                 self.seat = None;
                 break;

@@ -96,6 +96,14 @@ pub(super) struct Disk {
     look: u32,
 }
 
+/// What was found when the file was opened.
+pub(super) struct Opened {
+    pub disk: Disk,
+    pub objects: Vec<(Key, Stored)>,
+    /// The last one that was given out.
+    pub revision: u64,
+}
+
 /// One row to write: the new state, or `None` to remove it.
 pub(super) type Row = (Key, Option<Stored>);
 
@@ -109,7 +117,7 @@ fn guarded<T>(call: impl FnOnce() -> Result<T, DiskError>) -> Result<T, DiskErro
 
 impl Disk {
     /// Opens or makes the file, and gives every object in it and the last revision.
-    pub(super) fn open(media: Box<dyn Media>) -> Result<(Self, Vec<(Key, Stored)>, u64), DiskError> {
+    pub(super) fn open(media: Box<dyn Media>) -> Result<Opened, DiskError> {
         let doubtful = Arc::new(AtomicBool::new(false));
         let mut disk = Self { media, database: None, unsettled: HashMap::new(), doubtful, look: LOOK };
         let (objects, revision) = guarded(|| {
@@ -141,7 +149,7 @@ impl Disk {
             disk.database = Some(database);
             Ok((objects, revision))
         })?;
-        Ok((disk, objects, revision))
+        Ok(Opened { disk, objects, revision })
     }
 
     /// Writes a store of just these objects into a place that has none.

@@ -136,7 +136,7 @@ impl Store {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_in(media: impl Media) -> Result<Self, DiskError> {
-        let (disk, objects, revision) = disk::Disk::open(Box::new(media))?;
+        let disk::Opened { disk, objects, revision } = disk::Disk::open(Box::new(media))?;
         let state = Arc::new(RwLock::new(State::new(objects, revision)));
         let figures = Arc::new(Mutex::new(Figures::default()));
         let (publish, tick) = watch::channel(revision);
