@@ -179,6 +179,8 @@ impl Drop for Seat {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::sleep;
+
     use super::*;
 
     #[test]
@@ -201,7 +203,7 @@ mod tests {
         let list = async |who: &'static str, flow| {
             let seat = gate.seat(Some(flow)).await.unwrap();
             served.lock().unwrap().push(who);
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            sleep(Duration::from_millis(1)).await;
             drop(seat);
         };
         let all = async {
@@ -226,7 +228,7 @@ mod tests {
         assert_eq!(gate.seat(Some(flow)).await.unwrap_err().code.as_u16(), 429, "after its patience");
         let many = futures::future::join_all((0..=WAITING_EACH).map(async |_| gate.seat(Some(flow)).await.map(drop)));
         let (many, ()) = tokio::join!(many, async {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            sleep(Duration::from_secs(1)).await;
             drop(held);
         });
         assert_eq!(many.iter().filter(|seat| seat.is_err()).count(), 1);
