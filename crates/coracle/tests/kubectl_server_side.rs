@@ -59,7 +59,10 @@ fn after_a_client_side_apply_the_next_applies_on_the_server_settle() {
         let version = value(kubectl, "deploy/web", ".metadata.resourceVersion");
         kubectl.send("apply --server-side", &WEB.replace("hello:1", "hello:2")).unwrap();
         assert_eq!(value(kubectl, "deploy/web", ".metadata.resourceVersion"), version, "nothing changes any more");
-        assert!(!value(kubectl, "deploy/web", managers).contains("client-side"), "its fields are the server side's now");
+        assert!(
+            !value(kubectl, "deploy/web", managers).contains("client-side"),
+            "its fields are the server side's now"
+        );
         let without = WEB.replace(", env: [{name: A, value: \"1\"}]", "").replace("hello:1", "hello:2");
         kubectl.send("apply --server-side", &without).unwrap();
         assert_eq!(value(kubectl, "deploy/web", ".spec.template.spec.containers[0].env"), "");
@@ -85,7 +88,8 @@ fn managers_are_shown_when_they_are_asked_for() {
         let plain = kubectl.run("get deploy/web -o yaml").unwrap();
         assert!(!plain.contains("managedFields"), "{plain}");
         let shown = kubectl.run("get deploy/web -o yaml --show-managed-fields").unwrap();
-        for line in ["k:{\"name\":\"web\"}", "k:{\"containerPort\":80,\"protocol\":\"TCP\"}", "manager: kubectl-label"] {
+        for line in ["k:{\"name\":\"web\"}", "k:{\"containerPort\":80,\"protocol\":\"TCP\"}", "manager: kubectl-label"]
+        {
             assert!(shown.contains(line), "{line} is not in {shown}");
         }
     });

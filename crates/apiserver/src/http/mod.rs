@@ -103,7 +103,15 @@ impl Handler {
     /// Over these objects.
     pub fn new(registry: Arc<Registry>, node_tls: Arc<rustls::ClientConfig>, tokens: Arc<Tokens>) -> Self {
         let documents = Arc::default();
-        Self { registry, node_tls, tokens, documents, gate: Gate::default(), metrics: Arc::default(), ending: CancellationToken::new() }
+        Self {
+            registry,
+            node_tls,
+            tokens,
+            documents,
+            gate: Gate::default(),
+            metrics: Arc::default(),
+            ending: CancellationToken::new(),
+        }
     }
 
     /// Answers one request; failures are answers too. `identity` is `None` for somebody unknown.
