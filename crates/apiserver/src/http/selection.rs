@@ -36,6 +36,9 @@ const FIELDS: &[(&str, &[(&str, &str)])] = &[
     ("Service", &[("spec.clusterIP", ""), ("spec.type", "")]),
     ("Secret", &[("type", "")]),
     ("ReplicaSet", &[("status.replicas", "0")]),
+    ("ReplicationController", &[("status.replicas", "0")]),
+    ("Job", &[("status.successful", "0")]),
+    ("CertificateSigningRequest", &[("spec.signerName", "")]),
     (
         "Event",
         &[
@@ -135,6 +138,7 @@ fn field(kind: &Kind, object: &Value, path: &str) -> String {
         ("Event", "source") => {
             meta::field(object, "source.component").or_else(|| meta::field(object, "reportingComponent"))
         }
+        ("Job", "status.successful") => meta::field(object, "status.succeeded"),
         ("Pod", "status.podIPs") => object.pointer("/status/podIPs/0/ip").and_then(Value::as_str).map(str::to_owned),
         _ => meta::field(object, path),
     };

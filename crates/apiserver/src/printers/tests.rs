@@ -49,6 +49,36 @@ fn headings_are_upstreams() {
         ("Lease", "Name|Holder|Age"),
         ("HorizontalPodAutoscaler", "Name|Reference|Targets|MinPods|MaxPods|Replicas|Age"),
         ("GatewayClass", "Name|Controller|Accepted|Age|Description"),
+        ("StatefulSet", "Name|Ready|Age|Containers|Images"),
+        ("DaemonSet", "Name|Desired|Current|Ready|Up-to-date|Available|Node Selector|Age|Containers|Images|Selector"),
+        ("Job", "Name|Status|Completions|Duration|Age|Containers|Images|Selector"),
+        ("CronJob", "Name|Schedule|Timezone|Suspend|Active|Last Schedule|Age|Containers|Images|Selector"),
+        ("ReplicationController", "Name|Desired|Current|Ready|Age|Containers|Images|Selector"),
+        ("ControllerRevision", "Name|Controller|Revision|Age"),
+        ("PodTemplate", "Name|Containers|Images|Pod Labels"),
+        ("Ingress", "Name|Class|Hosts|Address|Ports|Age"),
+        ("IngressClass", "Name|Controller|Parameters|Age"),
+        ("NetworkPolicy", "Name|Pod-Selector|Age"),
+        ("PodDisruptionBudget", "Name|Min Available|Max Unavailable|Allowed Disruptions|Age"),
+        ("Role", "Name|Created At"),
+        ("ClusterRole", "Name|Created At"),
+        ("RoleBinding", "Name|Role|Age|Users|Groups|ServiceAccounts"),
+        ("ClusterRoleBinding", "Name|Role|Age|Users|Groups|ServiceAccounts"),
+        ("ResourceQuota", "Name|Request|Limit|Age"),
+        ("LimitRange", "Name|Created At"),
+        ("PriorityClass", "Name|Value|Global-Default|Age|PreemptionPolicy"),
+        ("StorageClass", "Name|Provisioner|ReclaimPolicy|VolumeBindingMode|AllowVolumeExpansion|Age"),
+        (
+            "PersistentVolume",
+            "Name|Capacity|Access Modes|Reclaim Policy|Status|Claim|StorageClass|VolumeAttributesClass|Reason|Age|VolumeMode",
+        ),
+        (
+            "PersistentVolumeClaim",
+            "Name|Status|Volume|Capacity|Access Modes|StorageClass|VolumeAttributesClass|Age|VolumeMode",
+        ),
+        ("Endpoints", "Name|Endpoints|Age"),
+        ("RuntimeClass", "Name|Handler|Age"),
+        ("CertificateSigningRequest", "Name|Age|SignerName|Requestor|RequestedDuration|Condition"),
         ("Gateway", "Name|Class|Address|Programmed|Age"),
         ("ListenerSet", "Name|Accepted|Programmed|Age"),
         ("HTTPRoute", "Name|Hostnames|Age"),
@@ -224,4 +254,54 @@ fn gateway_kinds_show_what_their_definitions_say() {
     assert_eq!(row("Gateway", gateway), "g|coracle|null|null|0s||");
     let route = json!({"metadata": metadata, "spec": {"hostnames": ["a.example", "b.example"]}});
     assert_eq!(row("HTTPRoute", route), r#"g|["a.example","b.example"]|0s||"#);
+}
+
+#[test]
+fn jobs_show_how_far_they_are_and_how_long_it_took() {
+    let job = |spec: Value, status: Value| {
+        let cells =
+            row("Job", json!({"metadata": {"name": "j", "creationTimestamp": NOW}, "spec": spec, "status": status}));
+        cells.split("||").next().unwrap().to_owned()
+    };
+    let held = |name: &str| json!([{"type": name, "status": "True"}]);
+    let one = json!({"completions": 1});
+    let done = json!({"succeeded": 1, "startTime": "2026-01-09T23:50:00Z", "completionTime": "2026-01-09T23:52:05Z", "conditions": held("Complete")});
+    assert_eq!(job(one.clone(), done), "j|Complete|1/1|2m5s|0s");
+    let begun = json!({"startTime": "2026-01-09T23:59:00Z"});
+    assert_eq!(job(one.clone(), begun.clone()), "j|Running|0/1|60s|0s");
+    let ended = |name: &str| json!({"startTime": "2026-01-09T23:59:00Z", "conditions": held(name)});
+    assert_eq!(job(one.clone(), ended("Failed")), "j|Failed|0/1|60s|0s");
+    assert_eq!(job(one, ended("Suspended")), "j|Suspended|0/1|60s|0s");
+    assert_eq!(job(json!({"parallelism": 3}), begun), "j|Running|0/1 of 3|60s|0s");
+}
+
+#[test]
+fn claims_and_volumes_show_whom_they_have() {
+    let metadata = json!({"name": "v", "creationTimestamp": NOW});
+    let claim = json!({"metadata": metadata, "spec": {"volumeName": "pv", "storageClassName": "fast", "volumeMode": "Filesystem"},
+        "status": {"phase": "Bound", "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce", "ReadOnlyMany"]}});
+    assert_eq!(row("PersistentVolumeClaim", claim), "v|Bound|pv|1Gi|RWO,ROX|fast|<unset>|0s||Filesystem");
+    let volume = json!({"metadata": metadata, "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOncePod"],
+        "persistentVolumeReclaimPolicy": "Retain", "claimRef": {"namespace": "ns", "name": "c"}}, "status": {"phase": "Bound"}});
+    assert_eq!(row("PersistentVolume", volume), "v|1Gi|RWOP|Retain|Bound|ns/c||<unset>||0s||<unset>");
+    let mut class = json!({"metadata": metadata, "provisioner": "p"});
+    class["metadata"]["annotations"] = json!({"storageclass.kubernetes.io/is-default-class": "true"});
+    assert_eq!(row("StorageClass", class), "v (default)|p|Delete|Immediate|false|0s||");
+}
+
+#[test]
+fn what_governs_shows_whom_and_how_much() {
+    let metadata = json!({"name": "x", "creationTimestamp": NOW});
+    let binding = json!({"metadata": metadata, "roleRef": {"kind": "Role", "name": "r"}, "subjects": [
+        {"kind": "User", "name": "u"}, {"kind": "User", "name": "v"}, {"kind": "ServiceAccount", "name": "a", "namespace": "ns"}]});
+    assert_eq!(row("RoleBinding", binding), "x|Role/r|0s||u, v||ns/a");
+    let quota = json!({"metadata": metadata, "status": {"hard": {"pods": "10", "limits.cpu": "2", "requests.cpu": "1"},
+        "used": {"pods": "3", "limits.cpu": "500m"}}});
+    assert_eq!(row("ResourceQuota", quota), "x|pods: 3/10, requests.cpu: 0/1|limits.cpu: 500m/2|0s||");
+    let ingress = json!({"metadata": metadata, "spec": {"ingressClassName": "c", "tls": [{}],
+        "rules": [{"host": "a"}, {"host": "b"}, {"host": "c"}, {"host": "d"}]},
+        "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}});
+    assert_eq!(row("Ingress", ingress), "x|c|a,b,c + 1 more...|192.0.2.1|80, 443|0s||");
+    let budget = json!({"metadata": metadata, "spec": {"maxUnavailable": 1}, "status": {"disruptionsAllowed": 2}});
+    assert_eq!(row("PodDisruptionBudget", budget), "x|N/A|1|2|0s||");
 }

@@ -12,7 +12,8 @@ const MOST_ANNOTATIONS: usize = 256 * 1024;
 pub(super) fn check(kind: &Kind, object: &Value) -> Vec<Cause> {
     let metadata = At::root(object).field("metadata");
     let name_check = super::rows::row(kind).map_or(names::dns_subdomain as fn(&str) -> Vec<String>, |row| row.name);
-    let mut causes = metadata.field("name").named(name_check);
+    let mut causes = generated(&metadata.field("generateName"), name_check);
+    causes.extend(metadata.field("name").named(name_check));
     causes.extend(labels(&metadata.field("labels")));
     causes.extend(annotations(&metadata.field("annotations")));
     causes.extend(owners(&metadata));
@@ -20,6 +21,17 @@ pub(super) fn check(kind: &Kind, object: &Value) -> Vec<Cause> {
         causes.extend(finalizer.named(names::qualified_name));
     }
     causes
+}
+
+/// What names are generated from may end with what a name may not: something follows.
+fn generated(prefix: &At<'_>, check: fn(&str) -> Vec<String>) -> Vec<Cause> {
+    match prefix.text() {
+        "" => Vec::new(),
+        text => {
+            let masked = text.strip_suffix('-').map_or_else(|| text.to_owned(), |rest| format!("{rest}a"));
+            check(&masked).iter().map(|wrong| prefix.invalid(wrong)).collect()
+        }
+    }
 }
 
 /// Labels, wherever they stand.

@@ -40,7 +40,7 @@ pub fn conform(group: &str, version: &str, kind: &str, object: &mut Value) -> Re
     let Some(group) = definitions::group(group, version) else { return Ok(Conformed::default()) };
     let types = group.compiled.get_or_init(|| Compiled::of(group));
     let Some(root) = types.roots.get(kind) else { return Ok(Conformed::default()) };
-    let mut check = Check { types, found: Conformed::default() };
+    let mut check = Check { types, found: Conformed::default(), custom: group.is_custom() };
     check.value(&Type::Struct(*root), object, &Path::Root, None)?;
     Ok(check.found)
 }
@@ -71,6 +71,7 @@ impl Path<'_> {
 struct Check<'t> {
     types: &'t Compiled,
     found: Conformed,
+    custom: bool,
 }
 
 impl Check<'_> {
@@ -145,8 +146,14 @@ impl Check<'_> {
             (Type::Integer(64), Value::Number(number)) if number.is_i64() => Ok(()),
             (Type::Integer(_) | Type::IntOrString, Value::Number(number)) if fits(number) => Ok(()),
             (Type::IntOrString, Value::String(_)) => Ok(()),
-            (Type::Time, Value::String(text)) if is_time(text) => Ok(()),
-            (Type::Time, Value::String(text)) => wrong(format!(
+            (Type::Time | Type::MicroTime, Value::String(text)) if is_time(text) => {
+                // Custom resources keep their times as they were sent.
+                if let Some(canonical) = canonical(of, text).filter(|_| !self.custom) {
+                    *value = canonical.into();
+                }
+                Ok(())
+            }
+            (Type::Time | Type::MicroTime, Value::String(text)) => wrong(format!(
                 "parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?} as \"2006\""
             )),
             (Type::Bytes, Value::String(text)) => match first_not_base64(text) {
@@ -166,8 +173,8 @@ impl Check<'_> {
             (Type::Quantity, _) => wrong(
                 "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'".into(),
             ),
-            (Type::Time | Type::IntOrString, other) => {
-                let go = if *of == Type::Time { "string" } else { "int32" };
+            (Type::Time | Type::MicroTime | Type::IntOrString, other) => {
+                let go = if *of == Type::IntOrString { "int32" } else { "string" };
                 wrong(format!("json: cannot unmarshal {} into Go value of type {go}", described(other)))
             }
             (_, other) => {
@@ -189,7 +196,7 @@ impl Check<'_> {
             Type::Integer(_) => "integer",
             Type::Number => "number",
             Type::Bool => "boolean",
-            Type::Text | Type::Time | Type::Bytes | Type::Quantity | Type::IntOrString => "string",
+            Type::Text | Type::Time | Type::MicroTime | Type::Bytes | Type::Quantity | Type::IntOrString => "string",
         };
         let found = match value {
             Value::Bool(_) => "boolean",
@@ -203,7 +210,7 @@ impl Check<'_> {
 
     fn go_name(&self, of: &Type) -> String {
         match of {
-            Type::Text | Type::Time | Type::Quantity | Type::IntOrString => "string".to_owned(),
+            Type::Text | Type::Time | Type::MicroTime | Type::Quantity | Type::IntOrString => "string".to_owned(),
             Type::Bool => "bool".to_owned(),
             Type::Integer(bits) => format!("int{bits}"),
             Type::Number => "float64".to_owned(),
@@ -234,7 +241,7 @@ fn zero(of: &Type) -> Value {
         Type::Integer(_) | Type::Number | Type::IntOrString => 0.into(),
         Type::Quantity => "0".into(),
         Type::Text | Type::Bytes => "".into(),
-        Type::Time | Type::Any => Value::Null,
+        Type::Time | Type::MicroTime | Type::Any => Value::Null,
     }
 }
 
@@ -259,6 +266,13 @@ fn described_kind(value: &Value) -> &'static str {
         Value::Array(_) => "array",
         Value::Object(_) => "object",
     }
+}
+
+/// A time as the API writes it: in UTC, in whole seconds or six digits more.
+fn canonical(of: &Type, text: &str) -> Option<String> {
+    let at: jiff::Timestamp = text.parse().ok()?;
+    let format = if *of == Type::MicroTime { "%Y-%m-%dT%H:%M:%S.%6fZ" } else { "%Y-%m-%dT%H:%M:%SZ" };
+    Some(at.strftime(format).to_string())
 }
 
 /// The shape of RFC 3339: `2006-01-02T15:04:05`, an optional fraction, and `Z` or an offset.

@@ -14,7 +14,10 @@ pub(super) enum Type {
     /// A whole number of 32 or 64 bits.
     Integer(u8),
     Number,
+    /// RFC 3339 in whole seconds.
     Time,
+    /// The same in microseconds.
+    MicroTime,
     /// Base64 text.
     Bytes,
     Quantity,
@@ -77,6 +80,9 @@ impl Compiler<'_> {
         }
         if name.ends_with(".Quantity") {
             return Type::Quantity;
+        }
+        if name.ends_with(".v1.MicroTime") {
+            return Type::MicroTime;
         }
         let schemas = self.schemas;
         let Some(schema) = schemas.get(name) else { return Type::Any };

@@ -33,6 +33,16 @@ fn every_kind_has_a_definition_and_all_references_lead_somewhere() {
 }
 
 #[test]
+fn times_are_written_in_utc_and_in_the_digits_of_their_type() {
+    let lease = json!({"metadata": {"creationTimestamp": "2026-01-02T03:04:05.9+02:00"},
+        "spec": {"renewTime": "2026-01-02T03:04:05.123456789Z", "acquireTime": "2026-01-02T03:04:05Z"}});
+    let (lease, _) = conformed("coordination.k8s.io", "v1", "Lease", lease);
+    assert_eq!(lease["metadata"]["creationTimestamp"], "2026-01-02T01:04:05Z");
+    assert_eq!(lease["spec"]["renewTime"], "2026-01-02T03:04:05.123456Z");
+    assert_eq!(lease["spec"]["acquireTime"], "2026-01-02T03:04:05.000000Z");
+}
+
+#[test]
 fn lists_say_how_they_merge() {
     let schemas = components("apps", "v1");
     let of = |name: &str, field: &str| schemas[name]["properties"][field].clone();

@@ -41,6 +41,8 @@ pub(super) static KINDS: &[(&str, &str, &Message)] = &[
     ("discovery.k8s.io/v1", "EndpointSlice", &groups::EndpointSlice),
     ("events.k8s.io/v1", "Event", &groups::Event),
     ("policy/v1", "Eviction", &groups::Eviction),
+    // Clients older than policy/v1 send the same in its earlier version.
+    ("policy/v1beta1", "Eviction", &groups::Eviction),
     ("v1", "Endpoints", &cluster::Endpoints),
     ("v1", "LimitRange", &cluster::LimitRange),
     ("v1", "ResourceQuota", &cluster::ResourceQuota),
