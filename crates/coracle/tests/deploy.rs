@@ -116,9 +116,9 @@ fn every_kind_of_gateway_api_may_be_read_and_its_status_be_written() {
 fn the_base_is_taken_by_our_own_api() {
     testkit::with_each_kubectl(env!("CARGO_BIN_EXE_coracle"), |kubectl, _| {
         let all = objects("base");
-        let text: Vec<String> = all.iter().map(Value::to_string).collect();
+        let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": all}).to_string();
         for verb in ["apply", "replace", "delete --wait=false"] {
-            let said = kubectl.send(verb, &text.join("\n---\n")).unwrap();
+            let said = kubectl.send(verb, &list).unwrap();
             assert_eq!(said.lines().count(), all.len(), "{verb}: {said}");
         }
     })

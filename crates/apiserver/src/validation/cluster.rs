@@ -78,13 +78,15 @@ fn address(ip: &At<'_>, causes: &mut Vec<Cause>) {
         causes.push(ip.invalid("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"));
         return;
     };
+    // Where pods are plain processes they have addresses of 127.64.0.0/12, each its own.
+    let is_pods = matches!(parsed, IpAddr::V4(v4) if v4.octets()[0] == 127 && v4.octets()[1] & 0xf0 == 64);
     let link_local = match parsed {
         IpAddr::V4(v4) => v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
     };
     for (is, why) in [
         (parsed.is_unspecified(), format!("may not be unspecified ({parsed})")),
-        (parsed.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned()),
+        (parsed.is_loopback() && !is_pods, "may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned()),
         (link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned()),
     ] {
         causes.extend(is.then(|| ip.invalid(&why)));
