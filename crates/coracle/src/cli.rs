@@ -133,6 +133,9 @@ pub struct Route {
     /// A header of the request, such as 'Name: value' (repeatable).
     #[arg(short = 'H', long = "header", value_name = "HEADER")]
     pub header: Vec<String>,
+    /// The namespace of the pod that asks: routes of Services may be for callers of one alone.
+    #[arg(long, value_name = "NAMESPACE")]
+    pub from: Option<String>,
     /// Look at the kustomization in DIR instead of a running Coracle (repeatable).
     #[arg(short = 'k', long = "kustomize", value_name = "DIR")]
     pub kustomize: Vec<PathBuf>,

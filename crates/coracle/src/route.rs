@@ -26,7 +26,7 @@ use crate::{
 /// # Errors
 /// When the request, the settings or the manifests are wrong, or no Coracle answers.
 pub fn run(flags: &Route) -> anyhow::Result<()> {
-    let question = Question::new(&flags.method, &flags.url, &flags.header)?;
+    let question = Question::new(&flags.method, &flags.url, &flags.header)?.from_namespace(flags.from.clone());
     let settings = Up {
         data_dir: flags.data_dir.clone(),
         publish: flags.publish.clone(),

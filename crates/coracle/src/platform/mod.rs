@@ -89,7 +89,8 @@ impl Platform {
             controllers::run(|identity: &str| managed.client(identity), options, stop).await;
             Ok::<_, anyhow::Error>(())
         });
-        gateway.start(api.client("system:coracle:gateway"), gateway.options(), &mut tasks);
+        let options = ::gateway::control::Options { callers_known: network.tells_callers(), ..gateway.options() };
+        gateway.start(api.client("system:coracle:gateway"), options, &mut tasks);
         gateway.observe(scraped, &mut tasks)?;
         if let Some(dns) = network.dns() {
             let client = api.client("coracle:dns");

@@ -57,6 +57,11 @@ impl Network {
         }
     }
 
+    /// Whether a pod calls others from its own address.
+    pub fn tells_callers(&self) -> bool {
+        matches!(self, Self::Bridge(..))
+    }
+
     /// The node's own address.
     pub fn node_address(&self) -> IpAddr {
         match self {

@@ -49,7 +49,7 @@ routes! {
 }
 
 impl<'a> Route<'a> {
-    fn namespace(&self) -> &'a str {
+    pub fn namespace(&self) -> &'a str {
         self.meta.namespace.as_deref().unwrap_or_default()
     }
 
@@ -130,7 +130,8 @@ impl<'a> Parents<'a> {
     /// Where a route attaches at one parent, or why not; `None` if the parent is not ours.
     fn at(&self, route: Route<'a>, parent: &'a ParentReference) -> Option<Result<Places<'a>, Said>> {
         if mesh::is_service(parent) && route.rival().is_some() {
-            return Some(mesh::ports(self.services?, parent, route.namespace()).map(Places::Ports));
+            let found = mesh::ports(self.services?, parent, route.namespace(), self.options.callers_known);
+            return Some(found.map(Places::Ports));
         }
         if parent.group.as_deref().unwrap_or(GROUP) != GROUP {
             return None;

@@ -29,7 +29,8 @@ pub(super) fn resolve(
     }
     let namespace = object.namespace.as_deref().unwrap_or(from);
     let to = ("", "Service", namespace, object.name.as_str());
-    if namespace != from && !grants::permitted(context.snapshot, (route.name(), from), to) {
+    let called = context.called.contains(&(namespace, object.name.as_str()));
+    if namespace != from && !called && !grants::permitted(context.snapshot, (route.name(), from), to) {
         let (route, name) = (route.name(), &object.name);
         let message = format!("no ReferenceGrant in {namespace} lets {route}s of {from} refer to Service {name}");
         return Err(("RefNotPermitted", message));

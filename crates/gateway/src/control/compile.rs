@@ -16,14 +16,14 @@ use super::{
     grpc_routes::grpc,
     hosts::{Age, PortHosts},
     layer4, listener_sets, listeners,
-    mesh::{Mesh, Services},
+    mesh::{self, Mesh, Services},
     reached,
     routes::{self, Built},
     services,
     status::{StatusKind, StatusUpdate},
     trust::Trusts,
 };
-use crate::table::Table;
+use crate::table::{Callers, Table};
 
 /// What a snapshot comes to.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub(super) struct Context<'a> {
     pub inside: bool,
     /// Whether TLS of clients ends where a route of bytes is attached.
     pub ended: bool,
+    /// Services that the route's callers call anyway: it may lead to them without a grant.
+    pub called: Vec<(&'a str, &'a str)>,
 }
 
 impl Context<'_> {
@@ -65,18 +67,21 @@ pub struct Memory {
     clusters: Clusters,
     keys: Keys,
     trusts: Trusts,
+    callers: Arc<Callers>,
 }
 
 impl Memory {
-    /// Takes in changed EndpointSlices without compiling anything.
+    /// Takes in changed EndpointSlices and Pods without compiling anything.
     pub fn refresh(&mut self, snapshot: &Snapshot) {
         self.clusters.refresh(snapshot);
+        self.callers.set(mesh::callers(snapshot));
     }
 }
 
 /// Compiles a snapshot. Clusters and certificates known from an earlier call are used again, brought up to date.
 pub fn compile(snapshot: &Snapshot, options: &Options, memory: &mut Memory, now: Timestamp) -> Compiled {
-    let Memory { clusters, keys, trusts } = memory;
+    let Memory { clusters, keys, trusts, callers } = memory;
+    callers.set(mesh::callers(snapshot));
     clusters.begin();
     let key = |s: &'_ Arc<Service>| (s.metadata.namespace.clone(), s.metadata.name.clone());
     let mut ordered: Vec<_> = snapshot.services.iter().collect();
@@ -85,8 +90,16 @@ pub fn compile(snapshot: &Snapshot, options: &Options, memory: &mut Memory, now:
         ordered.iter().filter_map(|s| Some(((s.metadata.namespace.as_deref()?, s.metadata.name.as_deref()?), &***s)));
     let services: Services<'_> = named.collect();
     let (slices, policies) = (Slices::of(snapshot), Policies::of(snapshot, trusts));
-    let mut context =
-        Context { snapshot, services: &services, slices, clusters, policies, inside: false, ended: false };
+    let mut context = Context {
+        snapshot,
+        services: &services,
+        slices,
+        clusters,
+        policies,
+        inside: false,
+        ended: false,
+        called: Vec::new(),
+    };
 
     let mut statuses = gateways::classes(snapshot, options, now);
     let ours = gateways::ours(snapshot, options);
@@ -108,7 +121,7 @@ pub fn compile(snapshot: &Snapshot, options: &Options, memory: &mut Memory, now:
     keys.retain(snapshot);
     listeners::separate_gateways(&mut parents.listeners);
 
-    let (ports, mut mesh) = attach_requests(&mut context, &mut parents, &mut statuses);
+    let (ports, mut mesh) = attach_requests(&mut context, &mut parents, callers, &mut statuses);
     let (placed, said) = layer4::attach(&mut context, &mut parents);
     statuses.extend(said);
 
@@ -153,11 +166,12 @@ impl<'a> Requests<'a> {
 
 /// Attaches HTTPRoutes and GRPCRoutes, the oldest first, and gathers what is served address by address.
 fn attach_requests<'a>(
-    context: &mut Context<'_>,
+    context: &mut Context<'a>,
     parents: &mut Parents<'a>,
+    callers: &Arc<Callers>,
     statuses: &mut Vec<StatusUpdate>,
 ) -> (BTreeMap<SocketAddr, PortHosts>, Mesh<'a>) {
-    let mut mesh = Mesh::default();
+    let mut mesh = Mesh::new(callers);
     let mut ports: BTreeMap<SocketAddr, PortHosts> = BTreeMap::new();
     for state in parents.listeners.iter().filter(|s| s.served() && edges::takes_requests(s)) {
         state.binds.iter().for_each(|bind| ports.entry(*bind).or_default().listener(&state.hostname));
@@ -168,6 +182,7 @@ fn attach_requests<'a>(
     let mut all: Vec<_> = http.chain(grpc_routes).collect();
     all.sort_by(|a, b| a.0.cmp(&b.0));
     for (age, requests) in all {
+        context.called = mesh::called(requests.route());
         let built = requests.build(context);
         let policies = context.policies.touched();
         let attached = parents.attach(requests.route(), &built);
@@ -194,9 +209,11 @@ fn attach_requests<'a>(
             context.inside = true;
             let built = requests.build(context);
             context.inside = false;
-            attached.ports.into_iter().for_each(|port| mesh.add(port, &age, &built.entries));
+            let namespace = requests.route().namespace();
+            attached.ports.into_iter().for_each(|port| mesh.add(port, namespace, &age, &built.entries));
         }
     }
+    context.called.clear();
     (ports, mesh)
 }
 

@@ -11,32 +11,35 @@ use crate::table::{
 pub fn dump(table: &Table) -> String {
     let mut out = String::new();
     for listener in &table.listeners {
-        match &listener.service {
-            ListenerService::Tcp(split) => {
-                _ = writeln!(out, "{} {} tcp {}", listener.bind, listener.name, shares(split));
-            }
-            ListenerService::Udp(split) => {
-                _ = writeln!(out, "{} {} udp {}", listener.bind, listener.name, shares(split));
-            }
-            ListenerService::Http(hosts) => {
-                _ = writeln!(out, "{} {} http", listener.bind, listener.name);
-                dump_hosts(&mut out, hosts);
-            }
-            ListenerService::Tls(secured) => {
-                _ = writeln!(out, "{} {} tls", listener.bind, listener.name);
-                for (name, service) in secured.services() {
-                    let service = match service {
-                        TlsService::Https(_) => "https".to_owned(),
-                        TlsService::Terminate(_, split) => format!("terminate {}", shares(split)),
-                        TlsService::Passthrough(split) => format!("passthrough {}", shares(split)),
-                    };
-                    _ = writeln!(out, "  {name} {service}");
-                }
-                dump_hosts(&mut out, &secured.hosts);
-            }
+        dump_service(&mut out, &format!("{} {}", listener.bind, listener.name), &listener.service);
+        for (namespace, service) in listener.consumers.iter().flat_map(|consumers| consumers.services()) {
+            dump_service(&mut out, &format!("{} {} for {namespace}", listener.bind, listener.name), service);
         }
     }
     out
+}
+
+fn dump_service(out: &mut String, at: &str, service: &ListenerService) {
+    match service {
+        ListenerService::Tcp(split) => _ = writeln!(out, "{at} tcp {}", shares(split)),
+        ListenerService::Udp(split) => _ = writeln!(out, "{at} udp {}", shares(split)),
+        ListenerService::Http(hosts) => {
+            _ = writeln!(out, "{at} http");
+            dump_hosts(out, hosts);
+        }
+        ListenerService::Tls(secured) => {
+            _ = writeln!(out, "{at} tls");
+            for (name, service) in secured.services() {
+                let service = match service {
+                    TlsService::Https(_) => "https".to_owned(),
+                    TlsService::Terminate(_, split) => format!("terminate {}", shares(split)),
+                    TlsService::Passthrough(split) => format!("passthrough {}", shares(split)),
+                };
+                _ = writeln!(out, "  {name} {service}");
+            }
+            dump_hosts(out, &secured.hosts);
+        }
+    }
 }
 
 fn header_changes(request: &HeaderChange, response: &HeaderChange) -> Vec<String> {

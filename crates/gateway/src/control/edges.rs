@@ -40,7 +40,7 @@ pub(super) fn listeners(
         let Some(service) = port.service(hosts.unwrap_or_default().build(), keys) else { continue };
         let mut names: Vec<_> = port.sharing.iter().map(|(_, state)| format_name(state.gateway)).collect();
         names.dedup();
-        built.push(Listener { bind, name: names.join(",").into(), service, edge: true });
+        built.push(Listener { bind, name: names.join(",").into(), service, edge: true, consumers: None });
     }
     built
 }

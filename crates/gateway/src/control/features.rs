@@ -48,6 +48,7 @@ pub(super) const FEATURES: &[&str] = &[
     "ListenerSet",
     "Mesh",
     "MeshClusterIPMatching",
+    "MeshConsumerRoute",
     "MeshHTTPRouteBackendRequestHeaderModification",
     "MeshHTTPRouteNamedRouteRule",
     "MeshHTTPRouteQueryParamMatching",

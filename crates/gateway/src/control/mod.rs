@@ -41,7 +41,7 @@ use std::{
 };
 
 use k8s_openapi::api::{
-    core::v1::{ConfigMap, Namespace, Secret, Service},
+    core::v1::{ConfigMap, Namespace, Pod, Secret, Service},
     discovery::v1::EndpointSlice,
 };
 use objects::gateway::{
@@ -78,6 +78,8 @@ pub struct Options {
     /// Whether Services' addresses are listeners too, and routes may have Services as parents: not where something else serves
     /// them.
     pub services: bool,
+    /// Whether pods call from addresses of their own, by which a route can be for those of one namespace.
+    pub callers_known: bool,
     /// Whether this process writes statuses and events now, of several that serve the same; `None` is always.
     pub leading: Option<watch::Receiver<bool>>,
     /// Makes certificates for listeners whose Secrets are missing, if they are to have any.
@@ -88,7 +90,16 @@ impl Options {
     /// One process that serves everything, with Gateways at the address that they are bound to.
     pub fn new(publish: Vec<Publish>, bind: IpAddr) -> Self {
         let controller = CONTROLLER.into();
-        Self { publish, bind, reached: Reached::Bound, controller, services: true, leading: None, development: None }
+        Self {
+            publish,
+            bind,
+            reached: Reached::Bound,
+            controller,
+            services: true,
+            callers_known: true,
+            leading: None,
+            development: None,
+        }
     }
 
     fn leads(&self) -> bool {
@@ -176,6 +187,8 @@ pub struct Snapshot {
     pub config_maps: Vec<Arc<ConfigMap>>,
     /// EndpointSlices.
     pub slices: Vec<Arc<EndpointSlice>>,
+    /// Pods, where Services' addresses are served: who calls.
+    pub pods: Vec<Arc<Pod>>,
     /// Namespaces, for `allowedRoutes` selectors.
     pub namespaces: Vec<Arc<Namespace>>,
     /// What the proxy could not bind when it took the last table.

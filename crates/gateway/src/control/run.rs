@@ -12,9 +12,12 @@ use std::{
 
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    core::v1::{ConfigMap, Namespace, Secret, Service},
-    discovery::v1::EndpointSlice,
+use k8s_openapi::{
+    api::{
+        core::v1::{ConfigMap, Namespace, Pod, PodSpec, PodStatus, Secret, Service},
+        discovery::v1::EndpointSlice,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
     Api, Client, Resource,
@@ -60,7 +63,7 @@ impl Wake {
 pub async fn run(client: Client, options: Options, sink: impl Sink, stop: CancellationToken) {
     let wake = Arc::new(Wake::default());
     let mut tasks = JoinSet::new();
-    let watched = Watched::start(&client, &wake, &mut tasks);
+    let watched = Watched::start(&client, &options, &wake, &mut tasks);
     tokio::select! {
         () = stop.cancelled() => return,
         () = watched.ready() => {}
@@ -111,8 +114,8 @@ macro_rules! watched {
         }
 
         impl Watched {
-            fn start(client: &Client, wake: &Arc<Wake>, tasks: &mut JoinSet<()>) -> Self {
-                Self { $($field: $watch.start(client, wake, tasks),)* }
+            fn start(client: &Client, options: &Options, wake: &Arc<Wake>, tasks: &mut JoinSet<()>) -> Self {
+                Self { $($field: $watch.start(client, options, wake, tasks),)* }
             }
 
             /// Waits until every kind has been listed once.
@@ -143,6 +146,7 @@ watched! {
     secrets: Secret = Watch { fields: "type=kubernetes.io/tls", ..Watch::OBJECTS };
     config_maps: ConfigMap = Watch { keep: only_authorities, ..Watch::OBJECTS };
     slices: EndpointSlice = Watch { objects: false, ..Watch::OBJECTS };
+    pods: Pod = Watch { objects: false, inside: true, keep: only_address, ..Watch::OBJECTS };
     namespaces: Namespace = Watch::OBJECTS;
 }
 
@@ -152,6 +156,8 @@ struct Watch<K> {
     fields: &'static str,
     /// Whether a change needs compiling, rather than only new endpoints.
     objects: bool,
+    /// Whether it is looked at only where Services' addresses are served.
+    inside: bool,
     /// Drops what nobody needs to have in memory.
     keep: fn(&mut K),
 }
@@ -161,10 +167,17 @@ where
     K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Default + Eq + Hash + Clone + Send + Sync + Unpin,
 {
-    const OBJECTS: Self = Self { fields: "", objects: true, keep: |object| object.meta_mut().managed_fields = None };
+    const OBJECTS: Self = {
+        let keep = |object: &mut K| object.meta_mut().managed_fields = None;
+        Self { fields: "", objects: true, inside: false, keep }
+    };
 
-    fn start(self, client: &Client, wake: &Arc<Wake>, tasks: &mut JoinSet<()>) -> Store<K> {
-        let (store, writer) = reflector::store();
+    fn start(self, client: &Client, options: &Options, wake: &Arc<Wake>, tasks: &mut JoinSet<()>) -> Store<K> {
+        let (store, mut writer) = reflector::store();
+        if self.inside && !options.services {
+            [watcher::Event::Init, watcher::Event::InitDone].iter().for_each(|event| writer.apply_watcher_event(event));
+            return store;
+        }
         let config = watcher::Config {
             field_selector: Some(self.fields.to_owned()).filter(|fields| !fields.is_empty()),
             ..watcher::Config::default()
@@ -197,6 +210,19 @@ fn only_authorities(map: &mut ConfigMap) {
     if let Some(data) = &mut map.data {
         data.retain(|key, _| key == "ca.crt");
     }
+}
+
+fn only_address(pod: &mut Pod) {
+    let ObjectMeta { name, namespace, resource_version, .. } = std::mem::take(&mut pod.metadata);
+    pod.metadata = ObjectMeta { name, namespace, resource_version, ..ObjectMeta::default() };
+    let host_network = pod.spec.take().and_then(|spec| spec.host_network);
+    pod.spec = host_network.map(|shared| PodSpec { host_network: Some(shared), ..PodSpec::default() });
+    pod.status = pod.status.take().map(|PodStatus { phase, pod_ip, pod_ips, .. }| PodStatus {
+        phase,
+        pod_ip,
+        pod_ips,
+        ..PodStatus::default()
+    });
 }
 
 async fn follow<K: Send>(

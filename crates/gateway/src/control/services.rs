@@ -37,13 +37,11 @@ pub(super) fn listeners<'a>(
         let Ok(number) = u16::try_from(port.port) else { continue };
         let protocol = http(port);
         let is_tcp = matches!(port.protocol.as_deref(), None | Some("TCP"));
-        if is_tcp && let Some(hosts) = mesh.take((namespace.unwrap_or_default(), name.unwrap_or_default(), port.port)) {
-            let (bind, service) = (SocketAddr::new(address, number), ListenerService::Http(hosts));
-            found.push(Listener { bind, name: label.clone(), service, edge: false });
-            continue;
-        }
+        let at = (namespace.unwrap_or_default(), name.unwrap_or_default(), port.port);
+        let (routed, consumers) = if is_tcp { mesh.take(at) } else { (None, None) };
         let mut cluster = || clusters.get(slices, service, port, protocol.unwrap_or_default(), &policy, None);
         let service = match (port.protocol.as_deref().unwrap_or("TCP"), protocol) {
+            ("TCP", _) if let Some(hosts) = routed => ListenerService::Http(hosts),
             ("TCP", Some(_)) => ListenerService::Http(Arc::new(everything_to(label.clone(), cluster()))),
             ("TCP", None) => ListenerService::Tcp(Arc::new(Split::to(cluster()))),
             ("UDP", _) => ListenerService::Udp(Arc::new(Split::to(cluster()))),
@@ -52,7 +50,8 @@ pub(super) fn listeners<'a>(
                 continue;
             }
         };
-        found.push(Listener { bind: SocketAddr::new(address, number), name: label.clone(), service, edge: false });
+        let bind = SocketAddr::new(address, number);
+        found.push(Listener { bind, name: label.clone(), service, edge: false, consumers });
     }
     found
 }

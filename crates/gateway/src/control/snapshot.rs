@@ -11,6 +11,7 @@ use super::{Snapshot, StatusUpdate};
 pub const KINDS: &[(&str, &str)] = &[
     ("", "ConfigMap"),
     ("", "Namespace"),
+    ("", "Pod"),
     ("", "Secret"),
     ("", "Service"),
     ("discovery.k8s.io", "EndpointSlice"),
@@ -42,6 +43,7 @@ impl Snapshot {
         match (group.as_str(), kind.as_str()) {
             ("", "Service") => push(&mut self.services, object)?,
             ("", "Namespace") => push(&mut self.namespaces, object)?,
+            ("", "Pod") => push(&mut self.pods, object)?,
             ("", "ConfigMap") => push(&mut self.config_maps, object)?,
             ("", "Secret") => push(&mut self.secrets, object)?,
             ("discovery.k8s.io", "EndpointSlice") => push(&mut self.slices, object)?,

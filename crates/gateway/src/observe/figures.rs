@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::flags::{FLAGS, Fault};
-use crate::table::Table;
+use crate::table::{Listener, Table};
 
 /// Upper bounds of the durations' buckets, in nanoseconds; the last bucket has none.
 pub(super) const BOUNDS: [u64; 16] = [
@@ -258,7 +258,7 @@ impl Live {
             live.listeners.insert((listener.name.clone(), listener.bind.port()));
         }
         let of_rules = table.rules().flat_map(|rule| rule.clusters().map(|cluster| &cluster.name).chain([&rule.name]));
-        let splits = table.listeners.iter().flat_map(|listener| listener.service.splits());
+        let splits = table.listeners.iter().flat_map(Listener::splits);
         for name in of_rules.chain(splits.flat_map(|split| split.clusters().map(|cluster| &cluster.name))) {
             if !live.names.contains(name) {
                 live.names.insert(name.clone());

@@ -281,6 +281,7 @@ mod tests {
             name: "a/b".into(),
             service: ListenerService::Http(Arc::new(Hosts::default())),
             edge: true,
+            consumers: None,
         }
     }
 

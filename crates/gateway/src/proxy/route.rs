@@ -163,7 +163,7 @@ pub(super) fn route(
     worker: &Worker,
     record: &mut Recording,
 ) -> Option<Decision> {
-    match (&listener.service, server_name) {
+    match (listener.service_for(origin.address), server_name) {
         (ListenerService::Http(hosts), None) => Some(decide(head, hosts, origin, worker, record)),
         (ListenerService::Tls(secured), Some(name)) if is_misdirected(secured, name, head) => {
             let text = "this connection is to another host: open a new one";

@@ -276,7 +276,10 @@ fn spawn(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, slot: &Arc<Sl
     let (counted, worker, slot) = (Counted::new(worker.clone()), worker.clone(), slot.clone());
     let (service, seen) = {
         let listener = slot.listener.load();
-        (listener.service.clone(), Caller::open(&worker.observe, &listener, peer, || stream.local_addr()))
+        (
+            listener.service_for(peer.ip().to_canonical()).clone(),
+            Caller::open(&worker.observe, &listener, peer, || stream.local_addr()),
+        )
     };
     // A panic ends its task alone; the hook has logged it. One task for each case: in one for all, the largest would be the size
     // of every connection.

@@ -4,19 +4,25 @@
 //! [`Routes::new`]. Endpoints change far more often than routes, so each [`Cluster`] holds them behind its own swap.
 
 mod cluster;
+mod consumers;
 mod lookup;
 mod names;
 mod split;
 mod tls;
 mod weighted;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::policy::{Cors, Persistence, Retry};
 
 pub use cluster::Cluster;
+pub use consumers::{Callers, Consumers};
 pub(crate) use lookup::{Asked, Unmet, Verdict};
 pub use names::Names;
 pub use split::{Share, Split};
@@ -34,7 +40,7 @@ impl Table {
     /// Every cluster that a Gateway's routes lead to, some perhaps more than once.
     pub fn clusters(&self) -> impl Iterator<Item = &Arc<Cluster>> {
         let edges = self.listeners.iter().filter(|listener| listener.edge);
-        let splits = edges.clone().flat_map(|listener| listener.service.splits()).flat_map(Split::clusters);
+        let splits = edges.clone().flat_map(Listener::splits).flat_map(Split::clusters);
         rules(edges).flat_map(|rule| rule.clusters()).chain(splits)
     }
 
@@ -45,7 +51,7 @@ impl Table {
 }
 
 fn rules<'a>(listeners: impl Iterator<Item = &'a Listener>) -> impl Iterator<Item = &'a Arc<Rule>> {
-    let routes = listeners.filter_map(|listener| listener.service.hosts()).flat_map(Names::values);
+    let routes = listeners.flat_map(Listener::services).filter_map(ListenerService::hosts).flat_map(Names::values);
     routes.flat_map(|routes| routes.entries()).map(|entry| &entry.rule)
 }
 
@@ -61,9 +67,28 @@ pub struct Listener {
     /// Whether strangers connect here (a Gateway), so that what they say of the client's address, the scheme or the
     /// request's id is not believed; pods calling a Service are.
     pub edge: bool,
+    /// Who is served something else there.
+    pub consumers: Option<Arc<Consumers>>,
 }
 
 impl Listener {
+    /// What a caller is served.
+    pub(crate) fn service_for(&self, caller: IpAddr) -> &ListenerService {
+        let own = self.consumers.as_ref().and_then(|consumers| consumers.service(caller));
+        own.unwrap_or(&self.service)
+    }
+
+    /// Everything that anybody is served.
+    fn services(&self) -> impl Iterator<Item = &ListenerService> {
+        let consumers = self.consumers.iter().flat_map(|consumers| consumers.services());
+        std::iter::once(&self.service).chain(consumers.map(|(_, service)| service))
+    }
+
+    /// Where connections and datagrams go that are not HTTP.
+    pub(crate) fn splits(&self) -> impl Iterator<Item = &Split> {
+        self.services().flat_map(ListenerService::splits)
+    }
+
     /// What its address is bound for.
     pub fn transport(&self) -> Transport {
         match self.service {
@@ -106,7 +131,7 @@ impl ListenerService {
     }
 
     /// Where connections go that are not HTTP.
-    pub(crate) fn splits(&self) -> Vec<&Split> {
+    fn splits(&self) -> Vec<&Split> {
         match self {
             Self::Http(_) => Vec::new(),
             Self::Tcp(split) | Self::Udp(split) => vec![split],

@@ -1,6 +1,8 @@
 //! Routes whose parent is a Service, as callers of its address see them.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use socket2::{Domain, Socket, Type};
 
 use crate::{
     ask::{Ask, get},
@@ -146,4 +148,70 @@ fn mesh_frontend_and_ports() {
     let other = Mesh::routed(", port: 1", rules);
     assert_eq!(other.world.route("HTTPRoute", "infra/r", "Accepted"), "False NoMatchingParent");
     other.check(&[get("/").reaches("infra/echo").without("x-by")]);
+}
+
+/// A pod of a namespace at an address.
+fn pod(namespace: &str, address: &str) -> String {
+    format!(
+        "
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: caller, namespace: {namespace}}}
+spec: {{containers: [{{name: a, image: a}}]}}
+status: {{phase: Running, podIP: {address}, podIPs: [{{ip: {address}}}]}}"
+    )
+}
+
+/// A connection from 127.0.0.`last`.
+fn from(last: u8, address: SocketAddr) -> Peer {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0)).into()).unwrap();
+    socket.connect(&address.into()).unwrap();
+    Peer::new(socket.into())
+}
+
+/// A route of a namespace for callers of `infra/echo`, which marks what it answers.
+fn marking(namespace: &str, backend: &str) -> String {
+    format!(
+        "
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: r, namespace: {namespace}}}
+spec:
+  parentRefs: [{{group: '', kind: Service, namespace: infra, name: echo}}]
+  rules:
+    - filters: [{{type: ResponseHeaderModifier, responseHeaderModifier: {{set: [{{name: x-marked, value: {namespace}}}]}}}}]
+      backendRefs: [{{namespace: infra, name: {backend}, port: PORT}}]"
+    )
+}
+
+#[test]
+fn mesh_consumer_route() {
+    let mut mesh = Mesh::new("");
+    let port = mesh.address.port().to_string();
+    let objects = [pod("shop", "127.0.0.2"), pod("infra", "127.0.0.3"), marking("shop", "echo")].concat();
+    mesh.world.add(objects.replace("PORT", &port).trim_start_matches("\n---\n"));
+    assert_eq!(mesh.world.route("HTTPRoute", "shop/r", "Accepted"), "True Accepted");
+    // To the Service that its callers call anyway, it may lead without a grant.
+    assert_eq!(mesh.world.route("HTTPRoute", "shop/r", "ResolvedRefs"), "True ResolvedRefs");
+    let marked = get("/").reaches("infra/echo").with("x-marked", "shop");
+    let plain = get("/").reaches("infra/echo").without("x-marked");
+    marked.check(&mut from(2, mesh.address));
+    plain.check(&mut from(3, mesh.address));
+    // Nobody knows who this is.
+    plain.check(&mut from(4, mesh.address));
+
+    // The Service's own routes are for all others; and an address belongs to the namespace whose pod has it now.
+    mesh.world.add(marking("infra", "echo").replace("PORT", &port).trim_start_matches("\n---\n"));
+    let own = get("/").reaches("infra/echo").with("x-marked", "infra");
+    marked.check(&mut from(2, mesh.address));
+    own.check(&mut from(3, mesh.address));
+    own.check(&mut from(4, mesh.address));
+
+    // To other Services of that namespace it needs one.
+    mesh.world.add(marking("shop", "v1").replace("PORT", "8080").trim_start_matches("\n---\n"));
+    assert_eq!(mesh.world.route("HTTPRoute", "shop/r", "ResolvedRefs"), "False RefNotPermitted");
+    get("/").answers(500).check(&mut from(2, mesh.address));
 }

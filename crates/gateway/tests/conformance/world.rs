@@ -148,6 +148,7 @@ endpoints: [{{addresses: [{}]}}]
             grants,
             services,
             slices,
+            pods,
             secrets,
             namespaces
         );

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 fn table(address: SocketAddr, endpoint: &Endpoint) -> Arc<Table> {
     let service = everything(forward(cluster(&[endpoint.address])));
-    let listener = Listener { bind: address, name: "default/test".into(), service, edge: true };
+    let listener = Listener { bind: address, name: "default/test".into(), service, edge: true, consumers: None };
     Arc::new(Table { listeners: vec![listener] })
 }
 

@@ -278,7 +278,7 @@ impl Gateway {
     }
 
     fn apply(&self, service: ListenerService, edge: bool) {
-        let listener = Listener { bind: self.address, name: "default/test".into(), service, edge };
+        let listener = Listener { bind: self.address, name: "default/test".into(), service, edge, consumers: None };
         let errors = self.proxy.apply(Arc::new(Table { listeners: vec![listener] }));
         assert!(errors.is_empty(), "{errors:?}");
     }

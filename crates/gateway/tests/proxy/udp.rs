@@ -59,7 +59,7 @@ impl Served {
     }
 
     fn listener(&self, service: ListenerService) -> Listener {
-        Listener { bind: self.address, name: "default/test".into(), service, edge: true }
+        Listener { bind: self.address, name: "default/test".into(), service, edge: true, consumers: None }
     }
 
     fn serve(&self, shares: Vec<Share>) {

@@ -26,6 +26,8 @@ pub struct Question {
     secure: bool,
     host: String,
     port: u16,
+    /// Where the pod that asks lives.
+    namespace: Option<String>,
     /// As HTTP/1.1 has it.
     head: String,
 }
@@ -78,8 +80,22 @@ impl Question {
             secure,
             host: uri.host().unwrap_or_default().trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase(),
             port: uri.port_u16().unwrap_or(if secure { 443 } else { 80 }),
+            namespace: None,
             head: format!("{method} {target} HTTP/1.1\r\nHost: {asked}\r\n{fields}\r\n"),
         })
+    }
+
+    /// The same, asked by a pod of this namespace.
+    #[must_use]
+    pub fn from_namespace(self, namespace: Option<String>) -> Self {
+        Self { namespace, ..self }
+    }
+
+    /// What the listener serves to whom asks.
+    fn service<'l>(&self, listener: &'l Listener) -> &'l ListenerService {
+        let consumers = listener.consumers.iter().flat_map(|consumers| consumers.services());
+        let mut own = consumers.filter(|(namespace, _)| Some(&***namespace) == self.namespace.as_deref());
+        own.next().map_or(&listener.service, |(_, service)| service)
     }
 
     /// What a client calls the server in its TLS handshake: nothing, if it has only an address.
@@ -263,7 +279,7 @@ fn why_not(listener: &Listener, question: &Question, publish: &[Publish]) -> Opt
         let port = stands_for.unwrap_or(listener.bind.port());
         return Some(format!("it is port {port}, not {}", question.port));
     }
-    match (&listener.service, question.secure) {
+    match (question.service(listener), question.secure) {
         (ListenerService::Http(_), true) => Some("it speaks HTTP without TLS".to_owned()),
         (ListenerService::Tls(_), false) => Some("it speaks TLS: ask with https://".to_owned()),
         (ListenerService::Udp(_), _) => Some("it takes datagrams".to_owned()),
@@ -273,7 +289,7 @@ fn why_not(listener: &Listener, question: &Question, publish: &[Publish]) -> Opt
 
 /// What happens at the listener that the request came to.
 fn enter(listener: &Listener, question: &Question, explanation: &mut Explanation) {
-    let hosts = match &listener.service {
+    let hosts = match question.service(listener) {
         ListenerService::Http(hosts) => hosts,
         ListenerService::Tcp(split) | ListenerService::Udp(split) => {
             explanation.outcome = Outcome::Bytes { backends: bytes(split) };

@@ -53,7 +53,9 @@ impl Fields for HeaderMap {
 pub(super) struct Origin {
     /// `http` or `https`.
     pub scheme: &'static str,
-    /// The client's address, as text.
+    /// The client's address.
+    pub address: IpAddr,
+    /// The same as text.
     pub client: Box<str>,
     /// A hash of the client's address, for consistent hashing.
     pub client_hash: u64,
@@ -63,9 +65,10 @@ pub(super) struct Origin {
 
 impl Origin {
     pub fn new(scheme: &'static str, client: IpAddr, edge: bool) -> Self {
-        let client: Box<str> = client.to_canonical().to_string().into();
+        let address = client.to_canonical();
+        let client: Box<str> = address.to_string().into();
         let client_hash = hash(client.as_bytes());
-        Self { scheme, client, client_hash, edge }
+        Self { scheme, address, client, client_hash, edge }
     }
 }
 
