@@ -8,6 +8,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -22,7 +23,9 @@ use rustls::{
 };
 
 /// How long a certificate is valid; each start makes new ones, and a server that runs for long renews its own.
-pub(crate) const VALID: SignedDuration = SignedDuration::from_hours(365 * 24);
+const VALID: SignedDuration = SignedDuration::from_hours(365 * 24);
+/// How long a certificate is used, so that a third of its time is left to notice that it cannot be renewed.
+pub const USED: Duration = Duration::from_secs(365 * 24 * 3600 / 3 * 2);
 /// How long the authority is.
 const AUTHORITY_VALID: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
 

@@ -73,28 +73,36 @@ impl DataDir {
         &self.path
     }
 
-    /// Writes a file whole or not at all, readable by its owner alone.
+    /// As [`write_private`], in this directory.
     ///
     /// # Errors
     /// Names the file.
     pub fn write_private(&self, name: &str, content: &str) -> anyhow::Result<PathBuf> {
-        let (path, draft) = (self.path.join(name), self.path.join(format!("{name}.new")));
-        let write = || {
-            // A draft left by a crash may have been made with other permissions.
-            let _ = fs::remove_file(&draft);
-            let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&draft)?;
-            file.write_all(content.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&draft, &path)
-        };
-        write().with_context(|| format!("write {}", path.display()))?;
-        Ok(path)
+        write_private(&self.path, name, content)
     }
 
     /// Reads a file that may not be there.
     pub fn read(&self, name: &str) -> Option<String> {
         fs::read_to_string(self.path.join(name)).ok()
     }
+}
+
+/// Writes a file of a directory whole or not at all, readable by its owner alone.
+///
+/// # Errors
+/// Names the file.
+pub fn write_private(directory: &Path, name: &str, content: &str) -> anyhow::Result<PathBuf> {
+    let (path, draft) = (directory.join(name), directory.join(format!("{name}.new")));
+    let write = || {
+        // A draft left by a crash may have been made with other permissions.
+        let _ = fs::remove_file(&draft);
+        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&draft)?;
+        file.write_all(content.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&draft, &path)
+    };
+    write().with_context(|| format!("write {}", path.display()))?;
+    Ok(path)
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod snapshot;
 mod subresources;
 mod verbs;
 mod watch;
+mod watch_socket;
 mod writers;
 
 use std::{
@@ -131,7 +132,7 @@ impl Handler {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: std::fmt::Display,
     {
-        let (parts, incoming) = request.into_parts();
+        let (mut parts, incoming) = request.into_parts();
         let path = parts.uri.path();
         if let Some(health) = health::answer(self, path, parts.uri.query()).await {
             return Ok(health);
@@ -167,6 +168,8 @@ impl Handler {
         let query = Query::parse(parts.uri.query());
         let verb = Verb::of(&parts.method, &target, &query).ok_or_else(Failure::method_not_allowed)?;
         let origin = parts.extensions.get::<Origin>().cloned();
+        let is_socket = verb == Verb::Watch && watch_socket::is_asked(&parts.headers);
+        let upgrade = is_socket.then(|| parts.extensions.remove());
         let sort = sort(&target, &query, verb);
         let started = Instant::now();
         let answer = async {
@@ -179,7 +182,8 @@ impl Handler {
             };
             let _counted = (!lasts).then(|| Counted::new(&self.metrics, changes));
             let body = body::read(incoming).await?;
-            let call = verbs::Call { handler: self, target, query, verb, headers: &parts.headers, body, origin };
+            let headers = &parts.headers;
+            let call = verbs::Call { handler: self, target, query, verb, headers, body, origin, upgrade };
             call.run().await
         };
         let answer = answer.await;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
+use hyper::upgrade::OnUpgrade;
 use objects::kinds::Kind;
 use serde_json::{Value, json};
 
@@ -14,7 +15,7 @@ use super::{
     patches::Patch,
     respond::{self, Form},
     selection::Selection,
-    watch,
+    watch, watch_socket,
 };
 use crate::{
     convert,
@@ -39,6 +40,8 @@ pub(super) struct Call<'a> {
     pub body: Bytes,
     /// Where it came from; `None` is this process.
     pub origin: Option<Origin>,
+    /// The connection, where the client asks for it to become a WebSocket and it can.
+    pub upgrade: Option<Option<OnUpgrade>>,
 }
 
 impl Call<'_> {
@@ -131,7 +134,7 @@ impl Call<'_> {
         self.shown(StatusCode::OK, stored.json)
     }
 
-    fn watch(&self) -> Result<Answer, Failure> {
+    fn watch(self) -> Result<Answer, Failure> {
         let request = watch::Request {
             selection: Selection::of(&self.target, &self.query)?,
             options: WatchOptions::read(&self.query)?,
@@ -140,7 +143,11 @@ impl Call<'_> {
             stop: self.origin.as_ref().map(|origin| origin.stop.clone()),
             metrics: self.handler.metrics.clone(),
         };
-        Ok(watch::begin(&self.handler.registry, &self.target, request)?.into_answer())
+        let watch = watch::begin(&self.handler.registry, &self.target, request)?;
+        match self.upgrade {
+            Some(upgrade) => watch_socket::answer(watch, self.headers, upgrade),
+            None => Ok(watch.into_answer()),
+        }
     }
 
     /// The body as an object of a type, and what to warn about.

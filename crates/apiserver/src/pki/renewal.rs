@@ -11,10 +11,8 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::{Pair, Pki, PkiError, VALID, failed};
+use super::{Pair, Pki, PkiError, USED, failed};
 
-/// How long a certificate is used, so that a third of its time is left to notice that it cannot be renewed.
-const USED: SignedDuration = SignedDuration::from_secs(VALID.as_secs() / 3 * 2);
 /// How soon it is tried again.
 const AGAIN: SignedDuration = SignedDuration::from_mins(1);
 

@@ -16,10 +16,16 @@ use std::{
 
 use anyhow::Context;
 use apiserver::ApiServer;
+use futures::{FutureExt, future::BoxFuture};
 use kube::Client;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
-use crate::{config::Config, data_dir::DataDir, handover::Inheritance};
+use crate::{
+    config::Config,
+    data_dir::{DataDir, write_private},
+    handover::Inheritance,
+};
 pub use gateway::{Gateway, Retiring, Serving};
 pub use lifecycle::Tasks;
 
@@ -78,9 +84,10 @@ impl Platform {
             names: vec![config.bind.to_string()],
         };
         let api = ApiServer::open(options).await.context("open the API server")?;
-        let text = api.kubeconfig(&format!("https://{}", reachable(address)))?;
-        let kubeconfig = data.write_private("kubeconfig", &text)?;
+        let url = format!("https://{}", reachable(address));
+        let kubeconfig = data.write_private("kubeconfig", &api.kubeconfig(&url)?)?;
         let mut tasks = Tasks::new();
+        tasks.spawn("kubeconfig", renew_kubeconfig(api.clone(), data.path().to_owned(), url));
         let serving = api.clone();
         tasks.spawn("API server", |stop| async move { serving.serve(listener, stop).await });
         let managed = api.clone();
@@ -178,6 +185,26 @@ impl Platform {
     /// The administrator's kubeconfig.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
+    }
+}
+
+/// Writes the kubeconfig anew long before the certificate in it ends, for a Coracle that runs for years.
+fn renew_kubeconfig(
+    api: ApiServer,
+    directory: PathBuf,
+    url: String,
+) -> impl FnOnce(CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
+    move |stop| {
+        let renew = async move {
+            while stop.run_until_cancelled(tokio::time::sleep(apiserver::pki::USED)).await.is_some() {
+                let written = api.kubeconfig(&url).map_err(anyhow::Error::from);
+                if let Err(error) = written.and_then(|text| write_private(&directory, "kubeconfig", &text)) {
+                    tracing::warn!("the kubeconfig could not be renewed: {error:#}");
+                }
+            }
+            Ok(())
+        };
+        renew.boxed()
     }
 }
 
