@@ -24,6 +24,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("http1", http1),
     ("http2", http2),
     ("hello", hello),
+    ("spdy", spdy),
 ];
 
 /// Manifests: what is read is printed so that it reads back the same.
@@ -41,6 +42,11 @@ pub fn http1(data: &[u8]) {
 /// Heads of HTTP/2: what is let through is one head of HTTP/1.1 that reads the same to the next reader.
 pub fn http2(data: &[u8]) {
     gateway::proxy::fuzzing::http2(data);
+}
+
+/// A SPDY connection, as clients that exec and forward ports send it: what is read does not depend on how it is cut.
+pub fn spdy(data: &[u8]) {
+    apiserver::http::fuzzing::spdy(data);
 }
 
 /// The first message of a TLS connection: reading it ends, and never waits for what is there.

@@ -3,9 +3,8 @@
 //! [`ApiServer`] is the whole of it. A request goes from `http` (what is asked) through `registry` (what that means for an
 //! object) to `store` (durable, watchable bytes); `defaults`, `validation`, `convert` and `printers` know the kinds.
 //!
-//! What differs from upstream, on purpose: resources of pods that are streams (`exec`, `attach`, `portforward`) are refused as
-//! not implemented; whoever has a certificate of the authority, or a service account's token, may do everything. Protobuf is
-//! read and never written.
+//! What differs from upstream, on purpose: `pods/proxy` is refused as not implemented; whoever has a certificate of the authority,
+//! or a service account's token, may do everything. Protobuf is read and never written.
 
 mod bootstrap;
 mod client;

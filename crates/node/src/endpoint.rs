@@ -1,4 +1,4 @@
-//! The node's own HTTP endpoint over TLS: container logs for the API server, the pods, and health.
+//! The node's own HTTP endpoint over TLS: container logs and streams for the API server, the pods, and health.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -24,21 +24,23 @@ use crate::{
     Context, Known,
     logs::{self, Query},
     runtime::ContainerId,
+    streams::{self, Sessions, Wanted},
 };
 
 /// The most connections at a time; more wait in the socket's queue.
-const CONNECTIONS: usize = 256;
+const CONNECTIONS: usize = 1024;
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// The pause after a connection could not be accepted, which passes when another one closes.
 const PAUSE: Duration = Duration::from_millis(50);
 
-type Body = UnsyncBoxBody<Bytes, Infallible>;
+pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Serves until told to stop.
 pub async fn serve(ctx: Arc<Context>, listener: TcpListener, tls: Arc<rustls::ServerConfig>, stop: CancellationToken) {
     let acceptor = TlsAcceptor::from(tls);
     let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let sessions = Sessions::new(&stop);
     let accept = async {
         loop {
             let Ok(place) = places.clone().acquire_owned().await else { return };
@@ -51,15 +53,16 @@ pub async fn serve(ctx: Arc<Context>, listener: TcpListener, tls: Arc<rustls::Se
                 }
             };
             let (ctx, acceptor, stop) = (ctx.clone(), acceptor.clone(), stop.clone());
+            let sessions = sessions.clone();
             tokio::spawn(async move {
                 let _place = place;
                 let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await else { return };
                 if stream.get_ref().1.peer_certificates().is_none() {
                     return;
                 }
-                let service = service_fn(move |request| answer(ctx.clone(), request));
+                let service = service_fn(move |request| answer(ctx.clone(), sessions.clone(), request));
                 let builder = Builder::new(TokioExecutor::new());
-                let connection = builder.serve_connection(TokioIo::new(stream), service);
+                let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
                 stop.run_until_cancelled(connection)
                     .await
                     .map(|ended| ended.map_err(|error| tracing::debug!("node endpoint: {error}")));
@@ -69,14 +72,19 @@ pub async fn serve(ctx: Arc<Context>, listener: TcpListener, tls: Arc<rustls::Se
     stop.run_until_cancelled(accept).await;
 }
 
-fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+pub(crate) fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Full::new(text.into()).boxed_unsync());
     *response.status_mut() = status;
     response
 }
 
-async fn answer(ctx: Arc<Context>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-    let parts: Vec<&str> = request.uri().path().trim_matches('/').split('/').collect();
+async fn answer(
+    ctx: Arc<Context>,
+    sessions: Sessions,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let path = request.uri().path().trim_matches('/').to_owned();
+    let parts: Vec<&str> = path.split('/').collect();
     Ok(match parts.as_slice() {
         ["healthz"] => text(StatusCode::OK, "ok"),
         ["pods"] => {
@@ -87,6 +95,11 @@ async fn answer(ctx: Arc<Context>, request: Request<Incoming>) -> Result<Respons
         ["containerLogs", namespace, pod, container] => {
             let query = Query::parse(request.uri().query().unwrap_or_default(), jiff::Timestamp::now());
             container_log(&ctx, namespace, pod, container, query).await
+        }
+        [what, namespace, pod, rest @ ..] if streams::KINDS.contains(what) => {
+            let container = rest.first().copied().unwrap_or_default();
+            let wanted = Wanted { what, namespace, pod, container };
+            streams::answer(&ctx, &sessions, &wanted, request).await
         }
         _ => text(StatusCode::NOT_FOUND, "404 page not found\n"),
     })

@@ -1,4 +1,4 @@
-//! The kubelet's role: pods, runtimes, images, volumes, probes, logs, exec.
+//! The kubelet's role: pods, runtimes, images, volumes, probes, logs, and the streams of running programs.
 
 mod clock;
 mod endpoint;
@@ -18,6 +18,7 @@ mod sources;
 mod start;
 mod state;
 mod status;
+mod streams;
 mod unhonoured;
 mod volumes;
 mod worker;

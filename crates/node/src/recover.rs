@@ -8,7 +8,7 @@ use k8s_openapi::{
 
 use crate::{
     runtime::{ContainerId, ContainerStatus, Exit},
-    state::{Container, Ended, State, View, init, is_sidecar},
+    state::{Container, Ended, State, View, ephemeral, init, is_sidecar},
     worker::Found,
 };
 
@@ -24,7 +24,7 @@ pub fn view(pod: &Pod, found: Option<&Found>, ended: impl Fn(&ContainerId, Times
     let Some(spec) = &pod.spec else { return view };
     let none = Vec::new();
     let runs = found.map_or(&none, |(_, runs)| runs);
-    for container in init(spec).iter().chain(&spec.containers) {
+    for container in init(spec).iter().chain(&spec.containers).chain(&ephemeral(spec)) {
         let latest = runs.iter().filter(|run| run.id.name == container.name).max_by_key(|run| run.id.attempt);
         if let Some(seen) = of_container(pod, container, latest, found.is_none(), &ended) {
             view.containers.insert(container.name.clone(), seen);
@@ -52,8 +52,8 @@ fn of_container(
     ended: impl Fn(&ContainerId, Timestamp, &Exit) -> Ended,
 ) -> Option<Container> {
     let status = pod.status.as_ref();
-    let lists = status.map(|s| s.init_container_statuses.iter().chain(&s.container_statuses).flatten());
-    let status = lists.and_then(|mut all| all.find(|s| s.name == spec.name));
+    let lists = status.map(|s| [&s.init_container_statuses, &s.container_statuses, &s.ephemeral_container_statuses]);
+    let status = lists.and_then(|lists| lists.into_iter().flatten().flatten().find(|s| s.name == spec.name));
     let restarts = status.map_or(0, |s| u32::try_from(s.restart_count).unwrap_or(0));
     let state = status.and_then(|s| s.state.as_ref());
     let known = status.filter(|s| s.container_id.is_some()).map(|_| restarts);

@@ -14,7 +14,7 @@ use objects::quantity::Quantity;
 
 use crate::{
     Context, Dns, env, logs,
-    runtime::{ContainerId, ContainerSpec, Exit, Limits, Mount, Security},
+    runtime::{ContainerId, ContainerSpec, Exit, Limits, Mount, Security, Stdio},
     state::{Blocked, Ended},
     status, volumes,
 };
@@ -55,7 +55,7 @@ pub fn prepare(
         until: later(WAIT),
         backs_off: (reason == "ErrImagePull").then(|| later(PULL_FAILED)),
     };
-    let config = |message| blocked(CONFIG_ERROR, message);
+    let config = |message| config_error(ctx, message);
     let name = container.image.as_deref().unwrap_or_default();
     let image = ctx.images.resolve(name).ok_or_else(|| match container.image_pull_policy.as_deref() {
         Some("Never") => blocked(
@@ -106,9 +106,22 @@ pub fn prepare(
         mounts,
         limits: limits(container, pod.spec.as_ref().map_or("", status::qos), crate::register::capacity().0),
         security: security(pod, container, ctx.runtime.features().users).map_err(config)?,
+        stdio: Stdio {
+            stdin: container.stdin == Some(true),
+            stdin_once: container.stdin_once == Some(true),
+            tty: container.tty == Some(true),
+        },
+        processes_of: None,
         log_max_bytes: LOG_BYTES,
         log_max_files: LOG_FILES,
     })
+}
+
+/// Why a container is not started when something that it refers to is missing.
+pub fn config_error(ctx: &Context, message: String) -> Blocked {
+    let now = ctx.clock.now();
+    let until = now.checked_add(WAIT).unwrap_or(now);
+    Blocked { reason: CONFIG_ERROR.to_owned(), message, until, backs_off: None }
 }
 
 fn termination_file(id: &ContainerId, dir: &Path) -> PathBuf {

@@ -1,6 +1,6 @@
 //! What is known about a pod's containers: the one picture that the planner reads and the status is built from.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, net::IpAddr, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container as Spec, PodSpec};
@@ -226,11 +226,25 @@ pub fn init(spec: &PodSpec) -> &[Spec] {
     spec.init_containers.as_deref().unwrap_or_default()
 }
 
-/// The policy that holds for a container: a sidecar always runs, another init container until it has succeeded.
+/// The pod's ephemeral containers, as containers like any other.
+pub fn ephemeral(spec: &PodSpec) -> Vec<Spec> {
+    let all = spec.ephemeral_containers.iter().flatten();
+    // An ephemeral container has a container's fields, and one more.
+    all.filter_map(|one| serde_json::from_value(serde_json::to_value(one).ok()?).ok()).collect()
+}
+
+/// Whether this is the name of an ephemeral container.
+pub fn is_ephemeral(spec: &PodSpec, name: &str) -> bool {
+    spec.ephemeral_containers.iter().flatten().any(|one| one.name == name)
+}
+
+/// The policy that holds for a container: a sidecar always runs, another init container until it has succeeded, an ephemeral one
+/// once.
 pub fn policy<'a>(spec: &'a PodSpec, container: &Spec) -> &'a str {
     let policy = spec.restart_policy.as_deref().unwrap_or("Always");
     let is_init = init(spec).iter().any(|c| c.name == container.name);
     match policy {
+        _ if is_ephemeral(spec, &container.name) => "Never",
         _ if is_init && is_sidecar(container) => "Always",
         "Never" => "Never",
         _ if is_init => "OnFailure",
@@ -238,7 +252,13 @@ pub fn policy<'a>(spec: &'a PodSpec, container: &Spec) -> &'a str {
     }
 }
 
-/// A container of the pod by its name.
+/// A container of the pod by its name, ephemeral ones apart.
 pub fn find<'a>(spec: &'a PodSpec, name: &str) -> Option<&'a Spec> {
     init(spec).iter().chain(&spec.containers).find(|c| c.name == name)
+}
+
+/// Any container of the pod by its name.
+pub fn find_any<'a>(spec: &'a PodSpec, name: &str) -> Option<Cow<'a, Spec>> {
+    let ephemeral = || ephemeral(spec).into_iter().find(|c| c.name == name).map(Cow::Owned);
+    find(spec, name).map(Cow::Borrowed).or_else(ephemeral)
 }

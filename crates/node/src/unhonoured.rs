@@ -1,6 +1,6 @@
 //! What a pod asks for that the node or its runtime does not do: one table, and one event from it. Pure.
 
-use k8s_openapi::api::core::v1::PodSpec;
+use k8s_openapi::api::core::v1::{EphemeralContainer, PodSpec};
 use serde_json::Value;
 
 use crate::runtime::Features;
@@ -32,7 +32,6 @@ enum When {
 struct Row(&'static str, When, Unless);
 
 const POD: &[Row] = &[
-    Row("ephemeralContainers", When::Any, Unless::Never),
     Row("hostPID", When::Is(true), Unless::Isolated),
     Row("hostIPC", When::Is(true), Unless::Isolated),
     Row("hostUsers", When::Is(false), Unless::Never),
@@ -65,8 +64,6 @@ const CONTAINER: &[Row] = &[
     Row("securityContext.seccompProfile.localhostProfile", When::Any, Unless::Never),
     Row("securityContext.seccompProfile.type", When::Text("RuntimeDefault"), Unless::Isolation),
     Row("securityContext.seLinuxOptions", When::Any, Unless::Never),
-    Row("stdin", When::Is(true), Unless::Never),
-    Row("tty", When::Is(true), Unless::Never),
     Row("volumeDevices", When::Any, Unless::Never),
     Row("volumeMounts.*.mountPropagation", When::Not("None"), Unless::Never),
     Row("volumeMounts.*.recursiveReadOnly", When::Not("Disabled"), Unless::Never),
@@ -80,50 +77,76 @@ const CONTAINER: &[Row] = &[
     Row("securityContext.runAsUser", When::Any, Unless::Users),
     Row("terminationMessagePath", When::Not("/dev/termination-log"), Unless::Mounts),
     Row("volumeMounts", When::Any, Unless::Mounts),
+    Row("targetContainerName", When::Any, Unless::Isolation),
 ];
 
 /// The texts of the `NotHonoured` events for a pod: fields that nothing here does, and fields that this runtime does not do.
 pub fn by_node(spec: &PodSpec, runtime: &str, features: Features) -> Vec<String> {
     let Ok(value) = serde_json::to_value(spec) else { return Vec::new() };
-    let has = |unless| match unless {
-        Unless::Never => false,
-        Unless::Isolated => !features.isolation,
-        Unless::Isolation => features.isolation,
-        Unless::Limits => features.limits,
-        Unless::Users => features.users,
-        Unless::Mounts => features.mounts,
-    };
-    let (mut never, mut not_by_runtime) = (Vec::new(), Vec::new());
-    let mut look = |at: &str, value: &Value, rows: &[Row]| {
-        for Row(path, when, unless) in rows {
-            let steps: Vec<&str> = path.split('.').collect();
-            // On the machine's own network a container's port is the machine's.
-            let moot = spec.host_network == Some(true) && path.starts_with("ports");
-            if !moot && !has(*unless) && asks(value, &steps, *when) {
-                let list = if *unless == Unless::Never { &mut never } else { &mut not_by_runtime };
-                list.push(format!("{at}{path}").replace(".*", "[*]"));
-            }
-        }
-    };
-    look("spec.", &value, POD);
+    let mut found = Found { on_host: spec.host_network == Some(true), features, ..Found::default() };
+    found.look("spec.", &value, POD);
     for list in ["initContainers", "containers"] {
         for container in value.get(list).and_then(Value::as_array).into_iter().flatten() {
             let name = container.get("name").and_then(Value::as_str).unwrap_or_default();
-            look(&format!("{list}[{name}]."), container, CONTAINER);
+            found.look(&format!("{list}[{name}]."), container, CONTAINER);
         }
     }
-    let texts = [("not honoured here", never), (runtime, not_by_runtime)];
-    let texts = texts.into_iter().filter(|(_, fields)| !fields.is_empty());
-    texts
-        .map(|(who, fields)| {
-            let fields = fields.join(", ");
-            if who == runtime {
-                format!("the {runtime} runtime does not honour: {fields}")
-            } else {
-                format!("{who}: {fields}")
+    found.texts(runtime)
+}
+
+/// The same for an ephemeral container, which comes when the pod is there.
+pub fn by_ephemeral(container: &EphemeralContainer, runtime: &str, features: Features) -> Vec<String> {
+    let Ok(value) = serde_json::to_value(container) else { return Vec::new() };
+    let mut found = Found { features, ..Found::default() };
+    found.look(&format!("ephemeralContainers[{}].", container.name), &value, CONTAINER);
+    found.texts(runtime)
+}
+
+/// What was found so far.
+struct Found {
+    /// On the machine's own network a container's port is the machine's.
+    on_host: bool,
+    features: Features,
+    never: Vec<String>,
+    not_by_runtime: Vec<String>,
+}
+
+impl Default for Found {
+    fn default() -> Self {
+        let features = Features { isolation: false, limits: false, users: false, mounts: false };
+        Self { on_host: false, features, never: Vec::new(), not_by_runtime: Vec::new() }
+    }
+}
+
+impl Found {
+    fn has(&self, unless: Unless) -> bool {
+        match unless {
+            Unless::Never => false,
+            Unless::Isolated => !self.features.isolation,
+            Unless::Isolation => self.features.isolation,
+            Unless::Limits => self.features.limits,
+            Unless::Users => self.features.users,
+            Unless::Mounts => self.features.mounts,
+        }
+    }
+
+    fn look(&mut self, at: &str, value: &Value, rows: &[Row]) {
+        for Row(path, when, unless) in rows {
+            let steps: Vec<&str> = path.split('.').collect();
+            let moot = self.on_host && path.starts_with("ports");
+            if !moot && !self.has(*unless) && asks(value, &steps, *when) {
+                let list = if *unless == Unless::Never { &mut self.never } else { &mut self.not_by_runtime };
+                list.push(format!("{at}{path}").replace(".*", "[*]"));
             }
-        })
-        .collect()
+        }
+    }
+
+    fn texts(self, runtime: &str) -> Vec<String> {
+        let never = ("not honoured here".to_owned(), self.never);
+        let not_by_runtime = (format!("the {runtime} runtime does not honour"), self.not_by_runtime);
+        let texts = [never, not_by_runtime].into_iter().filter(|(_, fields)| !fields.is_empty());
+        texts.map(|(who, fields)| format!("{who}: {}", fields.join(", "))).collect()
+    }
 }
 
 fn asks(value: &Value, path: &[&str], when: When) -> bool {

@@ -126,9 +126,14 @@ pub(crate) fn subresources(kind: &Kind) -> Vec<Subresource> {
     }
     match kind.kind {
         "Pod" => {
+            const OPEN: &[&str] = &["create", "get"];
+            all.push(("attach", ("", "v1", "PodAttachOptions"), OPEN));
             all.push(("binding", ("", "v1", "Binding"), CREATE));
+            all.push(("ephemeralcontainers", own, CHANGE));
             all.push(("eviction", ("policy", "v1", "Eviction"), CREATE));
+            all.push(("exec", ("", "v1", "PodExecOptions"), OPEN));
             all.push(("log", own, &["get"]));
+            all.push(("portforward", ("", "v1", "PodPortForwardOptions"), OPEN));
         }
         "Namespace" => all.push(("finalize", own, &["update"])),
         "ServiceAccount" => all.push(("token", ("authentication.k8s.io", "v1", "TokenRequest"), CREATE)),

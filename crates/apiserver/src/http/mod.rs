@@ -12,6 +12,7 @@ mod health;
 mod list;
 mod logs;
 pub mod metrics;
+mod nodes;
 mod openapi;
 mod options;
 mod patches;
@@ -19,6 +20,7 @@ mod respond;
 mod reviews;
 mod selection;
 mod snapshot;
+mod streams;
 mod subresources;
 mod verbs;
 mod watch;
@@ -46,6 +48,8 @@ use crate::{
 };
 use fairness::{Connection, Gate};
 use metrics::{Metrics, Sort};
+
+pub use self::streams::{Sessions, fuzzing};
 
 /// The body of every answer.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -75,6 +79,8 @@ pub struct Handler {
     pub tokens: Arc<Tokens>,
     /// The OpenAPI documents made so far.
     pub(crate) documents: Arc<Documents>,
+    /// The sessions with running programs that there may be.
+    pub(crate) sessions: Sessions,
     /// Lets requests in.
     pub gate: Gate,
     /// What has been counted.
@@ -109,6 +115,7 @@ impl Handler {
             node_tls,
             tokens,
             documents,
+            sessions: Sessions::default(),
             gate: Gate::default(),
             metrics: Arc::default(),
             ending: CancellationToken::new(),
@@ -165,6 +172,9 @@ impl Handler {
             return snapshot::answer(&self.registry, &parts.method, &identity);
         }
         let target = Target::parse(path).ok_or_else(Failure::no_such_path)?;
+        if let Some(kind) = streams::Kind::of(&target) {
+            return streams::answer(self, kind, &target, &mut parts).await;
+        }
         let query = Query::parse(parts.uri.query());
         let verb = Verb::of(&parts.method, &target, &query).ok_or_else(Failure::method_not_allowed)?;
         let origin = parts.extensions.get::<Origin>().cloned();

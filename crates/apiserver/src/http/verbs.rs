@@ -54,11 +54,11 @@ impl Call<'_> {
             Some("log") if self.target.kind.kind == "Pod" => logs::run(&self).await,
             Some("binding") if self.target.kind.kind == "Pod" => self.bind().await,
             Some("eviction") if self.target.kind.kind == "Pod" => self.evict().await,
-            Some(name @ ("exec" | "attach" | "portforward" | "proxy")) if self.target.kind.kind == "Pod" => {
-                Err(Failure::not_implemented(format!("pods/{name} is not served here yet")))
+            Some("ephemeralcontainers") if self.target.kind.kind == "Pod" => {
+                self.on_object(Part::EphemeralContainers).await
             }
-            Some(name @ "ephemeralcontainers") if self.target.kind.kind == "Pod" => {
-                Err(Failure::not_implemented(format!("pods/{name}: containers cannot be added to a running pod here")))
+            Some("proxy") if self.target.kind.kind == "Pod" => {
+                Err(Failure::not_implemented("pods/proxy is not served here yet"))
             }
             Some("token") if self.target.kind.kind == "ServiceAccount" => self.issue_token().await,
             Some(_) => Err(Failure::no_such_path()),

@@ -77,6 +77,7 @@ pub fn changeable(kind: &Kind, part: Part) -> Keep {
     match part {
         Part::Status => Keep::Only(of(&[status])),
         Part::Finalize => Keep::Only(of(&[finalizers])),
+        Part::EphemeralContainers => Keep::Only(of(&[path(&["spec", "ephemeralContainers"])])),
         // Upstream tracks nobody through it.
         Part::Binding => Keep::Only(Set::default()),
         // The server sets a new Namespace's finalizer.

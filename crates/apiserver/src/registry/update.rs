@@ -32,6 +32,8 @@ pub enum Part {
     Finalize,
     /// A Pod's node, which only its scheduler sets.
     Binding,
+    /// A Pod's ephemeral containers, which can only be added.
+    EphemeralContainers,
 }
 
 /// The state that results from wanting `wanted` where there is `current`.
@@ -54,6 +56,7 @@ pub fn merge(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Res
         }
         Part::Status => wanted = with_section(current, &wanted, "status"),
         Part::Finalize | Part::Binding => wanted = with_section(current, &wanted, "spec"),
+        Part::EphemeralContainers => wanted = with_ephemeral(current, &wanted),
     }
     meta::set(&mut wanted, "managedFields", None);
     meta::set(&mut wanted, "resourceVersion", current.pointer("/metadata/resourceVersion").cloned());
@@ -61,18 +64,18 @@ pub fn merge(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Res
         addresses::inherit(current, &mut wanted);
     }
     crate::defaults::apply(kind, &mut wanted);
-    let causes = if part == Part::Main {
+    let causes = if matches!(part, Part::Main | Part::EphemeralContainers) {
         // What was stored before a default was known has it too: it is no change.
         let mut old = current.clone();
         crate::defaults::apply(kind, &mut old);
-        validation::update(kind, &wanted, &old)
+        if part == Part::Main { validation::update(kind, &wanted, &old) } else { validation::ephemeral(&wanted, &old) }
     } else {
         Vec::new()
     };
     if !causes.is_empty() {
         return Err(Failure::invalid(kind, &name, &causes));
     }
-    if part == Part::Main && is_new_generation(current, &wanted) {
+    if matches!(part, Part::Main | Part::EphemeralContainers) && is_new_generation(current, &wanted) {
         let generation = current.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
         meta::set(&mut wanted, "generation", Some((generation + 1).into()));
     }
@@ -128,6 +131,16 @@ fn set_section(object: &mut Value, name: &str, section: Option<Value>) {
 fn with_section(current: &Value, wanted: &Value, name: &str) -> Value {
     let mut next = current.clone();
     set_section(&mut next, name, wanted.get(name).cloned());
+    next
+}
+
+/// The current object with the ephemeral containers that are wanted.
+fn with_ephemeral(current: &Value, wanted: &Value) -> Value {
+    let mut next = current.clone();
+    let containers = wanted.pointer("/spec/ephemeralContainers").cloned();
+    if let Some(spec) = next.get_mut("spec") {
+        set_section(spec, "ephemeralContainers", containers);
+    }
     next
 }
 

@@ -10,6 +10,7 @@ mod cluster;
 mod container;
 mod cron;
 mod data;
+mod ephemeral;
 mod gateway;
 mod ingress;
 mod metadata;
@@ -35,6 +36,7 @@ pub(crate) use cluster::SYSTEM_PRIORITIES;
 /// What is wrong with a new object.
 pub fn create(kind: &Kind, object: &Value) -> Vec<Cause> {
     let mut causes = metadata::check(kind, object);
+    causes.extend(ephemeral::on_create(kind, object));
     causes.extend(spec(kind, &At::root(object)));
     causes
 }
@@ -47,6 +49,11 @@ pub fn update(kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> {
     causes.extend(row(kind).map_or_else(|| gateway::change(kind, new, old), |row| (row.change)(new, old)));
     causes.extend(spec(kind, &At::root(new)));
     causes
+}
+
+/// What is wrong with a change of a Pod's ephemeral containers.
+pub fn ephemeral(new: &Value, old: &Value) -> Vec<Cause> {
+    ephemeral::check(new, old)
 }
 
 fn spec(kind: &Kind, object: &At<'_>) -> Vec<Cause> {

@@ -7,9 +7,8 @@ use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, PodS
 /// # Errors
 /// Says why there is no log: the container waits to start, or has no previous run.
 pub fn attempt(status: Option<&PodStatus>, pod: &str, container: &str, previous: bool) -> Result<u32, String> {
-    let lists = status.map(|s| s.init_container_statuses.iter().chain(&s.container_statuses).flatten());
-    let found = lists.and_then(|mut all| all.find(|s| s.name == container));
-    let found = found.ok_or_else(|| format!("container {container:?} in pod {pod:?} is not available"))?;
+    let found =
+        find(status, container).ok_or_else(|| format!("container {container:?} in pod {pod:?} is not available"))?;
     let of = |ended: Option<&ContainerStateTerminated>| number(ended?.container_id.as_deref());
     let before = of(found.last_state.as_ref().and_then(|s| s.terminated.as_ref()));
     if previous {
@@ -21,6 +20,19 @@ pub fn attempt(status: Option<&PodStatus>, pod: &str, container: &str, previous:
             .ok_or_else(|| format!("container {container:?} in pod {pod:?} is not available"));
     }
     of(state.and_then(|s| s.terminated.as_ref())).or(before).ok_or_else(|| waits(found, pod, container))
+}
+
+fn find<'a>(status: Option<&'a PodStatus>, container: &str) -> Option<&'a ContainerStatus> {
+    let status = status?;
+    let lists = [&status.init_container_statuses, &status.container_statuses, &status.ephemeral_container_statuses];
+    lists.into_iter().flatten().flatten().find(|s| s.name == container)
+}
+
+/// The attempt that runs now, if one does.
+pub fn running(status: Option<&PodStatus>, container: &str) -> Option<u32> {
+    let found = find(status, container)?;
+    found.state.as_ref()?.running.as_ref()?;
+    number(found.container_id.as_deref())
 }
 
 fn waits(status: &ContainerStatus, pod: &str, container: &str) -> String {

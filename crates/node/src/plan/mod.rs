@@ -6,7 +6,7 @@ mod tests;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container as Spec, PodSpec};
 
-use crate::state::{Container, State, Trouble, View, init, is_sidecar, policy};
+use crate::state::{Container, State, Trouble, View, ephemeral, init, is_sidecar, policy};
 
 /// What to do next. Actions are idempotent and may be carried out in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +83,10 @@ pub fn plan(spec: &PodSpec, stop: bool, view: &View, now: Timestamp) -> Plan {
                 break;
             }
         }
+    }
+    // They are looked in with, so they wait for nothing.
+    for container in &ephemeral(spec) {
+        keep(spec, container, view, now, &mut plan);
     }
     plan
 }
@@ -187,7 +191,7 @@ fn ending(spec: &PodSpec, stop: bool, view: &View) -> Option<Ending> {
 /// the sandbox goes.
 fn wind_down(spec: &PodSpec, view: &View, plan: &mut Plan) {
     let mut needed = spec.containers.iter().any(|c| view.container(&c.name).running());
-    for container in spec.containers.iter().chain(init(spec).iter().rev()) {
+    for container in spec.containers.iter().chain(&ephemeral(spec)).chain(init(spec).iter().rev()) {
         let seen = view.container(&container.name);
         if !seen.running() {
             continue;

@@ -13,8 +13,9 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto::Builder,
 };
+use objects::session::Streams;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
@@ -63,6 +64,15 @@ impl Runtime for Nothing {
             Some("fails") => Ok(ExecOutput { code: 1, output: b"no".to_vec() }),
             _ => Err(RuntimeError::NotFound("program".to_owned())),
         }
+    }
+    async fn session(&self, id: &ContainerId, _: &[String], _: Streams) -> Result<UnixStream, RuntimeError> {
+        Err(RuntimeError::NotFound(id.name.clone()))
+    }
+    async fn attach(&self, id: &ContainerId, _: Streams) -> Result<UnixStream, RuntimeError> {
+        Err(RuntimeError::NotFound(id.name.clone()))
+    }
+    async fn dial(&self, pod_uid: &str, _: u16) -> Result<TcpStream, RuntimeError> {
+        Err(RuntimeError::NotFound(pod_uid.to_owned()))
     }
     async fn remove(&self, _: &ContainerId) -> Result<(), RuntimeError> {
         Ok(())

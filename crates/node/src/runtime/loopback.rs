@@ -4,6 +4,8 @@ use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use nix::sys::signal::Signal;
+use objects::session::Streams;
+use tokio::net::{TcpStream, UnixStream};
 
 use super::{
     ContainerId, ContainerSpec, ContainerStatus, ExecOutput, Exit, Features, PodNetwork, Runtime, RuntimeError,
@@ -104,6 +106,23 @@ impl Runtime for Loopback {
         command.args(argv.iter().skip(1)).env_clear().envs(spec.env.iter().map(|(k, v)| (k, v)));
         command.current_dir(&spec.workdir);
         collect(command, &program, deadline, max_output, Signal::SIGKILL).await
+    }
+
+    async fn session(&self, id: &ContainerId, argv: &[String], streams: Streams) -> Result<UnixStream, RuntimeError> {
+        self.runs.session(id, argv, streams)
+    }
+
+    async fn attach(&self, id: &ContainerId, streams: Streams) -> Result<UnixStream, RuntimeError> {
+        self.runs.attach(id, streams).await
+    }
+
+    async fn dial(&self, pod_uid: &str, port: u16) -> Result<TcpStream, RuntimeError> {
+        let pod: Option<SandboxStatus> =
+            record::read(&self.runs.pod(pod_uid), SANDBOX).map_err(failed("read a pod's record"))?;
+        let pod = pod.ok_or_else(|| RuntimeError::NotFound(format!("pod {pod_uid}")))?;
+        // Not the machine's own 127.0.0.1: what listens there may be anybody's.
+        let operation = format!("connect to {}:{port}", pod.ip);
+        TcpStream::connect((pod.ip, port)).await.map_err(failed(&operation))
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {

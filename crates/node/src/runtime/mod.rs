@@ -9,7 +9,9 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use objects::session::Streams;
 use serde::{Deserialize, Serialize};
+use tokio::net::{TcpStream, UnixStream};
 
 /// Names one run of one container: a restart is a new attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -115,6 +117,17 @@ pub struct Security {
     pub drop_capabilities: Vec<String>,
 }
 
+/// What a container's standard streams are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stdio {
+    /// `stdin`: its input is kept open for whoever attaches to it; without, it is empty.
+    pub stdin: bool,
+    /// `stdinOnce`: its input ends with the first session that had it.
+    pub stdin_once: bool,
+    /// `tty`: it has a terminal.
+    pub tty: bool,
+}
+
 /// Everything needed to run one container once.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ContainerSpec {
@@ -134,6 +147,13 @@ pub struct ContainerSpec {
     pub limits: Limits,
     /// User, groups and privileges.
     pub security: Security,
+    /// Its standard streams.
+    #[serde(default)]
+    pub stdio: Stdio,
+    /// A container that runs, whose processes it sees and shares (an ephemeral container's `targetContainerName`); `None` gives
+    /// it processes of its own.
+    #[serde(default)]
+    pub processes_of: Option<ContainerId>,
     /// Where output goes, in the CRI log format (`<RFC3339Nano> stdout|stderr F|P <text>`), rotated by size to `.1`, `.2`…
     pub log_path: PathBuf,
     /// Rotate the log at this many bytes (kubelet's `containerLogMaxSize`, 10 MiB).
@@ -254,6 +274,16 @@ pub trait Runtime: Send + Sync {
         deadline: Duration,
         max_output: usize,
     ) -> Result<ExecOutput, RuntimeError>;
+
+    /// Runs a program inside the container, as the container's user, with its streams at the other end of the connection, which
+    /// speaks the frames of `objects::session`. The program is killed when the connection is closed.
+    async fn session(&self, id: &ContainerId, argv: &[String], streams: Streams) -> Result<UnixStream, RuntimeError>;
+
+    /// Connects to the container's own streams, as [`Runtime::session`] does to a program's. Closing it leaves the container be.
+    async fn attach(&self, id: &ContainerId, streams: Streams) -> Result<UnixStream, RuntimeError>;
+
+    /// Connects to a port of the pod, from the inside where the pod has a network of its own.
+    async fn dial(&self, pod_uid: &str, port: u16) -> Result<TcpStream, RuntimeError>;
 
     /// Forgets an ended run and removes its runtime files (not its log).
     async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError>;

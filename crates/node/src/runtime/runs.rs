@@ -15,15 +15,17 @@ use nix::{
     sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
+use objects::session::{self, Streams};
 use serde::de::DeserializeOwned;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, BufReader, unix::AsyncFd},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, unix::AsyncFd},
+    net::UnixStream,
     process::Command as Process,
 };
 
 use super::{ContainerId, ContainerSpec, ContainerStatus, ExecOutput, Exit, RuntimeError};
 use crate::shim::{
-    Command, IPC, NET, SHM, UTS,
+    Command, IPC, NET, SHM, UTS, attach,
     record::{self, Report, Started},
 };
 
@@ -70,7 +72,8 @@ impl Runs {
         Ok(found.collect())
     }
 
-    fn started(&self, id: &ContainerId) -> Result<Started, RuntimeError> {
+    /// The record of a run that has begun.
+    pub fn started(&self, id: &ContainerId) -> Result<Started, RuntimeError> {
         let found = record::read(&self.dir(id), record::STARTED).map_err(failed("read a container's record"))?;
         found.ok_or_else(|| RuntimeError::NotFound(format!("container {} of pod {}", id.name, id.pod_uid)))
     }
@@ -181,6 +184,37 @@ impl Runs {
             self.wait(&run.id).await?;
         }
         Ok(())
+    }
+
+    /// Starts a program in the container of a run, with its streams at the other end of the connection.
+    pub fn session(&self, id: &ContainerId, argv: &[String], streams: Streams) -> Result<UnixStream, RuntimeError> {
+        self.started(id)?;
+        let connect = || {
+            let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+            let mut command = self.shim.session(&self.dir(id), streams, argv);
+            command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+            let mut child = command.spawn()?;
+            // It ends with the connection.
+            tokio::spawn(async move { child.wait().await });
+            ours.set_nonblocking(true)?;
+            UnixStream::from_std(ours)
+        };
+        connect().map_err(failed("start a shim"))
+    }
+
+    /// Connects to the streams of a run.
+    pub async fn attach(&self, id: &ContainerId, streams: Streams) -> Result<UnixStream, RuntimeError> {
+        self.started(id)?;
+        let connect = || {
+            let socket = attach::connect(&self.dir(id))?;
+            socket.set_nonblocking(true)?;
+            UnixStream::from_std(socket)
+        };
+        let mut socket = connect().map_err(failed("connect to a container's streams"))?;
+        let letters = streams.letters();
+        let hello = [&session::head(session::HELLO, letters.len()), letters.as_bytes()].concat();
+        socket.write_all(&hello).await.map_err(failed("connect to a container's streams"))?;
+        Ok(socket)
     }
 
     /// Removes a run's files.

@@ -3,18 +3,31 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufRead, BufReader, PipeReader},
+    io::{self, BufRead, BufReader, PipeReader, PipeWriter},
+    os::{fd::OwnedFd, unix::net::UnixStream},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use nix::{
     sched::{CloneFlags, setns, unshare},
-    unistd::{ForkResult, fork},
+    sys::signal::{Signal, kill},
+    unistd::{ForkResult, Pid, fork},
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, failure::Step, init, record::Confinement, run::Begun};
-use crate::runtime::ContainerSpec;
+use super::{
+    Failure, console,
+    failure::Step,
+    init::{self, Theirs},
+    record::Confinement,
+    run::Begun,
+};
+use crate::runtime::{ContainerSpec, Stdio};
+
+/// How often, and how far apart, what is left in a cgroup is killed: it may be starting further processes.
+const ROUNDS: u32 = 100;
+const MOMENT: Duration = Duration::from_millis(5);
 
 /// What a container's first process says, a line each.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,30 +66,87 @@ pub(super) fn start(spec: &ContainerSpec, confinement: &Confinement, dir: &Path)
     for group in &confinement.shim_cgroups {
         join(group)?;
     }
-    let pipe = || io::pipe().step(|| "make a pipe".to_owned());
-    let ((stdout, out), (stderr, err), (news, word)) = (pipe()?, pipe()?, pipe()?);
+    let (ours, theirs) = streams(spec.stdio).step(|| "make the container's streams".to_owned())?;
+    let (news, word) = io::pipe().step(|| "make a pipe".to_owned())?;
     let own = File::open("/proc/self/ns/pid").step(|| "open the PID namespace".to_owned())?;
-    unshare(CloneFlags::CLONE_NEWPID).step(|| "make a PID namespace".to_owned())?;
+    match &confinement.processes_of {
+        Some(other) => {
+            let other = other.open().step(|| "find the target container".to_owned())?;
+            let other = other.ok_or(io::ErrorKind::NotFound).step(|| "find the target container".to_owned())?;
+            setns(other, CloneFlags::CLONE_NEWPID).step(|| "enter the target's PID namespace".to_owned())?;
+        }
+        None => unshare(CloneFlags::CLONE_NEWPID).step(|| "make a PID namespace".to_owned())?,
+    }
     // SAFETY: this process has one thread, so the child may do whatever the parent could.
     let forked = unsafe { fork() }.step(|| "fork the container's first process".to_owned())?;
     let child = match forked {
         ForkResult::Child => {
-            drop((stdout, stderr, news, own));
-            init::main(spec, confinement, dir, out, err, word)
+            drop((ours, news, own));
+            init::main(spec, confinement, dir, theirs, word)
         }
         ForkResult::Parent { child } => child,
     };
-    drop((out, err, word));
+    drop((theirs, word));
     // Threads can only be started by a process whose children stay in its own PID namespace.
     setns(own, CloneFlags::CLONE_NEWPID).step(|| "return to the PID namespace".to_owned())?;
     let mut news = News(BufReader::new(news));
     match news.next() {
-        Ok(Some(Word::Ready)) => {
-            Ok(Begun { pid: child, stdout: Box::new(stdout), stderr: Box::new(stderr), news: Some(news) })
-        }
+        Ok(Some(Word::Ready)) => begun(child, ours, news),
         Ok(Some(Word::Failed(failure))) => Err(failure),
         Ok(_) => Err(Failure::from(io::Error::other("the container's first process ended before its program began"))),
         Err(error) => Err(Failure::from(error)),
+    }
+}
+
+/// The shim's ends of the container's streams.
+enum Ours {
+    Pipes {
+        stdin: Option<PipeWriter>,
+        stdout: PipeReader,
+        stderr: PipeReader,
+    },
+    /// Where the container's first process hands the terminal over, which it makes in the container.
+    Terminal(UnixStream),
+}
+
+fn streams(stdio: Stdio) -> io::Result<(Ours, Theirs)> {
+    if stdio.tty {
+        let (ours, theirs) = UnixStream::pair()?;
+        return Ok((Ours::Terminal(ours), Theirs::Terminal(theirs)));
+    }
+    let ((stdout, out), (stderr, err)) = (io::pipe()?, io::pipe()?);
+    let (input, stdin) = if stdio.stdin { io::pipe().map(|(r, w)| (Some(r), Some(w)))? } else { (None, None) };
+    Ok((Ours::Pipes { stdin, stdout, stderr }, Theirs::Pipes { stdin: input, stdout: out, stderr: err }))
+}
+
+/// What the shim has of a container whose program runs.
+fn begun(pid: Pid, streams: Ours, news: News) -> Result<Begun, Failure> {
+    let news = Some(news);
+    match streams {
+        Ours::Pipes { stdin, stdout, stderr } => {
+            let stdin = stdin.map(|stdin| File::from(OwnedFd::from(stdin)));
+            Ok(Begun { pid, stdin, terminal: None, stdout: Box::new(stdout), stderr: Some(Box::new(stderr)), news })
+        }
+        Ours::Terminal(socket) => {
+            let terminal = console::taken(&socket).step(|| "take the container's terminal".to_owned())?;
+            Begun::with_terminal(pid, terminal, news)
+        }
+    }
+}
+
+/// Ends whatever is in a cgroup: what a container has left behind among another one's processes.
+pub(super) fn end_all(cgroups: &[PathBuf]) {
+    for _ in 0..ROUNDS {
+        let list = cgroups.first().and_then(|group| fs::read_to_string(group.join("cgroup.procs")).ok());
+        let pids: Vec<i32> = list.unwrap_or_default().lines().filter_map(|pid| pid.parse().ok()).collect();
+        if pids.is_empty() {
+            return;
+        }
+        for pid in pids {
+            // It may have ended by itself, which is as good.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        std::thread::park_timeout(MOMENT);
     }
 }
 

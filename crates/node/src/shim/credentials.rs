@@ -18,7 +18,7 @@ use nix::{
     unistd::{Gid, Uid, setgroups, setresgid, setresuid, setsid},
 };
 
-use super::{Failure, failure::Step, seccomp::Filter};
+use super::{Failure, console, failure::Step, seccomp::Filter};
 use crate::runtime::{ContainerSpec, Security};
 
 /// The kernel's names, each at the place of its number.
@@ -153,13 +153,15 @@ fn identity(security: &Security, passwd: &str, group: &str) -> Identity {
     Identity { uid, gid, groups, home: home.to_owned() }
 }
 
-/// What a further program of a container does before it begins, which its first program need not.
+/// What a program of a container does before it begins, besides becoming its user.
 #[derive(Default)]
 pub(super) struct Latecomer {
     /// The files of the container's cgroups that it joins by.
     pub groups: Vec<File>,
     /// Whether it ends when the process that starts it does.
     pub tied: bool,
+    /// Whether its standard input is a terminal, which becomes its session's.
+    pub terminal: bool,
 }
 
 /// A command that runs `argv` as the container's user, with its environment, from its working directory. The caller must be in the
@@ -181,6 +183,9 @@ pub(super) fn command(spec: &ContainerSpec, argv: &[String], mut late: Latecomer
             group.write_all(b"0")?;
         }
         setsid()?;
+        if late.terminal {
+            console::take()?;
+        }
         // It matters only when the machine has no memory left.
         let _ = fs::write("/proc/self/oom_score_adj", &oom_score_adj);
         become_user(&identity, &kept, filter.as_ref(), no_new_privileges)?;

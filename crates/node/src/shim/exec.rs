@@ -1,35 +1,70 @@
-//! Running a further program in a confined container: enter its namespaces, become its user, execute.
+//! Running a further program in a container: enter its namespaces if it has any, become its user, execute. Its streams are this
+//! process's own (`exec`), or those of a session at the other end of a socket (`session`).
 
-use std::{ffi::OsString, fs::File, io, path::Path, process::Stdio};
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{self, PipeReader, Read},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    path::Path,
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
 use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sched::{CloneFlags, setns},
     sys::signal::{SigSet, Signal, killpg},
-    unistd::Pid,
+    unistd::{Pid, geteuid, setsid},
 };
+use objects::session::{self as frames, Streams};
 
 use super::{
     Failure,
+    console::{self, Terminal},
     credentials::{self, Latecomer},
     failure::Step,
-    init::watch,
+    init::{watch, with_terminal},
     record::{self, Confinement, Started},
-    run::code_and_signal,
+    run::{code_and_signal, plain_command, reap},
+    session::{Frame, Outlet, PIECE, feed, read},
 };
 use crate::runtime::ContainerSpec;
 
 /// The exit code for a program that cannot be executed, as shells have it.
 const NOT_EXECUTED: u8 = 127;
+/// How long what a program has left behind may stay silent before its output counts as over, in milliseconds.
+const SILENCE: u16 = 500;
 
-/// Runs `argv` in the container whose files are in `dir`, with this process's output; gives its exit code.
-pub(super) fn exec(dir: &Path, argv: &[OsString]) -> Result<u8, Failure> {
+/// A container that has been entered.
+struct Inside {
+    spec: ContainerSpec,
+    /// The files of its cgroups by which programs join; `None` for a plain process.
+    groups: Option<Vec<File>>,
+    /// The PID namespace that this process itself is in.
+    outside: Option<File>,
+}
+
+/// Enters the container whose files are in `dir`.
+fn enter(dir: &Path) -> Result<Inside, Failure> {
     let missing = || Failure::from(io::Error::from(io::ErrorKind::NotFound));
     let spec: ContainerSpec = record::read(dir, record::SPEC)?.ok_or_else(missing)?;
     let started: Started = record::read(dir, record::STARTED)?.ok_or_else(missing)?;
-    let confinement: Confinement = record::read(dir, record::CONFINEMENT)?.ok_or_else(missing)?;
-    let argv: Vec<String> = argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let process = started.program.open().step(|| "find the container's first process".to_owned())?;
-    let process = process.ok_or_else(missing)?;
+    let process = process
+        .ok_or_else(missing)
+        .map_err(|e| Failure { step: Some("find the container's first process".to_owned()), ..e })?;
+    let Some(confinement): Option<Confinement> = record::read(dir, record::CONFINEMENT)? else {
+        return Ok(Inside { spec, groups: None, outside: None });
+    };
     // Opened here because a container does not see the machine's cgroups; written by the program itself before it begins.
     let groups = confinement.cgroups.iter().map(|group| {
         let path = group.join("cgroup.procs");
@@ -42,11 +77,34 @@ pub(super) fn exec(dir: &Path, argv: &[OsString]) -> Result<u8, Failure> {
         | CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWUTS;
+    let outside = File::open("/proc/self/ns/pid").step(|| "open the PID namespace".to_owned())?;
     setns(process, namespaces).step(|| "enter the container".to_owned())?;
-    SigSet::all().thread_block().step(|| "block signals".to_owned())?;
-    let mut command = credentials::command(&spec, &argv, Latecomer { groups, tied: true })?;
+    Ok(Inside { spec, groups: Some(groups), outside: Some(outside) })
+}
+
+impl Inside {
+    /// The command that runs `argv` here; with a terminal, that is its standard input.
+    fn command(&mut self, argv: &[String], terminal: bool) -> Result<Command, Failure> {
+        let Some(groups) = self.groups.take() else { return Ok(plain_command(&self.spec, argv, terminal, true)) };
+        SigSet::all().thread_block().step(|| "block signals".to_owned())?;
+        credentials::command(&self.spec, argv, Latecomer { groups, tied: true, terminal })
+    }
+}
+
+fn words(argv: &[OsString]) -> Vec<String> {
+    argv.iter().map(|word| word.to_string_lossy().into_owned()).collect()
+}
+
+fn pid_of(child: &std::process::Child) -> io::Result<Pid> {
+    Ok(Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?))
+}
+
+/// Runs `argv` in the container whose files are in `dir`, with this process's output; gives its exit code.
+pub(super) fn exec(dir: &Path, argv: &[OsString]) -> Result<u8, Failure> {
+    let argv = words(argv);
+    let mut command = enter(dir)?.command(&argv, false)?;
     let program = match command.stdin(Stdio::null()).spawn() {
-        Ok(program) => Pid::from_raw(i32::try_from(program.id()).map_err(io::Error::other)?),
+        Ok(program) => pid_of(&program)?,
         Err(error) => {
             eprintln!("{}: {error}", argv.first().map_or("", String::as_str));
             return Ok(NOT_EXECUTED);
@@ -57,4 +115,183 @@ pub(super) fn exec(dir: &Path, argv: &[OsString]) -> Result<u8, Failure> {
     let end = |_| killpg(program, Signal::SIGKILL);
     let (code, _) = code_and_signal(watch(program, end));
     Ok(u8::try_from(code).unwrap_or(255))
+}
+
+/// Runs `argv` in the container whose files are in `dir`, with the streams that `letters` name at the other end of the socket
+/// that is this process's standard input. The program ends at the latest when the other end is closed.
+pub(super) fn session(dir: &Path, letters: &str, argv: &[OsString]) -> Result<u8, Failure> {
+    let (argv, streams) = (words(argv), Streams::of(letters));
+    let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned().step(|| "take the socket".to_owned())?);
+    let outlet = Arc::new(Outlet::new(socket.try_clone()?));
+    // It has one when it is started by hand.
+    let _ = setsid();
+    match Program::start(dir, &argv, streams) {
+        Ok(program) => {
+            let code = program.serve(socket, &outlet)?;
+            outlet.end(&frames::exited(&argv, code));
+        }
+        Err(failure) => outlet.end(&frames::failed(&format!("error executing command in container: {failure}"))),
+    }
+    Ok(0)
+}
+
+/// A program of a session.
+struct Program {
+    pid: Pid,
+    /// Whether it is in namespaces; otherwise what it leaves behind is ended with it, because nobody else would.
+    confined: bool,
+    stdin: Option<File>,
+    terminal: Option<File>,
+    outputs: Vec<(u8, Output)>,
+}
+
+/// What a program's output is read from.
+enum Output {
+    Pipe(PipeReader),
+    Terminal(Terminal),
+}
+
+impl Program {
+    fn start(dir: &Path, argv: &[String], streams: Streams) -> Result<Self, Failure> {
+        let mut inside = enter(dir)?;
+        let confined = inside.groups.is_some();
+        let terminal = |inside: &Inside| {
+            let uid = if confined { inside.spec.security.uid.unwrap_or(0) } else { geteuid().as_raw() };
+            console::terminal(uid).step(|| "make a terminal".to_owned())
+        };
+        let pair = streams.tty.then(|| terminal(&inside)).transpose()?;
+        let mut command = inside.command(argv, streams.tty)?;
+        let (mut stdin, mut master, mut outputs) = (None, None, Vec::new());
+        match pair {
+            Some((ours, theirs)) => {
+                with_terminal(&mut command, &inside.spec, theirs)?;
+                let ours = File::from(ours);
+                stdin = streams.stdin.then(|| ours.try_clone()).transpose()?;
+                outputs.push((frames::STDOUT, Output::Terminal(Terminal(ours.try_clone()?))));
+                master = Some(ours);
+            }
+            None => {
+                command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+                if streams.stdin {
+                    let (theirs, ours) = io::pipe()?;
+                    command.stdin(theirs);
+                    stdin = Some(File::from(OwnedFd::from(ours)));
+                }
+                for (wanted, channel) in [(streams.stdout, frames::STDOUT), (streams.stderr, frames::STDERR)] {
+                    if wanted {
+                        let (ours, theirs) = io::pipe()?;
+                        if channel == frames::STDOUT {
+                            command.stdout(theirs)
+                        } else {
+                            command.stderr(theirs)
+                        };
+                        outputs.push((channel, Output::Pipe(ours)));
+                    }
+                }
+            }
+        }
+        if !confined {
+            nix::sys::prctl::set_child_subreaper(true).step(|| "become what orphans are left to".to_owned())?;
+        }
+        // With the command its ends of the pipes are dropped: the program alone has them.
+        let program = command.spawn().map_err(|error| not_executed(argv, &error))?;
+        if let Some(outside) = inside.outside {
+            // Threads can only be started by a process whose children stay in its own PID namespace.
+            setns(outside, CloneFlags::CLONE_NEWPID).step(|| "return to the PID namespace".to_owned())?;
+        }
+        Ok(Self { pid: pid_of(&program)?, confined, stdin, terminal: master, outputs })
+    }
+
+    /// Copies its streams until it has ended; gives its exit code.
+    fn serve(self, socket: UnixStream, outlet: &Arc<Outlet>) -> Result<i32, Failure> {
+        let Self { pid, confined, stdin, terminal, outputs } = self;
+        let (ended, over) = io::pipe()?;
+        let is_over = Arc::new(AtomicBool::new(false));
+        let mut copies = Vec::new();
+        let first = outputs.first().map(|(channel, _)| *channel);
+        for (channel, from) in outputs {
+            let (outlet, ended) = (outlet.clone(), ended.try_clone()?);
+            copies.push(thread::spawn(move || match from {
+                Output::Pipe(from) => copy(from, channel, &outlet, &ended),
+                Output::Terminal(from) => copy(from, channel, &outlet, &ended),
+            }));
+        }
+        let (asks, gone) = (outlet.clone(), is_over.clone());
+        // It waits for the client, and so for longer than there is anything to do.
+        thread::spawn(move || {
+            let quiet = || drop(first.map(|channel| asks.send(channel, &[])));
+            input(&socket, stdin, terminal.as_ref(), quiet);
+            if !gone.load(Ordering::Acquire) {
+                let _ = killpg(pid, Signal::SIGKILL);
+            }
+        });
+        let end = if confined { watch(pid, |_| killpg(pid, Signal::SIGKILL)) } else { reap(pid)? };
+        is_over.store(true, Ordering::Release);
+        drop(over);
+        for copy in copies {
+            let _ = copy.join();
+        }
+        Ok(code_and_signal(end).0)
+    }
+}
+
+/// Why a program was not executed, as container runtimes word it.
+fn not_executed(argv: &[String], error: &io::Error) -> Failure {
+    let program = argv.first().map_or("", String::as_str);
+    let why = match error.kind() {
+        io::ErrorKind::NotFound if program.contains('/') => format!("stat {program}: no such file or directory"),
+        io::ErrorKind::NotFound => "executable file not found in $PATH".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    };
+    Failure { step: Some(format!("exec: {program:?}")), number: error.raw_os_error().unwrap_or(0), reason: why }
+}
+
+/// Copies a program's output to its end, or until what the program has left behind is silent.
+fn copy(mut from: impl Read + AsFd, channel: u8, outlet: &Outlet, ended: &PipeReader) {
+    let mut buffer = vec![0; PIECE];
+    let mut over = false;
+    loop {
+        let timeout = if over { PollTimeout::from(SILENCE) } else { PollTimeout::NONE };
+        let mut ready = [PollFd::new(from.as_fd(), PollFlags::POLLIN), PollFd::new(ended.as_fd(), PollFlags::POLLIN)];
+        let watched = if over { 1 } else { 2 };
+        match poll(ready.get_mut(..watched).unwrap_or_default(), timeout) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(Errno::EINTR) => continue,
+            Err(_) => return,
+        }
+        let [output, _] = ready.map(|one| one.any().unwrap_or(false));
+        if !output {
+            over = true;
+            continue;
+        }
+        match from.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(count) => {
+                if outlet.send(channel, buffer.get(..count).unwrap_or_default()).is_err() {
+                    return;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Takes what the client sends until it is gone.
+fn input(socket: &UnixStream, mut stdin: Option<File>, terminal: Option<&File>, quiet: impl Fn()) {
+    while let Some(Frame { channel, data }) = read(socket) {
+        match (channel, &stdin, terminal) {
+            (frames::STDIN, Some(to), _) => match feed(to, &data, socket, &quiet) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return,
+                // It has closed its input: what comes still is read and goes nowhere.
+                Err(_) => stdin = None,
+            },
+            (frames::CLOSE, ..) if data == [frames::STDIN] => stdin = None,
+            (frames::RESIZE, _, Some(terminal)) => console::resize(terminal.as_fd(), &data),
+            _ => {}
+        }
+    }
 }

@@ -7,10 +7,13 @@
 
 use std::{
     fs::File,
-    io::{PipeWriter, Write},
-    os::fd::AsFd,
+    io::{PipeReader, PipeWriter, Write},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     path::Path,
-    process::Stdio,
+    process::{Command, Stdio},
 };
 
 use nix::{
@@ -27,6 +30,7 @@ use nix::{
 use super::{
     Failure, IPC, NET, UTS,
     confined::{Word, join},
+    console,
     credentials::{self, Latecomer},
     failure::Step,
     record::Confinement,
@@ -35,19 +39,41 @@ use super::{
 };
 use crate::runtime::ContainerSpec;
 
+/// The program's ends of its streams.
+pub(super) enum Theirs {
+    Pipes {
+        stdin: Option<PipeReader>,
+        stdout: PipeWriter,
+        stderr: PipeWriter,
+    },
+    /// Where the other side of its terminal is handed over.
+    Terminal(UnixStream),
+}
+
 /// The whole life of the process.
 #[expect(clippy::disallowed_methods, reason = "a forked process that must not return into the shim's code")]
 pub(super) fn main(
     spec: &ContainerSpec,
     confinement: &Confinement,
     dir: &Path,
-    stdout: PipeWriter,
-    stderr: PipeWriter,
+    streams: Theirs,
     mut word: PipeWriter,
 ) -> ! {
     let program = enter(spec, confinement, dir).and_then(|()| {
-        let mut command = credentials::command(spec, &spec.argv, Latecomer::default())?;
-        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        // Among another container's processes the kernel does not end it with this one.
+        let tied = confinement.processes_of.is_some();
+        let late = Latecomer { tied, terminal: spec.stdio.tty, ..Latecomer::default() };
+        let mut command = credentials::command(spec, &spec.argv, late)?;
+        match streams {
+            Theirs::Pipes { stdin, stdout, stderr } => {
+                command.stdin(stdin.map_or_else(Stdio::null, Stdio::from)).stdout(stdout).stderr(stderr);
+            }
+            Theirs::Terminal(shim) => {
+                let (outside, inside) = console::terminal(spec.security.uid.unwrap_or(0))?;
+                console::hand_over(&shim, &outside).step(|| "hand the terminal over".to_owned())?;
+                with_terminal(&mut command, spec, inside)?;
+            }
+        }
         command.spawn().map_err(|error| Failure::of_program(&error))
     });
     let said = match &program {
@@ -63,6 +89,15 @@ pub(super) fn main(
         let _ = say(&mut word, &Word::Ended(code, signal));
     }
     std::process::exit(0)
+}
+
+/// Gives a program a terminal, and what it must know of it.
+pub(super) fn with_terminal(command: &mut Command, spec: &ContainerSpec, terminal: OwnedFd) -> Result<(), Failure> {
+    if spec.env.iter().all(|(name, _)| name != "TERM") {
+        command.env("TERM", "xterm");
+    }
+    command.stdin(terminal.try_clone()?).stdout(terminal.try_clone()?).stderr(terminal);
+    Ok(())
 }
 
 fn say(to: &mut PipeWriter, word: &Word) -> std::io::Result<()> {

@@ -2,7 +2,9 @@
 //! Coracle. It is this binary, executed again; it holds nothing else and starts no runtime. Because it is freshly executed and has
 //! one thread, it is also where namespaces are made and entered, which a process with many threads cannot do safely.
 
+pub(crate) mod attach;
 mod confined;
+mod console;
 mod credentials;
 mod exec;
 mod failure;
@@ -15,6 +17,7 @@ pub(crate) mod record;
 mod rootfs;
 mod run;
 mod seccomp;
+mod session;
 mod special;
 
 use std::{
@@ -24,6 +27,7 @@ use std::{
 };
 
 pub(crate) use failure::Failure;
+use objects::session::Streams;
 
 /// The file of a pod's own IPC namespace, in its directory.
 pub(crate) const IPC: &str = "ipc";
@@ -71,13 +75,22 @@ impl Command {
         command
     }
 
+    /// Runs a program in the container whose files are in `dir`, with these streams at the other end of its standard input, a
+    /// socket.
+    pub(crate) fn session(&self, dir: &Path, streams: Streams, argv: &[String]) -> tokio::process::Command {
+        let mut command = self.role("session", dir);
+        // Letters that are never empty, so that an argument is there.
+        command.arg(format!("-{}", streams.letters())).args(argv);
+        command
+    }
+
     /// Tries whether containers can be confined with their files in `dir`.
     pub(crate) fn check(&self, dir: &Path) -> tokio::process::Command {
         self.role("check", dir)
     }
 }
 
-/// The shim itself: a role, the directory it is about, and for `exec` a program with its arguments.
+/// The shim itself: a role, the directory it is about, for `session` the streams, and for it and `exec` a program with its arguments.
 pub fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let (Some(role), Some(dir)) = (args.next(), args.next()) else {
         eprintln!("shim: name a role and a directory");
@@ -89,6 +102,11 @@ pub fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
         Some("pod") => pod::make(dir).map_err(|e| e.to_string()).map(|()| ExitCode::SUCCESS),
         Some("check") => pod::check(dir).map_err(|e| e.to_string()).map(|()| ExitCode::SUCCESS),
         Some("exec") => exec::exec(dir, &args.collect::<Vec<_>>()).map_err(|e| e.to_string()).map(ExitCode::from),
+        Some("session") => {
+            let letters = args.next().unwrap_or_default();
+            let ended = exec::session(dir, &letters.to_string_lossy(), &args.collect::<Vec<_>>());
+            ended.map_err(|e| e.to_string()).map(ExitCode::from)
+        }
         _ => Err("no such role".to_owned()),
     };
     result.unwrap_or_else(|error| {

@@ -33,6 +33,9 @@ pub(crate) struct Confinement {
     pub hidden: PathBuf,
     /// Files of its own: absolute path and contents.
     pub files: Vec<(PathBuf, String)>,
+    /// The first process of the container whose processes it shares.
+    #[serde(default)]
+    pub processes_of: Option<Process>,
 }
 
 /// A process that can be told from a later one with the same number.

@@ -1,8 +1,9 @@
 //! The life of one shim: start the program, copy its output, reap everything, write down how it ended.
 
 use std::{
+    fs::File,
     io::{self, Read, Write},
-    os::unix::process::CommandExt,
+    os::{fd::OwnedFd, unix::process::CommandExt},
     path::Path,
     process::{Command, Stdio},
     sync::Arc,
@@ -12,14 +13,20 @@ use std::{
 use nix::{
     errno::Errno,
     sys::{
+        prctl,
         signal::{Signal, kill},
         wait::{WaitStatus, waitpid},
     },
-    unistd::{Pid, setsid},
+    unistd::{Pid, geteuid, setsid},
 };
+use objects::session;
 
 use super::{
-    Failure, confined,
+    Failure,
+    attach::{Hub, Shown},
+    confined,
+    console::{self, Terminal},
+    init::with_terminal,
     log::Log,
     record::{self, Confinement, Process, Report, Started},
 };
@@ -28,16 +35,31 @@ use crate::runtime::{ContainerSpec, Exit};
 /// A program that has been executed.
 pub(super) struct Begun {
     pub pid: Pid,
+    /// Its input, if it has one.
+    pub stdin: Option<File>,
+    /// Its terminal, if it has one.
+    pub terminal: Option<File>,
+    /// Its output, or what its terminal shows.
     pub stdout: Box<dyn Read + Send>,
-    pub stderr: Box<dyn Read + Send>,
+    /// Nothing where it has a terminal.
+    pub stderr: Option<Box<dyn Read + Send>>,
     /// What a confined container's first process says about the program's end.
     pub news: Option<confined::News>,
+}
+
+impl Begun {
+    /// A program whose streams are all one terminal.
+    pub fn with_terminal(pid: Pid, terminal: OwnedFd, news: Option<confined::News>) -> Result<Self, Failure> {
+        let terminal = File::from(terminal);
+        let (stdin, stdout) = (terminal.try_clone()?, Terminal(terminal.try_clone()?));
+        Ok(Self { pid, stdin: Some(stdin), terminal: Some(terminal), stdout: Box::new(stdout), stderr: None, news })
+    }
 }
 
 pub(super) fn run(dir: &Path) -> io::Result<()> {
     // A session of its own: a signal to Coracle's terminal or process group does not reach the container.
     setsid()?;
-    nix::sys::prctl::set_child_subreaper(true)?;
+    prctl::set_child_subreaper(true)?;
     let spec: ContainerSpec = record::read(dir, record::SPEC)?.ok_or(io::ErrorKind::NotFound)?;
     let confinement: Option<Confinement> = record::read(dir, record::CONFINEMENT)?;
     let begun = match &confinement {
@@ -59,42 +81,90 @@ pub(super) fn run(dir: &Path) -> io::Result<()> {
     let process = |pid: Pid| Process::now(pid.as_raw()).unwrap_or(Process { pid: pid.as_raw(), ticks: 0 });
     let started = Started { shim: process(Pid::this()), program: process(begun.pid), at: jiff::Timestamp::now() };
     record::write(dir, record::STARTED, &started)?;
-    let copies = [copy(log.clone(), begun.stdout, "stdout"), copy(log, begun.stderr, "stderr")];
+    let stdin = begun.stdin.take().filter(|_| spec.stdio.stdin);
+    let hub = Arc::new(Hub::new(spec.stdio, stdin, begun.terminal.take()));
+    if let Err(error) = hub.listen(dir) {
+        let step = Some("make the socket that sessions come to".to_owned());
+        kill(begun.pid, Signal::SIGKILL)?;
+        return report(&Report::Failed(Failure { step, ..Failure::of_program(&error) }));
+    }
+    let outputs = [(session::STDOUT, "stdout", Some(begun.stdout)), (session::STDERR, "stderr", begun.stderr)];
+    let outputs = outputs.into_iter().filter_map(|(channel, name, from)| Some((channel, name, from?)));
+    let copies: Vec<_> = outputs
+        .map(|(channel, name, from)| copy(log.clone(), Shown { from, channel, hub: hub.clone() }, name))
+        .collect();
     report(&Report::Started(started))?;
     let status = reap(begun.pid)?;
+    let shared = confinement.as_ref().filter(|confinement| confinement.processes_of.is_some());
+    if let Some(confinement) = shared {
+        confined::end_all(&confinement.cgroups);
+    }
     for copy in copies {
         // A full disk ends the copy; the container's end is written down all the same.
         let _ = copy.join();
     }
     let ending = begun.news.as_mut().and_then(confined::News::ending);
     let (code, signal) = ending.unwrap_or_else(|| code_and_signal(status));
+    hub.end();
     let oom_killed = code != 0 && confinement.is_some_and(|c| confined::was_out_of_memory(&c.cgroups));
     record::write(dir, record::EXIT, &Exit { code, signal, oom_killed, finished_at: jiff::Timestamp::now() })
 }
 
-/// Starts the program as a plain process in a group of its own.
-fn plain(spec: &ContainerSpec) -> Result<Begun, Failure> {
-    let mut command = Command::new(spec.argv.first().map_or("", String::as_str));
+/// The command that runs `argv` as a plain process in a session of its own, with its terminal, if it has one, as its standard input.
+/// If it is `tied`, it ends when the process that starts it does.
+pub(super) fn plain_command(spec: &ContainerSpec, argv: &[String], terminal: bool, tied: bool) -> Command {
+    let mut command = Command::new(argv.first().map_or("", String::as_str));
+    command.args(argv.iter().skip(1)).env_clear().envs(spec.env.iter().map(|(name, value)| (name, value)));
+    command.current_dir(&spec.workdir);
+    let prepare = move || {
+        setsid()?;
+        if terminal {
+            console::take()?;
+        }
+        if tied { Ok(prctl::set_pdeathsig(Signal::SIGKILL)?) } else { Ok(()) }
+    };
+    // SAFETY: these are system calls alone, which touch no memory that another thread could have left locked.
+    unsafe { command.pre_exec(prepare) };
     command
-        .args(spec.argv.iter().skip(1))
-        .env_clear()
-        .envs(spec.env.iter().map(|(name, value)| (name, value)))
-        .current_dir(&spec.workdir)
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+}
+
+/// Starts the program as a plain process.
+fn plain(spec: &ContainerSpec) -> Result<Begun, Failure> {
+    let mut command = plain_command(spec, &spec.argv, spec.stdio.tty, false);
+    let terminal = spec.stdio.tty.then(|| console::terminal(geteuid().as_raw())).transpose()?;
+    let ours = match terminal {
+        Some((ours, theirs)) => {
+            with_terminal(&mut command, spec, theirs)?;
+            Some(ours)
+        }
+        None => {
+            let stdin = if spec.stdio.stdin { Stdio::piped() } else { Stdio::null() };
+            command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+            None
+        }
+    };
     let mut child = command.spawn().map_err(|error| Failure::of_program(&error))?;
     let pid = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
+    if let Some(ours) = ours {
+        return Begun::with_terminal(pid, ours, None);
+    }
     match (child.stdout.take(), child.stderr.take()) {
         (Some(stdout), Some(stderr)) => {
-            Ok(Begun { pid, stdout: Box::new(stdout), stderr: Box::new(stderr), news: None })
+            let stdin = child.stdin.take().map(|stdin| File::from(OwnedFd::from(stdin)));
+            Ok(Begun {
+                pid,
+                stdin,
+                terminal: None,
+                stdout: Box::new(stdout),
+                stderr: Some(Box::new(stderr)),
+                news: None,
+            })
         }
         _ => Err(Failure::from(io::Error::other("the program has no output"))),
     }
 }
 
-fn copy(log: Arc<Log>, from: Box<dyn Read + Send>, stream: &'static str) -> thread::JoinHandle<io::Result<()>> {
+fn copy(log: Arc<Log>, from: impl Read + Send + 'static, stream: &'static str) -> thread::JoinHandle<io::Result<()>> {
     thread::spawn(move || log.copy(from, stream))
 }
 
@@ -106,7 +176,7 @@ fn report(report: &Report) -> io::Result<()> {
 }
 
 /// Waits for the program, then ends and reaps whatever it left behind.
-fn reap(program: Pid) -> io::Result<WaitStatus> {
+pub(super) fn reap(program: Pid) -> io::Result<WaitStatus> {
     let mut end = None;
     loop {
         match waitpid(None, None) {

@@ -13,7 +13,7 @@ use k8s_openapi::{
 use super::{Facts, full_name};
 use crate::{
     plan::restarts,
-    state::{Container, Ended, State, init, is_sidecar, policy},
+    state::{Container, Ended, State, init, is_ephemeral, is_sidecar, policy},
 };
 
 /// The status of a container.
@@ -23,8 +23,14 @@ pub(super) fn status(pod: &Pod, spec: &PodSpec, container: &Spec, facts: Facts<'
     let id = |attempt: u32| format!("coracle://{uid}/{}/{attempt}", container.name);
     let (state, last) = states(pod, spec, container, &seen, facts, &id);
     let is_init = init(spec).iter().any(|c| c.name == container.name) && !is_sidecar(container);
-    let ready =
-        if is_init { seen.ended().is_some_and(|e| e.code == 0) } else { seen.up() && seen.ready && !seen.stopping };
+    let is_ephemeral = is_ephemeral(spec, &container.name);
+    let ready = if is_ephemeral {
+        false
+    } else if is_init {
+        seen.ended().is_some_and(|e| e.code == 0)
+    } else {
+        seen.up() && seen.ready && !seen.stopping
+    };
     let image = seen.image.clone().filter(|_| seen.running()).or_else(|| container.image.clone()).unwrap_or_default();
     ContainerStatus {
         name: container.name.clone(),
@@ -33,7 +39,7 @@ pub(super) fn status(pod: &Pod, spec: &PodSpec, container: &Spec, facts: Facts<'
         container_id: seen.attempt.map(id),
         restart_count: seen.attempt.unwrap_or(0).try_into().unwrap_or(i32::MAX),
         ready,
-        started: Some(seen.up()),
+        started: (!is_ephemeral).then_some(seen.up()),
         state: Some(state),
         last_state: Some(last),
         ..ContainerStatus::default()

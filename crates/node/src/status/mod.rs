@@ -17,7 +17,7 @@ pub use conditions::is_ours;
 
 use crate::{
     plan::Plan,
-    state::{View, init, is_sidecar},
+    state::{View, ephemeral, init, is_sidecar},
 };
 
 /// Reason and message of a pod whose `activeDeadlineSeconds` ran out.
@@ -55,6 +55,7 @@ pub fn build(pod: &Pod, facts: Facts<'_>) -> PodStatus {
     };
     let inits = all(init(&spec));
     let statuses = all(&spec.containers);
+    let ephemerals = all(&ephemeral(&spec));
     let phase = match facts.failure {
         Some(_) if facts.is_over() => "Failed",
         _ => phase(&spec, &inits, &statuses, facts),
@@ -74,6 +75,7 @@ pub fn build(pod: &Pod, facts: Facts<'_>) -> PodStatus {
         conditions: Some(conditions::all(&previous, &spec, phase, &inits, &statuses, facts)),
         init_container_statuses: (!inits.is_empty()).then_some(inits),
         container_statuses: Some(statuses),
+        ephemeral_container_statuses: (!ephemerals.is_empty()).then_some(ephemerals),
         ..PodStatus::default()
     }
 }

@@ -11,9 +11,9 @@ use crate::{
     Context,
     monitor::{Order, RETRY},
     plan::{Action, has_post_start},
-    runtime::{ContainerId, RuntimeError, SandboxSpec},
+    runtime::{ContainerId, ContainerSpec, RuntimeError, SandboxSpec},
     start,
-    state::{Begin, Blocked, Ended, delay, find},
+    state::{Begin, Blocked, Ended, delay, find_any},
     unhonoured, volumes,
 };
 
@@ -69,11 +69,12 @@ impl Worker {
     }
 
     async fn start(&mut self, spec: &PodSpec, name: &str) {
-        let (Some(container), Some(ip)) = (find(spec, name), self.view.sandbox) else { return };
+        let (Some(container), Some(ip)) = (find_any(spec, name), self.view.sandbox) else { return };
         let attempt = self.view.container(name).attempt.map_or(0, |n| n.saturating_add(1));
         let id = ContainerId { attempt, ..self.latest(name) };
         let image = container.image.clone().unwrap_or_default();
-        let prepared = match start::prepare(&self.ctx, &self.pod, container, id.clone(), ip) {
+        let prepared = start::prepare(&self.ctx, &self.pod, &container, id.clone(), ip);
+        let prepared = match prepared.and_then(|prepared| self.among(spec, name, prepared)) {
             Ok(prepared) => prepared,
             Err(blocked) => return self.blocked(name, &image, blocked),
         };
@@ -84,7 +85,7 @@ impl Worker {
         let begin = Begin {
             attempt,
             image,
-            hook: has_post_start(container),
+            hook: has_post_start(&container),
             started: container.startup_probe.is_none(),
             ready: container.readiness_probe.is_none(),
         };
@@ -99,6 +100,27 @@ impl Worker {
             }
             Err(error) => self.not_started(name, begin, &error),
         }
+    }
+
+    /// Puts an ephemeral container among the processes of its target, where the runtime separates them at all.
+    fn among(&self, spec: &PodSpec, name: &str, mut prepared: ContainerSpec) -> Result<ContainerSpec, Blocked> {
+        let Some(ephemeral) = spec.ephemeral_containers.iter().flatten().find(|one| one.name == name) else {
+            return Ok(prepared);
+        };
+        let (runtime, features) = (self.ctx.runtime.name(), self.ctx.runtime.features());
+        for warning in unhonoured::by_ephemeral(ephemeral, runtime, features) {
+            self.ctx.events.warning(&self.pod, Some(name), "NotHonoured", warning);
+        }
+        let target =
+            ephemeral.target_container_name.as_deref().filter(|target| !target.is_empty() && features.isolation);
+        if let Some(target) = target {
+            if !self.view.container(target).running() {
+                let message = format!("unable to find target container {target}");
+                return Err(start::config_error(&self.ctx, message));
+            }
+            prepared.processes_of = Some(self.latest(target));
+        }
+        Ok(prepared)
     }
 
     /// A run that never was counts as one that failed, as with a container runtime.
@@ -141,7 +163,7 @@ impl Worker {
     }
 
     fn await_image(&mut self, spec: &PodSpec, name: &str) {
-        let image = find(spec, name).and_then(|container| container.image.as_deref()).unwrap_or_default();
+        let image = find_any(spec, name).and_then(|container| container.image.clone()).unwrap_or_default();
         let message = format!("Back-off pulling image {image:?}");
         let blocked = self.view.containers.get_mut(name).and_then(|container| container.blocked.as_mut());
         if let Some(blocked) = blocked {

@@ -11,7 +11,7 @@ use crate::{
     plan::restarts,
     probes::Kind,
     start,
-    state::{State, Trouble, Unhealthy, find, policy},
+    state::{State, Trouble, Unhealthy, find, find_any, policy},
     status, volumes,
 };
 
@@ -29,8 +29,8 @@ impl Worker {
         match message {
             Message::Ended(_, exit) => {
                 self.tasks.remove(&id.name);
-                let container = self.pod.spec.as_ref().and_then(|spec| find(spec, &id.name));
-                entry.end(start::ended(&self.ctx, &self.pod, container, &id, since, exit));
+                let container = self.pod.spec.as_ref().and_then(|spec| find_any(spec, &id.name));
+                entry.end(start::ended(&self.ctx, &self.pod, container.as_deref(), &id, since, exit));
                 self.note_back_off(&id.name);
             }
             Message::Probed { kind: Kind::Readiness, ok, .. } => entry.ready = ok,

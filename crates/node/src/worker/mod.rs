@@ -22,7 +22,7 @@ use crate::{
     probes::Kind,
     recover,
     runtime::{ContainerId, ContainerStatus, Exit, SandboxStatus},
-    state::{View, find},
+    state::{View, find_any},
     status,
 };
 use leave::Leaving;
@@ -95,8 +95,8 @@ impl Worker {
     ) -> Self {
         let (sender, messages) = mpsc::channel(WAITING);
         let view = recover::view(&pod, found.as_ref(), |id, since, exit| {
-            let container = pod.spec.as_ref().and_then(|spec| find(spec, &id.name));
-            crate::start::ended(&ctx, &pod, container, id, since, exit.clone())
+            let container = pod.spec.as_ref().and_then(|spec| find_any(spec, &id.name));
+            crate::start::ended(&ctx, &pod, container.as_deref(), id, since, exit.clone())
         });
         let mut worker = Self {
             ctx,
@@ -200,11 +200,11 @@ impl Worker {
 
     /// What the tasks around a run share; `None` if the container is not in the pod, or the pod has no address.
     fn around(&self, id: &ContainerId) -> Option<Run> {
-        let container = self.pod.spec.as_ref().and_then(|spec| find(spec, &id.name))?;
+        let container = self.pod.spec.as_ref().and_then(|spec| find_any(spec, &id.name))?;
         Some(Run {
             ctx: self.ctx.clone(),
             pod: self.pod.clone(),
-            container: Arc::new(container.clone()),
+            container: Arc::new(container.into_owned()),
             id: id.clone(),
             ip: self.view.sandbox?,
             sender: self.sender.clone(),

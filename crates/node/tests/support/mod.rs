@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use nix::unistd::Uid;
 use node::{
     runtime::{
-        ContainerId, ContainerSpec, Limits, PodNetwork, RootFs, Runtime, SandboxSpec, Security,
+        ContainerId, ContainerSpec, Limits, PodNetwork, RootFs, Runtime, SandboxSpec, Security, Stdio,
         native::{Native, Options},
     },
     shim::Command,
@@ -89,6 +89,8 @@ impl Pod<'_> {
             mounts: Vec::new(),
             limits: Limits::default(),
             security: Security::default(),
+            stdio: Stdio::default(),
+            processes_of: None,
             log_path: self.dir.join(format!("{name}.log")),
             log_max_bytes: 1 << 20,
             log_max_files: 2,

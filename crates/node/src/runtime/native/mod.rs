@@ -6,6 +6,7 @@
 //! each run has a directory with its records, the layers of its root file system, and the place where that is mounted.
 
 mod cgroup;
+mod dial;
 mod files;
 
 use std::{fs, io, net::IpAddr, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
@@ -15,9 +16,13 @@ use nix::sys::{
     signal::Signal,
     statfs::{NSFS_MAGIC, statfs},
 };
+use objects::session::Streams;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tokio::sync::RwLock;
+use tokio::{
+    net::{TcpStream, UnixStream},
+    sync::RwLock,
+};
 
 use super::{
     ContainerId, ContainerSpec, ContainerStatus, ExecOutput, Exit, Features, PodNetwork, Runtime, RuntimeError,
@@ -161,12 +166,14 @@ impl Native {
     fn confine(&self, spec: &ContainerSpec) -> Result<(), RuntimeError> {
         let sandbox = self.sandbox(&spec.id.pod_uid)?;
         let cgroups = self.cgroups.create(&Self::group(&spec.id), &spec.limits).map_err(failed("set limits"))?;
+        let other = spec.processes_of.as_ref().map(|other| self.runs.started(other)).transpose()?;
         let confinement = Confinement {
             pod: self.runs.pod(&spec.id.pod_uid),
             cgroups,
             shim_cgroups: self.cgroups.shims().map_err(failed("make the shims' cgroup"))?,
             hidden: self.hidden.clone(),
             files: files::of_pod(&sandbox.spec, sandbox.status.ip, &files::Machine::read()),
+            processes_of: other.map(|started| started.program),
         };
         let dir = self.runs.dir(&spec.id);
         fs::create_dir_all(&dir).map_err(failed("make a container's directory"))?;
@@ -250,6 +257,20 @@ impl Runtime for Native {
         let command = self.runs.shim.exec(&self.runs.dir(id), argv);
         // The shim ends the program and reaps it.
         collect(command, argv.first().map_or("", String::as_str), deadline, max_output, Signal::SIGTERM).await
+    }
+
+    async fn session(&self, id: &ContainerId, argv: &[String], streams: Streams) -> Result<UnixStream, RuntimeError> {
+        self.runs.session(id, argv, streams)
+    }
+
+    async fn attach(&self, id: &ContainerId, streams: Streams) -> Result<UnixStream, RuntimeError> {
+        self.runs.attach(id, streams).await
+    }
+
+    async fn dial(&self, pod_uid: &str, port: u16) -> Result<TcpStream, RuntimeError> {
+        let sandbox = self.sandbox(pod_uid)?;
+        let network = (!sandbox.spec.host_network).then(|| self.runs.pod(pod_uid).join(NET));
+        dial::localhost(network, port).await.map_err(failed(&format!("connect to localhost:{port} inside the pod")))
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {

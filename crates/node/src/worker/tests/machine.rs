@@ -8,7 +8,12 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tokio::{sync::watch, time::Instant};
+use objects::session::Streams;
+use tokio::{
+    net::{TcpStream, UnixStream},
+    sync::watch,
+    time::Instant,
+};
 
 use super::passes;
 use crate::{
@@ -195,6 +200,18 @@ impl Runtime for Handle {
             return Err(RuntimeError::Timeout(deadline));
         }
         Ok(ExecOutput { code, output: b"output".to_vec() })
+    }
+
+    async fn session(&self, id: &ContainerId, _: &[String], _: Streams) -> Result<UnixStream, RuntimeError> {
+        Err(RuntimeError::NotFound(id.name.clone()))
+    }
+
+    async fn attach(&self, id: &ContainerId, _: Streams) -> Result<UnixStream, RuntimeError> {
+        Err(RuntimeError::NotFound(id.name.clone()))
+    }
+
+    async fn dial(&self, pod_uid: &str, _: u16) -> Result<TcpStream, RuntimeError> {
+        Err(RuntimeError::NotFound(pod_uid.to_owned()))
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {
