@@ -76,6 +76,8 @@ fn scale_sets_the_replicas_and_checks_what_it_is_told_to() {
         kubectl.wait("deploy/web --for=jsonpath={.status.readyReplicas}=3").unwrap();
         let slices = "endpointslices -l kubernetes.io/service-name=web";
         kubectl.wait(&format!("{slices} --for=jsonpath={{.endpoints[2].conditions.ready}}=true")).unwrap();
+        // Endpoints follow the slices; older clients describe a Service by them.
+        kubectl.wait("endpoints web --for=jsonpath={.subsets[0].addresses[2].targetRef.kind}=Pod").unwrap();
         let described = kubectl.run("describe service web").unwrap();
         let endpoints = described.lines().find(|line| line.starts_with("Endpoints:")).unwrap();
         assert_eq!(endpoints.matches(":80").count(), 3, "{described}");
