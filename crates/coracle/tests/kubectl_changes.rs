@@ -60,7 +60,7 @@ fn apply_removes_what_the_manifest_no_longer_says_and_keeps_what_others_wrote() 
         let containers = ".spec.template.spec.containers[*]['name','image','env']";
         assert_eq!(value(kubectl, "deploy/web", containers), r#"web hello:2 [{"name":"A","value":"1"}]"#);
         let managers = value(kubectl, "deploy/web", ".metadata.managedFields[*].manager");
-        assert_eq!(managers, "kubectl-client-side-apply kubectl");
+        assert!(managers.contains("kubectl-client-side-apply"), "{managers}");
     });
 }
 
@@ -93,8 +93,8 @@ fn mistakes_are_refused_with_their_paths() {
         assert!(unknown.contains("strict decoding error: unknown field \"spec.replcas\""), "{unknown}");
         let wrong = kubectl.send("create", &OBJECTS.replace("replicas: 0", "replicas: many")).unwrap_err();
         assert!(wrong.contains("cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas"), "{wrong}");
-        let apply = kubectl.send("apply --server-side", &shrunk()).unwrap_err();
-        assert!(apply.contains("apply without --server-side"), "{apply}");
+        let unknown = kubectl.send("apply --server-side", &OBJECTS.replace("replicas: 0", "replcas: 0")).unwrap_err();
+        assert!(unknown.contains(".spec.replcas: field not declared in schema"), "{unknown}");
     });
 }
 

@@ -88,7 +88,61 @@ fn deployment() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Whatever JSON can say where Deployments say something else.
+fn anything() -> impl Strategy<Value = Value> {
+    let scalar = prop_oneof![
+        Just(Value::Null),
+        prop::bool::ANY.prop_map(Value::from),
+        (0..3_i64).prop_map(Value::from),
+        Just(json!(1.5)),
+        "[a-c]{0,2}".prop_map(Value::from),
+    ];
+    let names = [
+        "metadata",
+        "labels",
+        "finalizers",
+        "ownerReferences",
+        "uid",
+        "spec",
+        "template",
+        "containers",
+        "name",
+        "ports",
+        "containerPort",
+        "protocol",
+        "env",
+        "replicas",
+        "status",
+        "conditions",
+        "type",
+        "x",
+    ];
+    scalar.prop_recursive(6, 40, 4, move |inner| {
+        let name = proptest::sample::select(names.to_vec()).prop_map(str::to_owned);
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(name, inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
 proptest! {
+    #[test]
+    fn no_object_and_no_configuration_is_too_odd(live in anything(), applied in anything(), forced in prop::bool::ANY) {
+        let made = update(&(json!({}), None), "me", &live);
+        let _ = apply(Some(&made), "other", &applied, forced);
+        if let Ok(made) = apply(None, "me", &applied, forced) {
+            let next = update(&made, "other", &live);
+            prop_assert!(Managed::read(next.1.as_ref()).is_ok());
+            let _ = apply(Some(&next), "me", &applied, forced);
+        }
+    }
+
+    #[test]
+    fn two_sets_meet_where_their_intersection_is_not_empty(a in set(), b in set()) {
+        prop_assert_eq!(a.meets(&b), !a.intersection(&b).is_empty());
+    }
+
     #[test]
     fn a_set_is_the_same_after_a_round_trip_through_its_json(set in set()) {
         prop_assert_eq!(Set::from_json(&set.to_json()).unwrap(), set);

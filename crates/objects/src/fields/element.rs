@@ -26,7 +26,7 @@ impl Element {
     /// The form in `FieldsV1`: `f:name`, `k:{"name":"a"}`, `v:"a"`, `i:1`.
     pub fn to_key(&self) -> String {
         match self {
-            Self::Field(name) => format!("f:{name}"),
+            Self::Field(name) => ["f:", name].concat(),
             Self::Key(fields) => {
                 let mut text = String::from("k:{");
                 for (at, (name, value)) in fields.iter().enumerate() {

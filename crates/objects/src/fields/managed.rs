@@ -57,14 +57,12 @@ pub struct Entry {
     /// When its fields changed last.
     pub time: Option<Timestamp>,
     fields: Set,
-    /// The fields as they were read, until they change.
-    json: Option<Value>,
 }
 
 impl Entry {
     /// An entry.
     pub fn new(identity: Identity, version: &str, fields: Set) -> Self {
-        Self { identity, version: version.to_owned(), time: None, fields, json: None }
+        Self { identity, version: version.to_owned(), time: None, fields }
     }
 
     /// The fields that are managed.
@@ -72,12 +70,13 @@ impl Entry {
         &self.fields
     }
 
+    pub(super) fn into_fields(self) -> Set {
+        self.fields
+    }
+
     /// Changes them.
     pub fn set_fields(&mut self, fields: Set) {
-        if fields != self.fields {
-            self.fields = fields;
-            self.json = None;
-        }
+        self.fields = fields;
     }
 
     fn read(entry: &Value) -> Result<Self, String> {
@@ -102,13 +101,12 @@ impl Entry {
         };
         let api_version = if operation == Operation::Update { version.clone() } else { String::new() };
         let (manager, subresource) = (text("manager").to_owned(), text("subresource").to_owned());
-        let json = entry.get("fieldsV1").cloned();
-        let fields = json.as_ref().map_or_else(|| Ok(Set::default()), Set::from_json)?;
-        Ok(Self { identity: Identity { operation, manager, api_version, subresource }, version, time, fields, json })
+        let fields = entry.get("fieldsV1").map_or_else(|| Ok(Set::default()), Set::from_json)?;
+        Ok(Self { identity: Identity { operation, manager, api_version, subresource }, version, time, fields })
     }
 
     fn into_json(self) -> Value {
-        let Self { identity, version, time, fields, json } = self;
+        let Self { identity, version, time, fields } = self;
         let mut map = Map::new();
         let mut text = |name: &str, value: String| {
             if !value.is_empty() {
@@ -121,7 +119,7 @@ impl Entry {
         text("subresource", identity.subresource);
         text("time", time.map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default());
         text("fieldsType", "FieldsV1".to_owned());
-        map.insert("fieldsV1".to_owned(), json.unwrap_or_else(|| fields.to_json()));
+        map.insert("fieldsV1".to_owned(), fields.to_json());
         Value::Object(map)
     }
 

@@ -116,22 +116,62 @@ impl Set {
     /// What is in this one and not in the other. A path stays when only fields above or below it go.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
-        zip(self, other, &|a, b| match (a, b) {
-            (Some(a), Some(b)) => (a.member && !b.member, a.below.difference(&b.below)),
-            (Some(a), None) => (a.member, a.below.clone()),
-            (None, _) => (false, Self::default()),
-        })
+        let mut left = self.clone();
+        left.subtract(other);
+        left
     }
 
     /// What is in this one, without what is at or below a path of the other.
     #[must_use]
     pub fn difference_below(&self, other: &Self) -> Self {
-        zip(self, other, &|a, b| match (a, b) {
-            (Some(_), Some(b)) if b.member => (false, Self::default()),
-            (Some(a), Some(b)) => (a.member, a.below.difference_below(&b.below)),
-            (Some(a), None) => (a.member, a.below.clone()),
-            (None, _) => (false, Self::default()),
-        })
+        let mut left = self.clone();
+        left.subtract_below(other);
+        left
+    }
+
+    /// [`Set::difference`], in place.
+    pub(super) fn subtract(&mut self, other: &Self) {
+        if !other.is_empty() {
+            self.nodes.retain_mut(|node| {
+                if let Some(same) = other.node(&node.element) {
+                    node.member &= !same.member;
+                    node.below.subtract(&same.below);
+                }
+                !node.is_empty()
+            });
+        }
+    }
+
+    /// [`Set::difference_below`], in place.
+    pub(super) fn subtract_below(&mut self, other: &Self) {
+        if !other.is_empty() {
+            self.nodes.retain_mut(|node| match other.node(&node.element) {
+                Some(same) if same.member => false,
+                Some(same) => {
+                    node.below.subtract_below(&same.below);
+                    !node.is_empty()
+                }
+                None => true,
+            });
+        }
+    }
+
+    /// [`Set::union`], in place.
+    pub(super) fn absorb(&mut self, other: Self) {
+        if self.is_empty() {
+            *self = other;
+        } else if !other.is_empty() {
+            *self = self.union(&other);
+        }
+    }
+
+    /// Whether a path is in both.
+    pub fn meets(&self, other: &Self) -> bool {
+        let meets = |node: &Node| {
+            let same = self.node(&node.element);
+            same.is_some_and(|same| same.member && node.member || same.below.meets(&node.below))
+        };
+        other.nodes.iter().any(meets)
     }
 
     /// Calls `see` with every path: those of one level before those below it.
@@ -165,13 +205,9 @@ impl Set {
     }
 
     fn json(&self, itself: bool) -> Map<String, Value> {
-        let mut map = Map::new();
-        if itself && !self.nodes.is_empty() {
-            map.insert(".".to_owned(), Value::Object(Map::new()));
-        }
+        let own = (itself && !self.nodes.is_empty()).then(|| (".".to_owned(), Value::Object(Map::new())));
         let fields = self.nodes.iter().map(|node| (node.element.to_key(), Value::Object(node.below.json(node.member))));
-        map.extend(fields);
-        map
+        own.into_iter().chain(fields).collect()
     }
 
     /// Reads a `FieldsV1`. Steps of types that are not known are left out.

@@ -40,12 +40,16 @@ pub enum Keep {
 }
 
 impl Keep {
-    fn of(&self, set: Set) -> Set {
+    fn of(&self, mut set: Set) -> Set {
         match self {
-            Self::All => set,
-            Self::Without(paths) => set.difference_below(paths),
-            Self::Only(paths) => set.difference(&set.difference_below(paths)),
+            Self::All => {}
+            Self::Without(paths) => set.subtract_below(paths),
+            Self::Only(paths) => {
+                let others = set.difference_below(paths);
+                set.subtract(&others);
+            }
         }
+        set
     }
 }
 
@@ -56,6 +60,22 @@ pub struct Conflict {
     pub identity: Identity,
     /// The field.
     pub path: Vec<Element>,
+}
+
+/// What a write takes from others.
+struct Taken {
+    /// Fields that it gives a value.
+    touched: Set,
+    /// Fields that it removes.
+    removed: Set,
+}
+
+impl Taken {
+    fn of(changed: Comparison) -> Self {
+        let mut touched = changed.modified;
+        touched.absorb(changed.added);
+        Self { touched, removed: changed.removed }
+    }
 }
 
 /// Computes ownership.
@@ -88,8 +108,11 @@ impl Updater<'_> {
             Err(ApplyError::Conflicts(_)) => return Err("a forced write has no conflicts".to_owned()),
             Err(other) => return Err(other.to_string()),
         };
-        let had = managed.take(by).map(|entry| entry.fields().clone()).unwrap_or_default();
-        let has = self.keep.of(had.difference(&changed.removed).union(&changed.modified).union(&changed.added));
+        let mut has = managed.take(by).map(Entry::into_fields).unwrap_or_default();
+        has.subtract(&changed.removed);
+        has.absorb(changed.modified);
+        has.absorb(changed.added);
+        let has = self.keep.of(has);
         if !has.is_empty() {
             managed.put(Entry::new(by.clone(), version, has));
         }
@@ -150,24 +173,24 @@ impl Updater<'_> {
         force: bool,
     ) -> Result<Comparison, ApplyError> {
         let changed = self.compare(self.shape(version)?, live, new)?;
-        let mut seen: BTreeMap<String, Option<(Comparison, Set)>> = BTreeMap::new();
-        let touched = |changed: &Comparison| changed.modified.union(&changed.added);
-        seen.insert(version.to_owned(), Some((changed.clone(), touched(&changed))));
+        let mut seen: BTreeMap<String, Option<Taken>> = BTreeMap::new();
         for entry in managed.entries().iter().filter(|entry| entry.identity != *by) {
             if !seen.contains_key(&entry.version) {
-                let found = self.seen_as(live, new, version, &entry.version).transpose()?;
-                let found = found.map(|changed| {
-                    let touched = touched(&changed);
-                    (changed, touched)
-                });
-                seen.insert(entry.version.clone(), found);
+                let taken = if entry.version == version {
+                    Some(Taken::of(changed.clone()))
+                } else {
+                    self.seen_as(live, new, version, &entry.version).transpose()?.map(Taken::of)
+                };
+                seen.insert(entry.version.clone(), taken);
             }
         }
         let seen = |entry: &Entry| seen.get(&entry.version).and_then(Option::as_ref);
         let mut conflicts = Vec::new();
         for entry in managed.entries().iter().filter(|entry| entry.identity != *by) {
-            let Some((_, touched)) = seen(entry).filter(|(_, touched)| !touched.is_empty() && !force) else { continue };
-            entry.fields().intersection(touched).each(|path| {
+            let Some(taken) = seen(entry).filter(|taken| !force && entry.fields().meets(&taken.touched)) else {
+                continue;
+            };
+            entry.fields().intersection(&taken.touched).each(|path| {
                 conflicts.push(Conflict { identity: entry.identity.clone(), path: path.to_vec() });
             });
         }
@@ -176,9 +199,10 @@ impl Updater<'_> {
         }
         managed.entries_mut().retain_mut(|entry| {
             if entry.identity != *by {
-                let Some((changed, touched)) = seen(entry) else { return false };
-                if !touched.is_empty() || !changed.removed.is_empty() {
-                    let left = entry.fields().difference(touched).difference(&changed.removed);
+                let Some(Taken { touched, removed }) = seen(entry) else { return false };
+                if entry.fields().meets(touched) || entry.fields().meets(removed) {
+                    let mut left = entry.fields().difference(touched);
+                    left.subtract(removed);
                     entry.set_fields(left);
                 }
             }

@@ -128,12 +128,12 @@ fn track(
     let (current, identity) = (writer.named(CURRENT, Operation::Update), writer.named(manager, Operation::Update));
     updater.update(live, new, writer.api_version, managed, &current)?;
     if let Some(change) = managed.take(&current) {
-        let fields = change.fields().difference(&NOBODYS);
+        let mut fields = change.into_fields();
+        fields.subtract(&NOBODYS);
         if !fields.is_empty() {
-            let fields = match managed.take(&identity) {
-                Some(earlier) => fields.union(earlier.fields()),
-                None => fields,
-            };
+            if let Some(earlier) = managed.take(&identity) {
+                fields.absorb(earlier.into_fields());
+            }
             let mut entry = Entry::new(identity, writer.api_version, fields);
             entry.time = Some(writer.now);
             managed.put(entry);
