@@ -7,10 +7,12 @@ mod crash;
 mod grpc;
 mod http;
 mod idle;
+mod limit;
 mod load;
 mod machine;
 mod peers;
 mod proxy;
+mod soak;
 mod start;
 
 use std::path::PathBuf;
@@ -45,6 +47,10 @@ enum What {
     Crash(crash::Options),
     /// Memory of each proxy with idle client connections, plain and TLS.
     Idle(idle::Options),
+    /// As many connections as are allowed, and more: who is served, who waits, and what each costs.
+    Limit(limit::Options),
+    /// Every fault at once for an hour, beside clients that must always get right answers: what grows, leaks or goes wrong.
+    Soak(soak::Options),
     /// Serve gRPC calls over HTTP/2 without TLS, as the endpoint of measurements: each message comes back.
     GrpcUpstream(grpc::Options),
 }
@@ -63,6 +69,8 @@ fn main() -> anyhow::Result<()> {
         What::Start(options) => start::run(&programs.coracle, &options),
         What::Crash(options) => crash::run(&programs.coracle, &options),
         What::Idle(options) => idle::run(&programs, &options),
+        What::Limit(options) => limit::run(&programs.coracle, &options),
+        What::Soak(options) => soak::run(&programs.coracle, &options),
         What::GrpcUpstream(options) => grpc::run(&options),
     }
 }

@@ -25,6 +25,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("http2", http2),
     ("hello", hello),
     ("spdy", spdy),
+    ("translation", translation),
 ];
 
 /// Manifests: what is read is printed so that it reads back the same.
@@ -52,6 +53,18 @@ pub fn spdy(data: &[u8]) {
 /// The first message of a TLS connection: reading it ends, and never waits for what is there.
 pub fn hello(data: &[u8]) {
     gateway::proxy::fuzzing::hello(data);
+}
+
+/// A class, a Gateway and a Service with an endpoint, for what the input says of them.
+const PRELUDE: &str = include_str!("../../crates/gateway/tests/golden/prelude.yaml");
+
+/// Objects of the gateway, as manifests: whatever they say, table and statuses come of them, in whatever order they are.
+pub fn translation(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(objects) = manifests::parse(text, Path::new("input")) else { return };
+    let prelude = manifests::parse(PRELUDE, Path::new("prelude")).unwrap_or_default();
+    // What the input says of the prelude's objects goes before what the prelude says.
+    gateway::control::fuzzing::translation(objects.into_iter().chain(prelude).map(|object| object.value));
 }
 
 /// The line that begins a file of a folder: `### NAME`.

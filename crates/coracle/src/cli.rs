@@ -1,6 +1,6 @@
 //! The command line. Flags only: what they mean together is in `config`, what they do in the modules named after them.
 
-use std::{net::IpAddr, path::PathBuf, process::ExitCode};
+use std::{net::IpAddr, num::NonZeroUsize, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -114,6 +114,8 @@ pub struct Up {
     pub dev_certs: bool,
     #[command(flatten)]
     pub observe: Observe,
+    #[command(flatten)]
+    pub limits: Limits,
     /// Take over from the Coracle that runs with the same data directory, without refusing a connection; it ends when this one
     /// serves. Where none runs this is an ordinary start.
     #[arg(long)]
@@ -214,6 +216,8 @@ pub struct Alone {
     pub drain_delay: u64,
     #[command(flatten)]
     pub observe: Observe,
+    #[command(flatten)]
+    pub limits: Limits,
     /// How progress is printed; `json` is one object a line.
     #[arg(long, env = "CORACLE_OUTPUT", value_name = "FORMAT", default_value = "text")]
     pub output: Output,
@@ -233,6 +237,15 @@ pub struct Observe {
     /// '%REQ(:PATH)% %RESPONSE_CODE%', or a JSON object of such formats [default: json].
     #[arg(long, env = "CORACLE_ACCESS_LOG_FORMAT", value_name = "FORMAT")]
     pub access_log_format: Option<String>,
+}
+
+/// What the gateway takes on.
+#[derive(Debug, Default, Args)]
+pub struct Limits {
+    /// Connections of clients at a time, shared evenly by the gateway's threads; further ones wait [default: 50,000, or half of
+    /// what the limit of open files allows].
+    #[arg(long, env = "CORACLE_MAX_CONNECTIONS", value_name = "NUMBER")]
+    pub max_connections: Option<NonZeroUsize>,
 }
 
 /// How pods run.

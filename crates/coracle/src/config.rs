@@ -3,6 +3,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    num::NonZeroUsize,
     path::{Path, PathBuf},
 };
 
@@ -35,6 +36,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// The gateway's access log.
     pub access_log: Option<AccessLog>,
+    /// Connections of clients at a time, if somebody has said how many.
+    pub max_connections: Option<NonZeroUsize>,
 }
 
 /// The settings of the gateway.
@@ -48,6 +51,8 @@ pub struct Edge {
     pub metrics: Metrics,
     /// The access log.
     pub access_log: Option<AccessLog>,
+    /// Connections of clients at a time, if somebody has said how many.
+    pub max_connections: Option<NonZeroUsize>,
 }
 
 impl Edge {
@@ -62,6 +67,7 @@ impl Edge {
             bind,
             metrics: metrics(flags.observe.metrics_port, bind),
             access_log: access_log(&flags.observe, None, None)?,
+            max_connections: flags.limits.max_connections,
         })
     }
 }
@@ -101,6 +107,7 @@ struct File {
     metrics_port: Option<u16>,
     access_log: Option<PathBuf>,
     access_log_format: Option<String>,
+    max_connections: Option<NonZeroUsize>,
 }
 
 /// What the machine says about itself.
@@ -157,6 +164,7 @@ impl Config {
             bind: self.bind,
             metrics: self.metrics,
             access_log: self.access_log.clone(),
+            max_connections: self.max_connections,
         }
     }
 
@@ -178,6 +186,7 @@ impl Config {
             dev_certs: flags.dev_certs || file.dev_certs.unwrap_or_default(),
             metrics: metrics(flags.observe.metrics_port.or(file.metrics_port), bind),
             access_log: access_log(&flags.observe, file.access_log, file.access_log_format)?,
+            max_connections: flags.limits.max_connections.or(file.max_connections),
         })
     }
 }
@@ -333,8 +342,16 @@ mod tests {
     }
 
     #[test]
+    fn connections_may_be_limited_but_not_to_none() {
+        assert_eq!(resolve(&Up::default(), "").unwrap().max_connections, None);
+        let limited = resolve(&Up::default(), "max-connections = 7").unwrap().max_connections;
+        assert_eq!(limited.map(NonZeroUsize::get), Some(7));
+    }
+
+    #[test]
     fn what_cannot_be_used_is_refused() {
-        for wrong in ["api_port = 1", "api-port = 70000", "bind = 'here'", "runtime = 'docker'"] {
+        for wrong in ["max-connections = 0", "api_port = 1", "api-port = 70000", "bind = 'here'", "runtime = 'docker'"]
+        {
             assert!(toml::from_str::<File>(wrong).is_err(), "{wrong}");
         }
         let homeless = Machine { root: false, state_home: None, home: None };

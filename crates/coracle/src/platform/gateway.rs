@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -31,6 +32,9 @@ const DRAIN: Duration = Duration::from_secs(20);
 
 /// For how long clients between two requests are given the chance to hear that their connection ends.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Files that are open beside connections: the store, the API's watches, logs, listeners.
+const OTHER_FILES: u64 = 512;
 
 /// For how long routes whose backends have no pods are waited for: they may be meant to have none.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -99,7 +103,8 @@ impl Gateway {
     /// A port that was asked for cannot be had. One of the defaults is done without, and a warning says so.
     pub fn open(config: &Edge, inherited: Inheritance) -> anyhow::Result<Self> {
         raise_open_files();
-        let options = Options { access_log: config.access_log.clone(), ..Options::default() };
+        let max_connections = max_connections(config.max_connections, getrlimit(Resource::RLIMIT_NOFILE).ok());
+        let options = Options { max_connections, access_log: config.access_log.clone(), ..Options::default() };
         let proxy = Proxy::start(options).context(match &config.access_log {
             Some(AccessLog { to: Destination::File(file), .. }) => {
                 format!("start the proxy with --access-log {}", file.display())
@@ -272,11 +277,33 @@ impl Sink for Served {
     }
 }
 
+/// As many as somebody has asked for, or as the limit of open files allows with a connection to an endpoint for each: where one
+/// cannot be opened any more, clients that are served already would get errors.
+fn max_connections(asked: Option<NonZeroUsize>, files: Option<(u64, u64)>) -> usize {
+    let most = Options::default().max_connections;
+    let by_files = files.and_then(|(soft, _)| usize::try_from(soft.saturating_sub(OTHER_FILES) / 2).ok());
+    asked.map_or_else(|| by_files.map_or(most, |by_files| by_files.clamp(1, most)), NonZeroUsize::get)
+}
+
 /// Each connection is a file: the usual soft limit of 1,024 is soon reached, and the hard limit is there to be used.
 fn raise_open_files() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
     if let Err(error) = raised {
         tracing::warn!("the limit of open files stays as it is: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_limited_by_what_is_asked_for_or_by_the_limit_of_open_files() {
+        assert_eq!(max_connections(NonZeroUsize::new(7), Some((20_000, 20_000))), 7);
+        assert_eq!(max_connections(None, Some((20_000, 20_000))), 9_744);
+        assert_eq!(max_connections(None, Some((1 << 30, 1 << 30))), 50_000);
+        assert_eq!(max_connections(None, Some((100, 100))), 1);
+        assert_eq!(max_connections(None, None), 50_000);
     }
 }

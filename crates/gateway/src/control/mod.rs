@@ -15,6 +15,8 @@ mod edges;
 mod features;
 mod filters;
 mod frontends;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateways;
 mod grants;
 mod grpc_routes;

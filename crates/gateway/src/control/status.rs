@@ -75,7 +75,7 @@ pub(super) fn say(type_: &'static str, status: bool, reason: &'static str, messa
 }
 
 /// The types of conditions that are written here: one that is not said any more goes, those of others stay.
-const OURS: &[&str] = &[
+pub(super) const OURS: &[&str] = &[
     "Accepted",
     "Conflicted",
     "InsecureFrontendValidationMode",

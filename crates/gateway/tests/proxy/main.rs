@@ -17,6 +17,7 @@ mod handover;
 mod heads;
 mod http2;
 mod l4;
+mod limits;
 mod log;
 mod manifests;
 mod messages;

@@ -1,0 +1,4 @@
+//! See `fuzz::translation`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::translation(data));
