@@ -14,7 +14,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::site::{ADDRESSES, VERSIONED, World, addresses};
+use super::site::{ADDRESSES, HOST, VERSIONED, World, addresses};
 
 const ROUTES: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/default/httproutes";
 const GATEWAYS: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/default/gateways";
@@ -114,6 +114,7 @@ async fn passing_route(_: Arc<World>, api: Api, turn: u64) -> anyhow::Result<()>
         "metadata": {"name": "passing"},
         "spec": {
             "parentRefs": [{"name": "edge"}, {"name": "passing"}],
+            "hostnames": [HOST],
             "rules": [{
                 "matches": [{"path": {"type": "PathPrefix", "value": "/passing"}}],
                 "backendRefs": [{"name": "good", "port": 80}],

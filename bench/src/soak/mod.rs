@@ -80,10 +80,11 @@ pub fn run(program: &Path, options: &Options) -> anyhow::Result<()> {
         samples: Vec::new(),
     };
     println!("{}", soak.heading());
-    soak.load(&runtime, &site, options)?;
-    let counted = soak.quiet()?;
-    soak.books.last_page()?;
-    let mut failures = soak.failures(options, &counted);
+    let mut failures = match soak.run(&runtime, &site, options) {
+        Ok(failures) => failures,
+        // What has been counted so far may say why.
+        Err(error) => vec![format!("{error:#}")],
+    };
     let rows = site.world.tally.rows();
     let wrong = [&rows.0, &rows.1].into_iter().flatten().filter(|(_, row)| row.wrong > 0);
     failures.extend(wrong.map(|(name, row)| format!("{name}: {} of {} wrong", row.wrong, row.wrong + row.right)));
@@ -91,9 +92,12 @@ pub fn run(program: &Path, options: &Options) -> anyhow::Result<()> {
     for complaint in site.world.tally.complaints().iter().chain(&soak.books.complaints) {
         println!("wrong: {complaint}");
     }
-    site.process.stop("TERM")?;
-    if !site.process.0.wait()?.success() {
-        failures.push("coracle ended with an error".to_owned());
+    if site.process.0.try_wait()?.is_none() {
+        site.process.stop("TERM")?;
+    }
+    let ended = site.process.0.wait()?;
+    if !ended.success() {
+        failures.push(format!("coracle ended with {ended}"));
     }
     if failures.is_empty() {
         println!("everything held");
@@ -110,6 +114,14 @@ struct Soak {
 }
 
 impl Soak {
+    /// All of it; what did not hold, apart from wrong answers.
+    fn run(&mut self, runtime: &Runtime, site: &Site, options: &Options) -> anyhow::Result<Vec<String>> {
+        self.load(runtime, site, options)?;
+        let counted = self.quiet()?;
+        self.books.last_page()?;
+        Ok(self.failures(options, &counted))
+    }
+
     fn heading(&self) -> String {
         format!(
             "before: PSS {:.1} MiB, {} threads, {} files\n\

@@ -26,6 +26,8 @@ use crate::machine::{self, Process};
 pub const VERSIONED: usize = 10;
 /// Addresses of each service's endpoints, 127.0.0.1 and those that follow it.
 pub const ADDRESSES: u8 = 4;
+/// The host of all other requests.
+pub const HOST: &str = "soak";
 /// The host of gRPC calls: a listener's host belongs to routes of one kind.
 pub const GRPC_HOST: &str = "grpc.soak";
 
@@ -277,6 +279,7 @@ kind: HTTPRoute
 metadata: {{name: {name}}}
 spec:
   parentRefs: [{{name: edge}}]
+  hostnames: [{HOST}]
   rules: [{{matches: [{{path: {{type: PathPrefix, value: {path}}}}}], backendRefs: [{{name: {service}, port: 80}}]{extra}}}]
 "
     )

@@ -5,7 +5,7 @@ mod broken_http2;
 mod good;
 mod tunnels;
 
-use std::{future::Future, io, net::Ipv4Addr, sync::Arc};
+use std::{future::Future, io, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use tokio::{
@@ -21,6 +21,9 @@ pub use tunnels::{BINARY, CLOSE, frame as ws_frame, read_frame as ws_read};
 
 /// Connections of one endpoint at a time; further ones wait.
 const MAX_CONNECTIONS: usize = 4096;
+
+/// After an error of a listening socket.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The running endpoints; they end with this value.
 pub struct Endpoints {
@@ -97,7 +100,11 @@ where
             let mut connections = JoinSet::new();
             loop {
                 let Ok(permit) = permits.clone().acquire_owned().await else { return };
-                let Ok((stream, _)) = listener.accept().await else { continue };
+                let Ok((stream, _)) = listener.accept().await else {
+                    // Also at the end of everything, where without a pause this would never end.
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                };
                 connections.spawn(async move {
                     let _permit = permit;
                     _ = stream.set_nodelay(true);
@@ -118,9 +125,12 @@ async fn receive(tasks: &mut JoinSet<()>) -> anyhow::Result<u16> {
         tasks.spawn(async move {
             let mut datagram = vec![0; 65_535];
             loop {
-                // Errors are of those who have gone.
-                if let Ok((length, from)) = socket.recv_from(&mut datagram).await {
-                    _ = socket.send_to(datagram.get(..length).unwrap_or_default(), from).await;
+                match socket.recv_from(&mut datagram).await {
+                    Ok((length, from)) => {
+                        // Whoever asked may have gone.
+                        _ = socket.send_to(datagram.get(..length).unwrap_or_default(), from).await;
+                    }
+                    Err(_) => tokio::time::sleep(PAUSE).await,
                 }
             }
         });

