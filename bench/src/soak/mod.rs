@@ -92,6 +92,8 @@ pub fn run(program: &Path, options: &Options) -> anyhow::Result<()> {
     for complaint in site.world.tally.complaints().iter().chain(&soak.books.complaints) {
         println!("wrong: {complaint}");
     }
+    // What is still under way is of no interest any more.
+    runtime.shutdown_background();
     if site.process.0.try_wait()?.is_none() {
         site.process.stop("TERM")?;
     }

@@ -202,6 +202,7 @@ spec:
     text.push_str(&slice("good", "good-dead", endpoints.dead, "TCP", "http", 1));
     for (name, path, backend, extra) in [
         ("right", "/right", "good", ""),
+        ("wrong", "/wrong", "good", ""),
         ("h2", "/h2", "good-h2", ""),
         ("ws", "/ws", "ws", ""),
         ("broken", "/broken", "broken", ", timeouts: {request: 2s}"),

@@ -272,7 +272,7 @@ fn is_explained(compiled: &Compiled, namespace: Option<&str>, parent: &Value) ->
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn the_same_comes_of_the_same_objects_and_no_accepted_route_is_lost(objects in objects()) {

@@ -95,7 +95,7 @@ pub async fn http1(stream: TcpStream) -> io::Result<()> {
             "drips" => {
                 for piece in whole(&exchange, exchange.seed.is_multiple_of(2)).chunks(20) {
                     link.send(piece).await?;
-                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    tokio::time::sleep(Duration::from_millis(2)).await;
                 }
             }
             name => {

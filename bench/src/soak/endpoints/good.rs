@@ -103,10 +103,8 @@ pub async fn send(stream: &mut SendStream<Bytes>, content: Content, length: u64,
     let mut at = 0;
     while at < length {
         let size = usize::try_from(length - at).unwrap_or(PIECE).min(PIECE);
-        stream.reserve_capacity(size);
-        match std::future::poll_fn(|cx| stream.poll_capacity(cx)).await {
-            Some(capacity) => drop(capacity?),
-            None => return Ok(()),
+        if !has_capacity(stream, size).await? {
+            return Ok(());
         }
         let size = size.min(stream.capacity());
         let last = end && at + size as u64 == length;
@@ -114,6 +112,18 @@ pub async fn send(stream: &mut SendStream<Bytes>, content: Content, length: u64,
         at += size as u64;
     }
     Ok(())
+}
+
+/// Waits until the other end takes something; `false` if it never will again.
+async fn has_capacity(stream: &mut SendStream<Bytes>, wanted: usize) -> Result<bool, h2::Error> {
+    stream.reserve_capacity(wanted);
+    while stream.capacity() == 0 {
+        match std::future::poll_fn(|cx| stream.poll_capacity(cx)).await {
+            Some(capacity) => drop(capacity?),
+            None => return Ok(false),
+        }
+    }
+    Ok(true)
 }
 
 /// Sends a message of gRPC back.
@@ -134,10 +144,8 @@ async fn call(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) ->
     let mut stream = respond.send_response(response, false)?;
     let mut left = Bytes::from(message);
     while !left.is_empty() {
-        stream.reserve_capacity(left.len());
-        match std::future::poll_fn(|cx| stream.poll_capacity(cx)).await {
-            Some(capacity) => drop(capacity?),
-            None => return Ok(()),
+        if !has_capacity(&mut stream, left.len()).await? {
+            return Ok(());
         }
         let piece = left.split_to(stream.capacity().min(left.len()));
         stream.send_data(piece, false)?;

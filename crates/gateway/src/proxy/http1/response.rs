@@ -17,9 +17,9 @@ pub(in crate::proxy) fn parse<'b, 's>(
     let mut response = httparse::Response::new(&mut []);
     let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, &mut storage.headers);
     let length = match parsed.map_err(|error| super::refusal(error).reason)? {
-        Status::Complete(length) => length,
+        Status::Complete(length) if length <= MAX_HEAD => length,
         Status::Partial if bytes.len() < MAX_HEAD => return Ok(None),
-        Status::Partial => return Err("a head of more than 64 KiB"),
+        _ => return Err("a head of more than 64 KiB"),
     };
     let (Some(status), Some(version)) = (response.code, response.version) else {
         return Err("the status line is not complete");

@@ -6,7 +6,7 @@ use super::{
     STREAM_CLOSED, Step, WHOLE, WINDOW_UPDATE, block, case, continuation, data, dummy, frame, get, headers, ping, post,
     priority, reset, sending, settings, window_update,
 };
-use Expected::{Acknowledged, Answer, ConnectionError, Data, Instead, Pong, Reset};
+use Expected::{Acknowledged, Answer, ConnectionError, Data, Instead, Pong, Reset, StreamError};
 
 pub fn cases() -> Vec<Case> {
     [requests(), priorities_and_resets(), settings_frames(), pings(), windows(), initial_windows(), continuations()]
