@@ -13,7 +13,8 @@ use std::{
 use anyhow::{Context, ensure};
 
 /// A line of the access log.
-pub const FORMAT: &str = "%RESPONSE_CODE% %RESPONSE_FLAGS% %FAULT% %REQ(:PATH)%";
+pub const FORMAT: &str =
+    "%RESPONSE_CODE% %RESPONSE_FLAGS% %FAULT% %DURATION% %UPSTREAM_REQUEST_ATTEMPT_COUNT% %UPSTREAM_HOST% %REQ(:PATH)%";
 /// Complaints that are kept for the end.
 const COMPLAINTS: usize = 30;
 
@@ -96,9 +97,11 @@ impl Books {
     fn read(&mut self, file: &Path) -> anyhow::Result<()> {
         for line in BufReader::new(File::open(file).context("open the access log")?).lines() {
             let line = line.context("read the access log")?;
-            let mut words = line.splitn(4, ' ');
+            let mut words = line.splitn(7, ' ');
             let mut word = || words.next().unwrap_or_default();
-            let (code, flags, fault, path) = (word(), word(), word(), word());
+            let (code, flags, fault) = (word(), word(), word());
+            // How long it took, and whom it was sent to, are for people who read complaints.
+            let (_, _, _, path) = (word(), word(), word(), word());
             *self.lines.entry(fault.to_owned()).or_default() += 1;
             if !is_plausible(code, flags, fault, path) {
                 self.wrong += 1;

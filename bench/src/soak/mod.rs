@@ -219,7 +219,7 @@ impl Soak {
         let mut failures = Vec::new();
         let mut check = |held: bool, what: String| {
             if !held {
-                failures.push(what)
+                failures.push(what);
             }
         };
         let end = options.warm_up as usize * per_minute();

@@ -205,15 +205,12 @@ spec:
         ("wrong", "/wrong", "good", ""),
         ("h2", "/h2", "good-h2", ""),
         ("ws", "/ws", "ws", ""),
-        ("broken", "/broken", "broken", ", timeouts: {request: 2s}"),
-        ("broken-h2", "/broken-h2", "broken-h2", ", timeouts: {request: 2s}"),
+        ("broken", "/broken", "broken", ", timeouts: {request: 10s}"),
+        ("broken-h2", "/broken-h2", "broken-h2", ", timeouts: {request: 10s}"),
         ("broken-ws", "/broken-ws", "broken", ""),
         ("broken-coming", "/broken-coming", "coming", ""),
     ] {
         text.push_str(&route(name, path, backend, extra));
-    }
-    for number in 0..VERSIONED {
-        text.push_str(&route(&format!("versioned-{number}"), &format!("/right-{number}"), "good", ""));
     }
     text.push_str(&format!(
         "---
@@ -226,10 +223,16 @@ spec:
   rules: [{{backendRefs: [{{name: grpc, port: 80}}]}}]
 "
     ));
-    for (name, kind) in
-        [("tcp", "TCPRoute"), ("broken-tcp", "TCPRoute"), ("udp", "UDPRoute"), ("broken-udp", "UDPRoute")]
-    {
-        text.push_str(&format!(
+    text.extend((0..VERSIONED).map(|n| route(&format!("versioned-{n}"), &format!("/right-{n}"), "good", "")));
+    text.push_str(&layer4_routes());
+    Ok(text)
+}
+
+/// Routes of connections and datagrams, each to the service and the listener of its name.
+fn layer4_routes() -> String {
+    let kinds = [("tcp", "TCPRoute"), ("broken-tcp", "TCPRoute"), ("udp", "UDPRoute"), ("broken-udp", "UDPRoute")];
+    let route = |(name, kind)| {
+        format!(
             "---
 apiVersion: gateway.networking.k8s.io/v1
 kind: {kind}
@@ -238,9 +241,9 @@ spec:
   parentRefs: [{{name: edge, sectionName: {name}}}]
   rules: [{{backendRefs: [{{name: {name}, port: 80}}]}}]
 "
-        ));
-    }
-    Ok(text)
+        )
+    };
+    kinds.map(route).concat()
 }
 
 fn service(name: &str, port: u16, protocol: &str, application: &str) -> String {

@@ -19,7 +19,10 @@ pub struct Row {
     pub left_out: u64,
 }
 
-/// Counts by kind, and the last complaints.
+/// Kinds with their counts, in order of their names.
+pub type Rows = Vec<(&'static str, Row)>;
+
+/// Counts by kind, and the first complaints.
 #[derive(Debug, Default)]
 pub struct Tally(Mutex<Inner>);
 
@@ -61,7 +64,7 @@ impl Tally {
     }
 
     /// Every kind with its counts: clients, then faults.
-    pub fn rows(&self) -> (Vec<(&'static str, Row)>, Vec<(&'static str, Row)>) {
+    pub fn rows(&self) -> (Rows, Rows) {
         let inner = self.inner();
         let list = |rows: &BTreeMap<&'static str, Row>| rows.iter().map(|(name, row)| (*name, *row)).collect();
         (list(&inner.clients), list(&inner.faults))

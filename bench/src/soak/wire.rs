@@ -234,25 +234,27 @@ pub fn status(head: &str) -> u16 {
 pub struct Content(pub u64);
 
 impl Content {
-    /// `length` bytes from `offset` on.
+    /// `length` bytes from `offset` on, of a sequence in which every eight bytes are the hash of seed and place (SplitMix64's
+    /// finish).
     pub fn piece(self, offset: u64, length: usize) -> Vec<u8> {
-        self.from(offset).take(length).collect()
+        let before = usize::try_from(offset % 8).unwrap_or(0);
+        let mut bytes = Vec::with_capacity(before + length + 8);
+        for at in offset / 8.. {
+            if bytes.len() >= before + length {
+                break;
+            }
+            let mut word = self.0 ^ at.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            bytes.extend_from_slice(&word.to_le_bytes());
+        }
+        bytes.truncate(before + length);
+        bytes.split_off(before)
     }
 
     /// Whether these are the bytes from `offset` on.
     pub fn agrees(self, offset: u64, bytes: &[u8]) -> bool {
-        self.from(offset).zip(bytes).all(|(mine, byte)| mine == *byte)
-    }
-
-    /// A sequence in which every eight bytes are the hash of seed and place (SplitMix64's finish).
-    fn from(self, offset: u64) -> impl Iterator<Item = u8> {
-        let words = (offset / 8..).flat_map(move |at| {
-            let mut word = self.0 ^ at.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            word.to_le_bytes()
-        });
-        words.skip(usize::try_from(offset % 8).unwrap_or(0))
+        self.piece(offset, bytes.len()) == bytes
     }
 }
 

@@ -8,7 +8,7 @@ mod snapshot;
 use std::{fs, path::Path};
 
 use gateway::{
-    control::{BindError, Memory, Options, Publish, compile, dump},
+    control::{BindError, Memory, Options, Publish, compile, dump, fuzzing::translation},
     table::Transport,
 };
 use serde_json::json;
@@ -51,5 +51,15 @@ fn every_golden_case_compiles_to_its_table_and_statuses() {
             |s| json!({"kind": format!("{:?}", s.kind), "name": s.name, "status": without_features(s.status.clone())}),
         );
         check(&case.join("status.yaml"), &serde_saphyr::to_string(&statuses.collect::<Vec<_>>()).unwrap());
+    }
+}
+
+#[test]
+fn every_golden_case_comes_to_the_same_in_any_order_and_says_all_there_is_to_say() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let prelude = fs::read_to_string(root.join("prelude.yaml")).unwrap();
+    for case in fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+        let text = format!("{prelude}---\n{}", fs::read_to_string(case.join("in.yaml")).unwrap());
+        translation(serde_saphyr::from_multiple::<serde_json::Value>(&text).unwrap());
     }
 }

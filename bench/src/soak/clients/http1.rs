@@ -14,7 +14,7 @@ use crate::soak::{
 const PER_CONNECTION: u32 = 200;
 /// The same in TLS: handshakes are part of what is to be tried.
 const PER_SECURE_CONNECTION: u32 = 10;
-const LARGE: u64 = 4 << 20;
+const LARGE: u64 = 1 << 20;
 
 /// To endpoints of HTTP/1.1 and HTTP/2, over connections that are kept.
 pub async fn plain(world: Arc<World>, mut pace: Pace) {

@@ -18,7 +18,7 @@ use crate::soak::{
 const PER_CONNECTION: u32 = 100;
 /// Requests at the same time.
 const AT_ONCE: usize = 4;
-const LARGE: u64 = 2 << 20;
+const LARGE: u64 = 1 << 20;
 
 /// With prior knowledge, several requests at a time.
 pub async fn plain(world: Arc<World>, pace: Pace) {

@@ -45,6 +45,52 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("another version", "GET / HTTP/2.0\r\nHost: a\r\n\r\n", "505"),
     ("CONNECT", "CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", "405"),
     ("an unknown expectation", "POST / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\nContent-Length: 1\r\n\r\n", "417"),
+    (
+        "another coding before the one that is understood",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "501",
+    ),
+    (
+        "another coding after it",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        "501",
+    ),
+    ("chunked in quotes", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n", "501"),
+    (
+        "chunked with a parameter",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked;x=1\r\n\r\n0\r\n\r\n",
+        "501",
+    ),
+    ("identity", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\nContent-Length: 1\r\n\r\nx", "501"),
+    ("no coding", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\nContent-Length: 1\r\n\r\nx", "501"),
+    ("a folded coding", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n", "400"),
+    (
+        "a coding with a space before its colon",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+        "400",
+    ),
+    (
+        "the length before the coding",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "400",
+    ),
+    ("a hexadecimal length", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x1\r\n\r\nx", "400"),
+    ("a length with an underscore", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1_0\r\n\r\nx", "400"),
+    ("no length", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n", "400"),
+    ("a length with a fraction", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1.0\r\n\r\nx", "400"),
+    ("a length with a vertical tab", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \x0b1\r\n\r\nx", "400"),
+    ("a space before the first field", "GET / HTTP/1.1\r\n Host: a\r\n\r\n", "400"),
+    ("a carriage return before a name", "GET / HTTP/1.1\r\nHost: a\r\n\rX: 1\r\n\r\n", "400"),
+    ("a carriage return at the end of a value", "GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\r\n\r\n", "400"),
+    ("a lower-case version", "GET / http/1.1\r\nHost: a\r\n\r\n", "505"),
+    ("another minor version", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", "505"),
+    ("a host with a space", "GET / HTTP/1.1\r\nHost: a b\r\n\r\n", "400"),
+    ("a host with a line of its own", "GET http://a\x0bb/ HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
+    (
+        "an expectation beside the one that is known",
+        "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue, x\r\nContent-Length: 1\r\n\r\n",
+        "417",
+    ),
     ("TLS", "\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03\r\n\r\n", "400"),
 ];
 
@@ -75,6 +121,16 @@ const BAD_CHUNKS: &[(&str, &str)] = &[
     ("more data than the size", "1\r\nxx\r\n0\r\n\r\n"),
     ("a length in the trailers", "0\r\nContent-Length: 5\r\n\r\n"),
     ("a folded trailer", "0\r\n x\r\n\r\n"),
+    ("a coding in the trailers", "0\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    ("a bare line feed after a trailer", "0\r\nX: 1\n\r\n"),
+    ("a bare carriage return after the size", "1\rx\r\n0\r\n\r\n"),
+    ("a bare carriage return in an extension", "1;a\rb\r\nx\r\n0\r\n\r\n"),
+    ("a negative size", "-1\r\nx\r\n0\r\n\r\n"),
+    ("a space before the size", " 1\r\nx\r\n0\r\n\r\n"),
+    ("no size", "\r\nx\r\n0\r\n\r\n"),
+    ("an underscore in the size", "1_0\r\nx\r\n0\r\n\r\n"),
+    ("a line feed after the data", "1\r\nx\n0\r\n\r\n"),
+    ("less data than the size", "2\r\nx\r\n0\r\n\r\n"),
 ];
 
 #[test]
@@ -117,4 +173,55 @@ fn a_head_is_understood_however_it_is_cut() {
         client.send(&request[cut..]);
         assert_eq!(client.message().1, "whole", "cut at {cut}");
     }
+}
+
+/// An endpoint that may speak HTTP/2 over the same connection would take whatever follows from then on for itself: no request
+/// there would be looked at (h2c smuggling).
+#[test]
+fn no_endpoint_is_asked_to_go_on_in_http_2() {
+    let gateway = Gateway::to(&[&Endpoint::mirror()]);
+    for protocols in ["h2c", "H2C", "h2c, websocket", "websocket, h2c", "websocket,h2c"] {
+        let mut client = gateway.client();
+        client.send(format!(
+            "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: {protocols}\r\n\
+             HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n"
+        ));
+        let (_, seen) = client.message();
+        let seen = seen.to_lowercase();
+        assert!(seen.starts_with("get / http/1.1\r\n"), "{protocols}: {seen}");
+        assert!(!seen.contains("h2c") && !seen.contains("http2-settings"), "{protocols}: {seen}");
+    }
+}
+
+/// A request whose method usually has no body may have one all the same (CL.0): what is in it is not a request.
+#[test]
+fn bodies_belong_to_their_requests_whatever_the_method() {
+    for method in ["GET", "HEAD", "DELETE", "OPTIONS", "TRACE"] {
+        let endpoint = Endpoint::mirror();
+        let gateway = Gateway::to(&[&endpoint]);
+        let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+        let mut client = gateway.client();
+        client.send(format!(
+            "{method} / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{smuggled}GET /next HTTP/1.1\r\nHost: a\r\n\
+             Connection: close\r\n\r\n",
+            smuggled.len()
+        ));
+        let said = String::from_utf8_lossy(&client.rest()).into_owned();
+        assert!(!said.contains("GET /smuggled"), "{method}: {said}");
+        assert!(said.contains("GET /next") || said.starts_with("HTTP/1.1 4"), "{method}: {said}");
+    }
+}
+
+/// `Connection` may name fields that are for this hop; those that say where a message ends or whom it is for stay nevertheless.
+#[test]
+fn connection_cannot_take_away_what_frames_or_routes_a_request() {
+    let gateway = Gateway::to(&[&Endpoint::mirror()]);
+    let mut client = gateway.client();
+    client.send(
+        "POST / HTTP/1.1\r\nHost: a\r\nConnection: host, content-length, x-forwarded-for, x-mine\r\nContent-Length: 1\r\n\
+         X-Mine: 1\r\n\r\nx",
+    );
+    let seen = client.message().1.to_lowercase();
+    assert!(seen.contains("\r\nhost: a\r\n") && seen.contains("\r\ncontent-length: 1\r\n"), "{seen}");
+    assert!(seen.contains("\r\nx-forwarded-for: ") && !seen.contains("x-mine"), "{seen}");
 }

@@ -95,5 +95,7 @@ fn split<'b>(target: &'b str, method: &str, host: &'b str) -> Result<(&'b str, &
 /// The protocol the client asks to change to. HTTP/2 is not offered that way (RFC 9113, 3.1, withdrew it).
 fn upgrade<'b>(head: &Request<'b, '_>) -> Option<&'b [u8]> {
     let asked = head.version == Version::Http11 && head.connection.upgrade && head.body == Body::None;
-    head.values(Known::Upgrade).next().filter(|protocol| asked && !protocol.eq_ignore_ascii_case(b"h2c"))
+    head.values(Known::Upgrade)
+        .next()
+        .filter(|protocols| asked && !fields::list(protocols).any(|protocol| protocol.eq_ignore_ascii_case(b"h2c")))
 }
