@@ -26,7 +26,7 @@ pub fn request(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (path, query) = text.split_once('?').unwrap_or((text, ""));
     let query = Query::parse(Some(query));
-    let target = Target::parse(path);
+    let target = Target::parse(path, &objects::kinds::Kinds::default());
     if let Some(target) = &target {
         for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
             let _ = Verb::of(&method, target, &query);

@@ -9,6 +9,7 @@
 mod bootstrap;
 mod client;
 mod convert;
+mod crd;
 mod defaults;
 pub mod fuzzing;
 pub mod http;
@@ -87,6 +88,8 @@ impl ApiServer {
         let pki = Arc::new(Pki::open(&options.data_dir.join("pki"))?);
         let store = Store::open(&options.data_dir.join("state.redb"))?;
         let registry = Arc::new(Registry::new(store, addresses));
+        crd::sync(&registry).await.map_err(|failure| OpenError::Bootstrap(failure.message))?;
+        tokio::spawn(crd::follow(Arc::downgrade(&registry)));
         bootstrap::run(&registry).await.map_err(|failure| OpenError::Bootstrap(failure.message))?;
         let service: Ipv4Addr = registry.api_address();
         let usual = ["127.0.0.1", "::1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];

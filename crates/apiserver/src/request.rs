@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use http::Method;
-use objects::kinds::{self, Kind};
+use objects::kinds::{KindRef, Kinds};
 
 use crate::status::Failure;
 
@@ -11,7 +11,7 @@ use crate::status::Failure;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The kind.
-    pub kind: &'static Kind,
+    pub kind: KindRef,
     /// Empty for all namespaces, and for kinds without.
     pub namespace: String,
     /// One object, or the collection.
@@ -22,7 +22,7 @@ pub struct Target {
 
 impl Target {
     /// Reads a path such as `/apis/apps/v1/namespaces/prod/deployments/web/scale`; `None` if it names no resource.
-    pub fn parse(path: &str) -> Option<Self> {
+    pub fn parse(path: &str, kinds: &Kinds) -> Option<Self> {
         let mut parts: Vec<&str> = path.trim_matches('/').split('/').collect();
         let (group, version) = match *parts.first()? {
             "api" if parts.len() > 2 => ("", *parts.get(1)?),
@@ -39,7 +39,7 @@ impl Target {
         } else {
             String::new()
         };
-        let kind = kinds::by_resource(group, version, parts.first()?)?;
+        let kind = kinds.by_resource(group, version, parts.first()?)?;
         let name = parts.get(1).map(|name| decode(name)).map_or(Some(None), |name| name.map(Some))?;
         let subresource = parts.get(2).map(|sub| (*sub).to_owned());
         // A kind without namespaces has no path in one; an object that is in one has no other path.
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     fn parsed(path: &str) -> Option<(&'static str, String, Option<String>, Option<String>)> {
-        Target::parse(path).map(|t| (t.kind.plural, t.namespace, t.name, t.subresource))
+        Target::parse(path, &Kinds::default()).map(|t| (t.kind.plural, t.namespace, t.name, t.subresource))
     }
 
     #[test]

@@ -1,21 +1,38 @@
-//! The `scale` subresource: `autoscaling/v1` Scale over a Deployment or ReplicaSet.
+//! The `scale` subresource: `autoscaling/v1` Scale over a Deployment, a ReplicaSet, or where a definition says.
 
+use objects::kinds::Kind;
 use serde_json::{Value, json};
 
-use crate::{registry::meta, status::Failure};
+use crate::{
+    crd::objects::{replicas, set_replicas},
+    registry::meta,
+    status::Failure,
+};
+
+/// Where kinds that are built in have their replicas.
+const SPEC: &str = "/spec/replicas";
+const STATUS: &str = "/status/replicas";
 
 /// The Scale of an object.
-pub fn of(object: &Value) -> Value {
+pub fn of(kind: &Kind, object: &Value) -> Value {
+    let custom = kind.definition().and_then(|definition| definition.scale.as_ref());
     let own = |field: &str| object.pointer(&format!("/metadata/{field}")).cloned().unwrap_or_default();
     let mut metadata = json!({});
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         meta_insert(&mut metadata, field, own(field));
     }
-    let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
+    let number = |pointer: &str| replicas(object, pointer).unwrap_or(0);
+    let selector = match custom {
+        None => selector(object),
+        Some(scale) => {
+            let text = scale.selector.as_ref().and_then(|pointer| object.pointer(pointer)).and_then(Value::as_str);
+            text.unwrap_or_default().to_owned()
+        }
+    };
     json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
-        "spec": {"replicas": number("/spec/replicas")},
-        "status": {"replicas": number("/status/replicas"), "selector": selector(object)},
+        "spec": {"replicas": number(custom.map_or(SPEC, |scale| &scale.spec))},
+        "status": {"replicas": number(custom.map_or(STATUS, |scale| &scale.status)), "selector": selector},
     })
 }
 
@@ -23,15 +40,16 @@ pub fn of(object: &Value) -> Value {
 ///
 /// # Errors
 /// 409 when the Scale was made from another version; 400 when it says no number.
-pub fn set(object: &Value, scale: &Value) -> Result<Value, Failure> {
-    let replicas = scale.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(0);
+pub fn set(kind: &Kind, object: &Value, scale: &Value) -> Result<Value, Failure> {
+    let replicas = replicas(scale, SPEC).unwrap_or(0);
     if replicas < 0 {
         return Err(Failure::bad_request(format!(
             "spec.replicas: Invalid value: {replicas}: must be greater than or equal to 0"
         )));
     }
     let mut next = object.clone();
-    meta::section(&mut next, "spec").insert("replicas".to_owned(), replicas.into());
+    let custom = kind.definition().and_then(|definition| definition.scale.as_ref());
+    set_replicas(&mut next, custom.map_or(SPEC, |scale| &scale.spec), replicas);
     // The update compares these with the stored object's: a Scale of an old version is a conflict.
     for field in ["uid", "resourceVersion"] {
         if let Some(value) = scale.pointer(&format!("/metadata/{field}")) {
@@ -82,11 +100,12 @@ mod tests {
     fn a_scale_shows_and_sets_the_replicas() {
         let object = json!({"metadata": {"name": "a", "resourceVersion": "7"}, "spec": {"replicas": 2,
             "selector": {"matchLabels": {"app": "a"}, "matchExpressions": [{"key": "t", "operator": "In", "values": ["x", "y"]}]}}});
-        let mut scale = of(&object);
+        let kind = objects::kinds::by_kind("apps", "v1", "Deployment").unwrap();
+        let mut scale = of(kind, &object);
         assert_eq!((&scale["spec"]["replicas"], &scale["status"]["selector"]), (&json!(2), &json!("app=a,t in (x,y)")));
         scale["spec"]["replicas"] = json!(5);
-        assert_eq!(set(&object, &scale).unwrap()["spec"]["replicas"], 5);
+        assert_eq!(set(kind, &object, &scale).unwrap()["spec"]["replicas"], 5);
         scale["spec"]["replicas"] = json!(-1);
-        assert!(set(&object, &scale).is_err());
+        assert!(set(kind, &object, &scale).is_err());
     }
 }

@@ -1,7 +1,20 @@
-//! The kinds that the API serves: one table that discovery, storage, patching and clients read.
+//! The kinds that the API serves: one table of those that are built in, which discovery, storage, patching and clients read;
+//! what definitions add while the API server runs; and kinds of other projects that are known by name.
+
+mod intern;
+mod known;
+mod served;
+
+use std::sync::Arc;
+
+use crate::custom::Definition;
+
+pub use intern::{NamesFull, intern, intern_list};
+pub use known::known;
+pub use served::{KindRef, Kinds, version_rank};
 
 /// One kind of object in one version of its group.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kind {
     /// `apps`; empty for the core group.
     pub group: &'static str,
@@ -25,17 +38,67 @@ pub struct Kind {
     pub scale: bool,
     /// The group and version that the same objects are kept in; `None`: in this one.
     pub stored_as: Option<(&'static str, &'static str)>,
+    /// What gives it.
+    pub origin: Origin,
 }
 
+/// What gives a kind.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// Coracle itself: its fields are known to the code.
+    BuiltIn,
+    /// The table of other projects' kinds: stored as they are sent, until somebody defines them.
+    Known,
+    /// A CustomResourceDefinition.
+    Defined(Arc<Definition>),
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Defined(a), Self::Defined(b)) => Arc::ptr_eq(a, b),
+            (a, b) => std::mem::discriminant(a) == std::mem::discriminant(b),
+        }
+    }
+}
+
+impl Eq for Origin {}
+
 impl Kind {
+    /// Whether it is the built-in kind of this group and name: definitions may use the same name in a group of their own.
+    pub fn is(&self, group: &str, kind: &str) -> bool {
+        self.kind == kind && self.group == group && !self.is_custom()
+    }
+
+    /// Whether its objects are custom resources: the code knows nothing of their fields.
+    pub fn is_custom(&self) -> bool {
+        self.origin != Origin::BuiltIn
+    }
+
+    /// What a CustomResourceDefinition says of it.
+    pub fn definition(&self) -> Option<&Arc<Definition>> {
+        match &self.origin {
+            Origin::Defined(definition) => Some(definition),
+            Origin::BuiltIn | Origin::Known => None,
+        }
+    }
+
     /// `apps/v1`, or `v1` for the core group.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
     }
 
     /// The version that objects of this kind are kept in: a kind may be another view of the same objects.
-    pub fn storage(&'static self) -> &'static Self {
-        self.stored_as.and_then(|(group, version)| by_kind(group, version, self.kind)).unwrap_or(self)
+    pub fn storage(&self) -> &Self {
+        self.stored_elsewhere().unwrap_or(self)
+    }
+
+    fn stored_elsewhere(&self) -> Option<&'static Self> {
+        let (group, version) = self.stored_as?;
+        by_kind(group, version, self.kind).or_else(|| {
+            let same = |k: &&Self| (k.group, k.version, k.kind) == (group, version, self.kind);
+            known().iter().find(same)
+        })
     }
 }
 
@@ -54,6 +117,7 @@ const BASE: Kind = Kind {
     status: false,
     scale: false,
     stored_as: None,
+    origin: Origin::BuiltIn,
 };
 
 /// A kind of a group's `v1`, by its names; then what differs from [`BASE`].
@@ -81,7 +145,7 @@ const REFERENCE_GRANT: Kind = Kind {
     ..GATEWAY_API
 };
 
-/// Every kind served; of a group's versions, the preferred one first.
+/// Every kind that is built in; of a group's versions, the preferred one first.
 pub static KINDS: &[Kind] = &[
     Kind { kind: "ConfigMap", plural: "configmaps", singular: "configmap", short_names: &["cm"], ..BASE },
     Kind { kind: "Event", plural: "events", singular: "event", short_names: &["ev"], ..BASE },
@@ -189,6 +253,16 @@ pub static KINDS: &[Kind] = &[
     },
     named!("batch", "CronJob", "cronjobs", "cronjob", short_names: &["cj"], categories: ALL, status: true),
     named!("batch", "Job", "jobs", "job", categories: ALL, status: true),
+    named!(
+        "apiextensions.k8s.io",
+        "CustomResourceDefinition",
+        "customresourcedefinitions",
+        "customresourcedefinition",
+        short_names: &["crd", "crds"],
+        categories: &["api-extensions"],
+        namespaced: false,
+        status: true,
+    ),
     Kind { group: "coordination.k8s.io", kind: "Lease", plural: "leases", singular: "lease", ..BASE },
     Kind {
         group: "discovery.k8s.io",
@@ -322,17 +396,17 @@ pub static KINDS: &[Kind] = &[
     Kind { version: "v1alpha2", kind: "UDPRoute", plural: "udproutes", singular: "udproute", ..GATEWAY_VIEW },
 ];
 
-/// Every kind in the version that its objects are kept in: one for each sort of object.
+/// Every built-in kind in the version that its objects are kept in: one for each sort of object.
 pub fn stored() -> impl Iterator<Item = &'static Kind> {
     KINDS.iter().filter(|kind| kind.stored_as.is_none())
 }
 
-/// The kind behind a path's group, version and resource name.
+/// The built-in kind behind a path's group, version and resource name.
 pub fn by_resource(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|k| (k.group, k.version, k.plural) == (group, version, plural))
 }
 
-/// The kind that an object's `apiVersion` (split) and `kind` name.
+/// The built-in kind that an object's `apiVersion` (split) and `kind` name.
 pub fn by_kind(group: &str, version: &str, kind: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|k| (k.group, k.version, k.kind) == (group, version, kind))
 }

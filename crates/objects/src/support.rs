@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::kinds::Kind;
+use crate::kinds::{Kind, known};
 
 /// A field that is stored and has no effect, or a whole kind (an empty path).
 struct Row {
@@ -208,6 +208,12 @@ pub fn pod_spec(kind: &Kind) -> Option<&'static [&'static str]> {
 
 /// What an object says that has no effect here, as warnings for the person who applies it.
 pub fn warnings(kind: &Kind, object: &Value) -> Vec<String> {
+    if kind.is_custom() {
+        let known = known().iter().any(|known| (known.group, known.kind) == (kind.group, kind.kind));
+        let warning =
+            || format!("{} ({}) has no effect here: it is stored, and nothing acts on it yet", kind.kind, kind.group);
+        return known.then(warning).into_iter().collect();
+    }
     let mut found: Vec<String> = ROWS
         .iter()
         .filter(|row| row.kind == kind.kind)

@@ -9,7 +9,7 @@ mod event;
 use objects::kinds::Kind;
 use serde_json::Value;
 
-use crate::status::Failure;
+use crate::{crd, status::Failure};
 
 /// An object of `view` as it is stored.
 ///
@@ -30,6 +30,9 @@ pub fn to_stored(view: &Kind, object: Value) -> Result<Value, Failure> {
 
 /// A stored object as `view` has it.
 pub fn from_stored(view: &Kind, object: Value) -> Value {
+    if view.definition().is_some() {
+        return crd::objects::read(view, object);
+    }
     match (view.stored_as, view.kind) {
         (Some(_), "HorizontalPodAutoscaler") => autoscaler::to_v1(object),
         (Some(_), "Event") => event::from_core(object),

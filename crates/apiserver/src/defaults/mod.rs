@@ -33,6 +33,7 @@ const ROWS: &[Row] = &[
     ("", "PersistentVolumeClaim", volume::claim),
     ("", "PodTemplate", workload::pod_template),
     ("", "ReplicationController", workload::replication_controller),
+    ("apiextensions.k8s.io", "CustomResourceDefinition", crate::crd::default),
     ("apps", "Deployment", workload::deployment),
     ("apps", "ReplicaSet", workload::replica_set),
     ("apps", "StatefulSet", workload::stateful_set),
@@ -71,6 +72,12 @@ const ROWS: &[Row] = &[
 
 /// Fills in the defaults of an object.
 pub fn apply(kind: &Kind, object: &mut Value) {
+    if kind.is_custom() {
+        if let Some(definition) = kind.definition() {
+            definition.schema.compiled().fill(object);
+        }
+        return;
+    }
     if let Some((_, _, fill)) = ROWS.iter().find(|(group, name, _)| (*group, *name) == (kind.group, kind.kind)) {
         fill(object);
     }

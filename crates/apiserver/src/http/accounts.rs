@@ -122,7 +122,7 @@ impl Call<'_> {
         }
         let (mut request, _) = self.body_as(TOKEN_REQUEST)?;
         let registry = &self.handler.registry;
-        let account = parse(&registry.get(self.target.kind, &self.target.namespace, self.name())?)?;
+        let account = parse(&registry.get(&self.target.kind, &self.target.namespace, self.name())?)?;
         let claims = claims(registry, &account, &request, Timestamp::now())?;
         let token = self.handler.tokens.sign(&claims).ok_or_else(|| Failure::internal("no token could be signed"))?;
         let end = Timestamp::from_second(claims.exp).map_err(Failure::internal)?;

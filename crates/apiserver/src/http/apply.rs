@@ -4,7 +4,7 @@ use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 use objects::{
     fields::{self, ApplyError, Conflict, Element, Keep, Shape, Updater, Versions, Writer},
-    kinds::Kind,
+    kinds::KindRef,
     schema::{self, Strict},
 };
 use serde_json::Value;
@@ -38,7 +38,7 @@ pub(super) fn is_asked(headers: &HeaderMap) -> bool {
 #[derive(Clone)]
 struct Applied {
     object: Value,
-    kind: &'static Kind,
+    kind: KindRef,
     model: Model,
     write: Write,
     keep: Keep,
@@ -47,15 +47,15 @@ struct Applied {
 
 impl Call<'_> {
     pub(super) async fn apply(self, part: Part) -> Result<Answer, Failure> {
-        let kind = self.kind();
+        let kind = self.kind().clone();
         let (object, warnings) = self.configuration(&kind.api_version(), kind.kind)?;
         let write = Write { applied: true, ..self.write("PatchOptions")? };
         let applied = Applied {
             object,
-            kind,
-            model: Model::of(kind),
+            model: Model::of(&kind),
             write: write.clone(),
-            keep: ownership::changeable(kind.storage(), part),
+            keep: ownership::changeable(&kind.storage(), part),
+            kind,
             force: self.query.is_on("force"),
         };
         let mut outcome = Err(Failure::internal("the object comes and goes"));
@@ -79,7 +79,7 @@ impl Call<'_> {
 
     /// Makes the object that is applied.
     async fn apply_anew(&self, applied: &Applied) -> Result<bytes::Bytes, Failure> {
-        let (kind, name) = (applied.kind, self.name());
+        let (kind, name) = (&applied.kind, self.name());
         let uid = meta::text(&applied.object, "uid");
         if !uid.is_empty() {
             let why =
@@ -122,6 +122,7 @@ impl Call<'_> {
     pub(super) fn scale_applied(&self, write: &Write) -> Result<impl Change + use<>, Failure> {
         let (applied, _) = self.configuration(SCALE, "Scale")?;
         let (manager, force, version) = (write.manager.clone(), self.query.is_on("force"), self.kind().api_version());
+        let kind = self.kind().clone();
         Ok(move |current: &Value| {
             let path = [Element::field("spec"), Element::field("replicas")];
             let unreadable = |e: fields::ManagedError| Failure::unexplained(e.to_string());
@@ -130,10 +131,10 @@ impl Call<'_> {
             let now = Timestamp::now();
             let writer = Writer { manager: &manager, api_version: SCALE, subresource: "scale", now };
             let updater = Updater { versions: &Scales, keep: &Keep::All };
-            let live = scale::of(current);
+            let live = scale::of(&kind, current);
             let merged = fields::apply(&updater, Some(&live), &applied, entries.as_ref(), &writer, force);
             let (wanted, entries) = merged.map_err(refused)?;
-            let mut next = scale::set(current, &wanted)?;
+            let mut next = scale::set(&kind, current, &wanted)?;
             let managed = fields::from_scale(held, entries.as_ref(), &path, &version).map_err(unreadable)?;
             ownership::put(&mut next, managed);
             Ok(next)

@@ -67,7 +67,7 @@ fn admit(kind: &'static Kind, object: Value) -> Result<(Value, Vec<String>), Fai
     }
     let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or("default").to_owned();
     let body = Strict { value: object, duplicates: Vec::new() };
-    let (object, warnings) = Model::of(kind).read(body, Directive::Strict)?;
+    let (object, warnings) = Model::of(&kind.into()).read(body, Directive::Strict)?;
     let object = convert::to_stored(kind, object)?;
     // Whatever is unlike any other: nothing of it is kept.
     let identity = Identity { uid: String::new(), suffix: "00000".to_owned(), now: Timestamp::UNIX_EPOCH };

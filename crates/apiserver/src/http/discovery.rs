@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use http::{StatusCode, header, request::Parts};
-use objects::kinds::{KINDS, Kind};
+use objects::kinds::{Kind, Kinds};
 use serde_json::{Value, json};
 
 use super::{
@@ -30,22 +30,22 @@ pub fn version() -> Value {
 ///
 /// # Errors
 /// 404 for a group or version that is not there.
-pub fn document(parts: &Parts) -> Result<Option<Answer>, Failure> {
+pub fn document(parts: &Parts, kinds: &Kinds) -> Result<Option<Answer>, Failure> {
     let path = parts.uri.path().trim_end_matches('/');
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let document = match segments.as_slice() {
         ["api" | "apis"] if let Some((version, media)) = aggregated(parts) => {
-            let groups = aggregated_groups(path == "/api", version).to_string().into_bytes();
+            let groups = aggregated_groups(path == "/api", version, kinds).to_string().into_bytes();
             let tag = tag(&groups);
             return Ok(Some(respond::unless_known(parts, &tag, "public", media, || Ok(groups))?));
         }
         ["api"] => json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
         ["apis"] => {
-            let groups: Vec<Value> = groups().iter().map(|(name, versions)| group(name, versions)).collect();
+            let groups: Vec<Value> = groups(kinds).iter().map(|(name, versions)| group(name, versions)).collect();
             json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
         }
-        ["api", "v1"] => resources("", "v1"),
-        ["apis", name] => match groups().get(name) {
+        ["api", "v1"] => resources("", "v1", kinds),
+        ["apis", name] => match groups(kinds).get(name) {
             Some(versions) => {
                 let mut group = group(name, versions);
                 if let Some(map) = group.as_object_mut() {
@@ -56,7 +56,9 @@ pub fn document(parts: &Parts) -> Result<Option<Answer>, Failure> {
             }
             None => return Err(Failure::no_such_path()),
         },
-        ["apis", name, version] if groups().get(name).is_some_and(|v| v.contains(version)) => resources(name, version),
+        ["apis", name, version] if groups(kinds).get(name).is_some_and(|v| v.contains(version)) => {
+            resources(name, version, kinds)
+        }
         ["apis", _, _] if parts.uri.path().split('/').count() == 4 => return Err(Failure::no_such_path()),
         _ => return Ok(None),
     };
@@ -89,9 +91,9 @@ fn aggregated(parts: &Parts) -> Option<(&'static str, &'static str)> {
 }
 
 /// Named groups and their versions, the preferred one first.
-fn groups() -> BTreeMap<&'static str, Vec<&'static str>> {
+fn groups(kinds: &Kinds) -> BTreeMap<&'static str, Vec<&'static str>> {
     let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for kind in KINDS.iter().filter(|kind| !kind.group.is_empty()) {
+    for kind in kinds.all().filter(|kind| !kind.group.is_empty()) {
         let versions = groups.entry(kind.group).or_default();
         if !versions.contains(&kind.version) {
             versions.push(kind.version);
@@ -125,6 +127,7 @@ pub(crate) fn subresources(kind: &Kind) -> Vec<Subresource> {
         all.push(("scale", ("autoscaling", "v1", "Scale"), CHANGE));
     }
     match kind.kind {
+        _ if kind.is_custom() => {}
         "Pod" => {
             const OPEN: &[&str] = &["create", "get"];
             all.push(("attach", ("", "v1", "PodAttachOptions"), OPEN));
@@ -142,12 +145,12 @@ pub(crate) fn subresources(kind: &Kind) -> Vec<Subresource> {
     all
 }
 
-fn resources(group: &str, version: &str) -> Value {
+fn resources(group: &str, version: &str, kinds: &Kinds) -> Value {
     let mut list = Vec::new();
-    for kind in KINDS.iter().filter(|kind| (kind.group, kind.version) == (group, version)) {
+    for kind in kinds.all().filter(|kind| (kind.group, kind.version) == (group, version)) {
         list.push(json!({"name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced,
             "kind": kind.kind, "verbs": VERBS, "shortNames": kind.short_names, "categories": kind.categories}));
-        for (name, (group, version, sub), verbs) in subresources(kind) {
+        for (name, (group, version, sub), verbs) in subresources(&kind) {
             list.push(
                 json!({"name": format!("{}/{name}", kind.plural), "singularName": "", "namespaced": kind.namespaced,
                 "group": group, "version": version, "kind": sub, "verbs": verbs}),
@@ -162,17 +165,18 @@ fn resources(group: &str, version: &str) -> Value {
     json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list})
 }
 
-fn aggregated_groups(core: bool, version: &str) -> Value {
-    let groups = if core { BTreeMap::from([("", vec!["v1"])]) } else { groups() };
-    let items: Vec<Value> = groups.iter().map(|(group, versions)| aggregated_group(group, versions)).collect();
+fn aggregated_groups(core: bool, version: &str, kinds: &Kinds) -> Value {
+    let groups = if core { BTreeMap::from([("", vec!["v1"])]) } else { groups(kinds) };
+    let items: Vec<Value> = groups.iter().map(|(group, versions)| aggregated_group(group, versions, kinds)).collect();
     json!({"kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{version}"), "metadata": {}, "items": items})
 }
 
-fn aggregated_group(group: &str, versions: &[&str]) -> Value {
+fn aggregated_group(group: &str, versions: &[&str], kinds: &Kinds) -> Value {
     let version_entry = |version: &&str| {
-        let kinds = KINDS.iter().filter(|kind| kind.group == group && kind.version == *version);
+        let kinds = kinds.all().filter(|kind| kind.group == group && kind.version == *version);
         let reviews = REVIEWS.iter().filter(|review| review.group == group);
-        let resources: Vec<Value> = kinds.map(aggregated_resource).chain(reviews.map(aggregated_review)).collect();
+        let resources: Vec<Value> =
+            kinds.map(|kind| aggregated_resource(&kind)).chain(reviews.map(aggregated_review)).collect();
         json!({"version": version, "freshness": "Current", "resources": resources})
     };
     let versions: Vec<Value> = versions.iter().map(version_entry).collect();

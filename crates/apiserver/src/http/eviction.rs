@@ -43,7 +43,7 @@ impl Call<'_> {
         };
         let dry_run = self.is_dry(&options)?;
         let (registry, namespace) = (&self.handler.registry, self.target.namespace.as_str());
-        let pod = parse(&registry.get(self.target.kind, namespace, self.name())?)?;
+        let pod = parse(&registry.get(&self.target.kind, namespace, self.name())?)?;
         if !may_go(&pod) {
             let budgets = kinds::by_kind("policy", "v1", "PodDisruptionBudget").ok_or_else(Failure::no_such_path)?;
             let all: Result<Vec<Value>, Failure> =
@@ -69,7 +69,7 @@ impl Call<'_> {
             let wanted = options.preconditions.get_or_insert_with(Preconditions::default);
             wanted.uid = wanted.uid.take().or(uid);
         }
-        registry.delete(self.target.kind, namespace, self.name(), options, dry_run).await?;
+        registry.delete(&self.target.kind, namespace, self.name(), options, dry_run).await?;
         Ok(success(StatusCode::CREATED))
     }
 }

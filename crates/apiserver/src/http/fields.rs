@@ -1,12 +1,13 @@
 //! What becomes of fields that a kind does not have: the `fieldValidation` of a write.
 
 use objects::{
-    kinds::Kind,
+    kinds::KindRef,
     schema::{self, Conformed, Strict, WrongType},
 };
 use serde_json::Value;
 
 use crate::{
+    crd,
     request::Query,
     status::{Cause, Failure},
 };
@@ -45,29 +46,37 @@ impl Directive {
 }
 
 /// The type that a body is read as.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Model {
     pub(super) group: &'static str,
     pub(super) version: &'static str,
     pub(super) kind: &'static str,
     /// Whether upstream has it as a custom resource, which words mistakes differently.
     custom: bool,
+    /// The kind, where its definition knows its fields rather than the schemas of built-in kinds.
+    defined: Option<KindRef>,
 }
 
 impl Model {
     /// A type by name.
     pub(super) const fn new(group: &'static str, version: &'static str, kind: &'static str) -> Self {
-        Self { group, version, kind, custom: false }
+        Self { group, version, kind, custom: false, defined: None }
     }
 
     /// The type of a kind's objects.
-    pub(super) fn of(kind: &Kind) -> Self {
+    pub(super) fn of(kind: &KindRef) -> Self {
         let custom = !objects::patch::is_strategic(kind);
-        Self { group: kind.group, version: kind.version, kind: kind.kind, custom }
+        let defined = kind.is_custom().then(|| kind.clone());
+        Self { group: kind.group, version: kind.version, kind: kind.kind, custom, defined }
     }
 
-    fn conform(self, object: &mut Value) -> Result<Conformed, WrongType> {
+    fn conform(&self, object: &mut Value) -> Result<Conformed, WrongType> {
         schema::conform(self.group, self.version, self.kind, object)
+    }
+
+    /// What `conform` is for kinds that have a definition of their own: the paths of unknown fields.
+    fn pruned(&self, object: &mut Value) -> Result<Option<Vec<String>>, Failure> {
+        self.defined.as_ref().map(|kind| crd::objects::conform(kind, object)).transpose()
     }
 
     /// A body as an object of this type, and what to warn about.
@@ -77,10 +86,15 @@ impl Model {
     /// schemas of custom resources say it.
     pub(super) fn read(self, body: Strict, directive: Directive) -> Result<(Value, Vec<String>), Failure> {
         let Strict { value: mut object, duplicates } = body;
-        let Self { version, kind, .. } = self;
+        let Self { version, kind, .. } = &self;
         let handled = |why: String| {
             Failure::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
         };
+        if let Some(unknown) = self.pruned(&mut object)? {
+            let mut warnings = judge(duplicates, unknown, directive).map_err(handled)?;
+            warnings.extend(self.deprecation());
+            return Ok((object, warnings));
+        }
         let found = match self.conform(&mut object) {
             Ok(found) => found,
             Err(wrong) if self.custom => return Err(self.invalid(&object, &[wrong_type(&wrong)])),
@@ -104,6 +118,11 @@ impl Model {
         directive: Directive,
     ) -> Result<(Value, Vec<String>), Failure> {
         let invalid = |why: String| Failure::invalid_request("", &[Cause::invalid("patch", &patch.into(), &why)]);
+        if let Some(unknown) = self.pruned(&mut object)? {
+            let mut warnings = judge(duplicates, unknown, directive).map_err(invalid)?;
+            warnings.extend(self.deprecation());
+            return Ok((object, warnings));
+        }
         let found = match self.conform(&mut object) {
             Ok(found) => found,
             Err(wrong) if self.custom => return Err(self.invalid(&object, &[wrong_type(&wrong)])),
@@ -114,7 +133,11 @@ impl Model {
         if missing.is_empty() { Ok((object, warnings)) } else { Err(self.invalid(&object, &missing)) }
     }
 
-    fn invalid(self, object: &Value, causes: &[Cause]) -> Failure {
+    fn deprecation(&self) -> Option<String> {
+        self.defined.as_ref().and_then(|kind| crd::objects::deprecation(kind)).map(str::to_owned)
+    }
+
+    fn invalid(&self, object: &Value, causes: &[Cause]) -> Failure {
         Failure::invalid_kind(self.group, self.kind, crate::registry::meta::text(object, "name"), causes)
     }
 }
@@ -192,7 +215,7 @@ mod tests {
 
     #[test]
     fn custom_resources_word_it_as_their_schemas_do() {
-        let model = Model::of(objects::kinds::by_kind("gateway.networking.k8s.io", "v1", "HTTPRoute").unwrap());
+        let model = Model::of(&objects::kinds::by_kind("gateway.networking.k8s.io", "v1", "HTTPRoute").unwrap().into());
         let refused = model.read(body(r#"{"metadata": {"name": "a"}, "spec": {"hostnames": "a"}}"#), Directive::Strict);
         let said = "HTTPRoute.gateway.networking.k8s.io \"a\" is invalid: spec.hostnames: Invalid value: \"string\": spec.hostnames in body must be of type array: \"string\"";
         assert_eq!(refused.unwrap_err().message, said);

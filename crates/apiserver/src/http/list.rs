@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use objects::kinds::Kind;
+use objects::kinds::KindRef;
 use serde_json::{Value, json};
 
 use super::{
@@ -84,8 +84,8 @@ impl Call<'_> {
 
     /// The answer: at once if it is small, else piece by piece as the client takes it.
     async fn listed(&self, items: Vec<Stored>, metadata: Value, seat: Option<Seat>) -> Result<Answer, Failure> {
-        let (form, kind) = (Form::accepted(self.headers), self.kind());
-        let text = form.list_text(kind, &self.query, &metadata)?;
+        let (form, kind) = (Form::accepted(self.headers), self.kind().clone());
+        let text = form.list_text(&kind, &self.query, &metadata)?;
         let items = items.into_iter();
         let mut list = List { form, kind, query: self.query.clone(), items, text, begun: false, ended: false, seat };
         let first = list.piece().unwrap_or_default();
@@ -130,7 +130,7 @@ impl Call<'_> {
 
 /// The objects that are selected, at most `limit` (0 is all), the last of them, and whether there are more.
 async fn select(
-    kind: &'static Kind,
+    kind: &KindRef,
     selection: &Selection,
     objects: Vec<(Key, Stored)>,
     limit: usize,
@@ -155,7 +155,7 @@ async fn select(
 /// A list that is being written out.
 struct List {
     form: Form,
-    kind: &'static Kind,
+    kind: KindRef,
     query: Query,
     items: vec::IntoIter<Stored>,
     text: ListText,
@@ -186,7 +186,7 @@ impl List {
             if !std::mem::replace(&mut is_first, false) {
                 piece.push(b',');
             }
-            if let Err(failure) = self.form.list_item(self.kind, &self.query, &stored, &mut piece) {
+            if let Err(failure) = self.form.list_item(&self.kind, &self.query, &stored, &mut piece) {
                 // The store checks at the start that all it holds is JSON.
                 tracing::error!("an object of {} cannot be listed: {}", self.kind.plural, failure.message);
                 piece.extend_from_slice(b"null");

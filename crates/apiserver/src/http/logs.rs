@@ -32,7 +32,7 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, Failure> {
         return Err(Failure::method_not_allowed());
     }
     let (namespace, name) = (&call.target.namespace, call.target.name.as_deref().unwrap_or_default());
-    let pod = parse(&call.handler.registry.get(call.target.kind, namespace, name)?)?;
+    let pod = parse(&call.handler.registry.get(&call.target.kind, namespace, name)?)?;
     // `insecureSkipTLSVerifyBackend` has nothing to skip: nodes have certificates of the API server's own authority.
     let options = options(&call.query, Timestamp::now())?;
     let container = container(&pod, name, call.query.get("container"))?;

@@ -40,6 +40,7 @@ use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    crd,
     openapi::Documents,
     registry::Registry,
     request::{Query, Target, Verb},
@@ -154,10 +155,12 @@ impl Handler {
         if let Some(keys) = accounts::discovery(&self.tokens, path) {
             return Ok(keys);
         }
-        if let Some(document) = discovery::document(&parts)? {
+        if let Some(document) = discovery::document(&parts, &self.registry.kinds())? {
             return Ok(document);
         }
-        if let Some(document) = openapi::answer(&self.documents, crate::openapi::built_in(), &parts).await? {
+        if let Some(document) =
+            openapi::answer(&self.documents, crate::openapi::Source::new(self.registry.kinds()), &parts).await?
+        {
             return Ok(document);
         }
         if let Some(review) = reviews::Review::at(path) {
@@ -171,7 +174,7 @@ impl Handler {
         if path == snapshot::PATH {
             return snapshot::answer(&self.registry, &parts.method, &identity);
         }
-        let target = Target::parse(path).ok_or_else(Failure::no_such_path)?;
+        let target = Target::parse(path, &self.registry.kinds()).ok_or_else(Failure::no_such_path)?;
         if let Some(kind) = streams::Kind::of(&target) {
             return streams::answer(self, kind, &target, &mut parts).await;
         }
@@ -194,7 +197,13 @@ impl Handler {
             let body = body::read(incoming).await?;
             let headers = &parts.headers;
             let call = verbs::Call { handler: self, target, query, verb, headers, body, origin, upgrade };
-            call.run().await
+            let defines = changes && crd::is_definition(&call.target.kind);
+            let answer = call.run().await?;
+            if defines {
+                // Whoever has made a definition may use its kind as soon as that is answered.
+                crd::sync(&self.registry).await?;
+            }
+            Ok::<_, Failure>(answer)
         };
         let answer = answer.await;
         let code = answer.as_ref().map_or_else(|failure| failure.code, |answer| answer.status());

@@ -4,7 +4,7 @@ use std::sync::mpsc::{self, Receiver};
 
 use http::{HeaderMap, header};
 use objects::{
-    kinds::Kind,
+    kinds::{Kind, KindRef},
     patch::{self, PatchError},
     schema::{self, Strict},
 };
@@ -13,11 +13,11 @@ use serde_json::Value;
 use super::fields::{Directive, Model, go_text};
 use crate::status::Failure;
 
-type Apply = fn(&'static Kind, &mut Value, &Value) -> Result<(), PatchError>;
+type Apply = fn(&Kind, &mut Value, &Value) -> Result<(), PatchError>;
 
 /// A patch that was read and not applied yet.
 pub(super) struct Patch {
-    kind: &'static Kind,
+    kind: KindRef,
     apply: Apply,
     strategic: bool,
     body: Strict,
@@ -33,7 +33,7 @@ impl Patch {
     pub(super) fn read(
         headers: &HeaderMap,
         body: &[u8],
-        kind: &'static Kind,
+        kind: &KindRef,
         model: Model,
         directive: Directive,
     ) -> Result<Self, Failure> {
@@ -48,7 +48,7 @@ impl Patch {
         let mut reader = serde_json::Deserializer::from_slice(body);
         let parsed = schema::parse(&mut reader).and_then(|parsed| reader.end().map(|()| parsed));
         let body = parsed.map_err(|e| Failure::bad_request(format!("error decoding patch: {e}")))?;
-        Ok(Self { kind, apply, strategic, body, model, directive })
+        Ok(Self { kind: kind.clone(), apply, strategic, body, model, directive })
     }
 
     /// The change, and where what it warns about arrives once it was made.
@@ -59,7 +59,7 @@ impl Patch {
         let change = move |current: &Value| {
             let Self { kind, apply, strategic, body: Strict { value: patch, duplicates }, model, directive } = self;
             let mut next = current.clone();
-            apply(kind, &mut next, &patch).map_err(|e| rejected(&e))?;
+            apply(&kind, &mut next, &patch).map_err(|e| rejected(&e))?;
             let shown = if strategic { go_text(&patch) } else { next.to_string() };
             let (next, warnings) = model.patched(next, duplicates, &shown, directive)?;
             // Nobody listens when the client has gone.
@@ -70,12 +70,12 @@ impl Patch {
     }
 }
 
-fn merge(_: &'static Kind, target: &mut Value, patch: &Value) -> Result<(), PatchError> {
+fn merge(_: &Kind, target: &mut Value, patch: &Value) -> Result<(), PatchError> {
     patch::merge_patch(target, patch);
     Ok(())
 }
 
-fn strategic_merge(kind: &'static Kind, target: &mut Value, patch: &Value) -> Result<(), PatchError> {
+fn strategic_merge(kind: &Kind, target: &mut Value, patch: &Value) -> Result<(), PatchError> {
     patch::strategic_merge(Some(kind), target, patch)
 }
 
@@ -108,8 +108,8 @@ mod tests {
     fn read(media: &'static str, body: &str) -> Result<Patch, Failure> {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
-        let kind = kinds::by_kind("", "v1", "ConfigMap").unwrap();
-        Patch::read(&headers, body.as_bytes(), kind, Model::of(kind), Directive::Warn)
+        let kind = KindRef::Row(kinds::by_kind("", "v1", "ConfigMap").unwrap());
+        Patch::read(&headers, body.as_bytes(), &kind, Model::of(&kind), Directive::Warn)
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl Form {
 
     /// Whether stored objects of a kind are shown in this form as they are.
     pub fn is_as_stored(self, kind: &Kind) -> bool {
-        self == Self::Whole && kind.stored_as.is_none()
+        self == Self::Whole && kind.stored_as.is_none() && kind.definition().is_none()
     }
 
     /// What comes before and after the objects of a list in this form. `metadata` is the list's own.

@@ -78,8 +78,8 @@ impl Selection {
             fields = format!("metadata.name={name},{fields}");
         }
         let fields = Fields::parse(&fields).map_err(wrong)?;
-        let fields = fields.rename(|path| convert::stored_path(target.kind, path));
-        if let Some(unknown) = fields.paths().find(|path| default(target.kind, path).is_none()) {
+        let fields = fields.rename(|path| convert::stored_path(&target.kind, path));
+        if let Some(unknown) = fields.paths().find(|path| default(&target.kind, path).is_none()) {
             return Err(Failure::bad_request(format!("field label not supported: {unknown}")));
         }
         Ok(Self { labels, fields })
@@ -128,12 +128,18 @@ fn default(kind: &Kind, path: &str) -> Option<&'static str> {
     if path == "metadata.name" || path == "metadata.namespace" && kind.namespaced {
         return Some("");
     }
+    if kind.is_custom() {
+        let selectable =
+            kind.definition().is_some_and(|definition| definition.selectable.iter().any(|field| field == path));
+        return selectable.then_some("");
+    }
     let (_, fields) = FIELDS.iter().find(|(name, _)| *name == kind.kind)?;
     fields.iter().find(|(field, _)| *field == path).map(|(_, default)| *default)
 }
 
 fn field(kind: &Kind, object: &Value, path: &str) -> String {
     let found = match (kind.kind, path) {
+        _ if kind.is_custom() => meta::field(object, path),
         // An event's source is its component; new events say it elsewhere.
         ("Event", "source") => {
             meta::field(object, "source.component").or_else(|| meta::field(object, "reportingComponent"))
@@ -154,7 +160,7 @@ mod tests {
 
     fn select(group: &str, kind: &str, fields: &str) -> Result<Selection, Failure> {
         let kind = kinds::by_kind(group, "v1", kind).unwrap();
-        let target = Target { kind, namespace: String::new(), name: None, subresource: None };
+        let target = Target { kind: kind.into(), namespace: String::new(), name: None, subresource: None };
         Selection::of(&target, &Query::parse(Some(&format!("fieldSelector={fields}"))))
     }
 

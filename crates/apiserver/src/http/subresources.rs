@@ -11,6 +11,7 @@ use super::{
     verbs::{Call, Change},
 };
 use crate::{
+    convert,
     registry::{meta, ownership::Write, update::Part},
     request::Verb,
     scale,
@@ -22,19 +23,20 @@ const BINDING: Model = Model::new("", "v1", "Binding");
 
 impl Call<'_> {
     pub(super) async fn on_scale(self) -> Result<Answer, Failure> {
-        let shown = |json: &[u8]| -> Result<Answer, Failure> {
+        let (kind, shown_kind) = (self.target.kind.clone(), self.target.kind.clone());
+        let shown = move |json: &[u8]| -> Result<Answer, Failure> {
             let object: Value = serde_json::from_slice(json).map_err(Failure::internal)?;
-            Ok(respond::json(StatusCode::OK, &scale::of(&object)))
+            Ok(respond::json(StatusCode::OK, &scale::of(&shown_kind, &convert::from_stored(&shown_kind, object))))
         };
-        let kind = self.target.kind;
         let (registry, namespace) = (&self.handler.registry, &self.target.namespace);
         let write;
+        let of = kind.clone();
         let change: Box<dyn Change> = match self.verb {
-            Verb::Get => return shown(&registry.get(kind, namespace, self.name())?.json),
+            Verb::Get => return shown(&registry.get(&kind, namespace, self.name())?.json),
             Verb::Update => {
                 let (wanted, _) = self.body_as(SCALE)?;
                 write = self.write("UpdateOptions")?;
-                Box::new(move |current| scale::set(current, &wanted))
+                Box::new(move |current| scale::set(&of, current, &wanted))
             }
             Verb::Patch if apply::is_asked(self.headers) => {
                 write = Write { applied: true, ..self.write("PatchOptions")? };
@@ -42,8 +44,8 @@ impl Call<'_> {
             }
             Verb::Patch => {
                 write = self.write("PatchOptions")?;
-                let (change, _) = Patch::read(self.headers, &self.body, kind, SCALE, self.directive()?)?.into_change();
-                Box::new(move |current| scale::set(current, &change(&scale::of(current))?))
+                let (change, _) = Patch::read(self.headers, &self.body, &kind, SCALE, self.directive()?)?.into_change();
+                Box::new(move |current| scale::set(&of, current, &change(&scale::of(&of, current))?))
             }
             _ => return Err(Failure::method_not_allowed()),
         };
@@ -55,17 +57,19 @@ impl Call<'_> {
     pub(super) async fn bind(self) -> Result<Answer, Failure> {
         let (binding, _) = self.body_as(BINDING)?;
         let node = binding.pointer("/target/name").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let (kind, name) = (self.target.kind, self.name().to_owned());
+        let (kind, name) = (self.target.kind.clone(), self.name().to_owned());
         if self.verb != Verb::Create || node.is_empty() {
             return Err(Failure::bad_request("a binding needs target.name: the node"));
         }
+        let bound = kind.clone();
         let assign = move |current: &Value| {
-            let bound = current.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or_default();
-            if !bound.is_empty() {
+            let kind = &bound;
+            let assigned = current.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or_default();
+            if !assigned.is_empty() {
                 return Err(Failure::conflict(
                     kind,
                     &name,
-                    &format!("pod {name} is already assigned to node {bound:?}"),
+                    &format!("pod {name} is already assigned to node {assigned:?}"),
                 ));
             }
             let mut next = current.clone();

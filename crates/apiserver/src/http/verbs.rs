@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
-use objects::kinds::Kind;
+use objects::kinds::KindRef;
 use serde_json::{Value, json};
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
     watch, watch_socket,
 };
 use crate::{
-    convert,
+    convert, crd,
     registry::{
         Deleted,
         delete::{self, DeleteOptions},
@@ -82,8 +82,8 @@ impl Call<'_> {
     }
 
     /// The kind that the client speaks of; the stored one may be another version of it.
-    pub(super) fn kind(&self) -> &'static Kind {
-        self.target.kind
+    pub(super) fn kind(&self) -> &KindRef {
+        &self.target.kind
     }
 
     /// Whose turn it is when several wait.
@@ -168,8 +168,11 @@ impl Call<'_> {
         mut warnings: Vec<String>,
     ) -> Result<Answer, Failure> {
         if let (Ok(object), None) = (serde_json::from_slice(&json), &self.target.subresource) {
-            warnings.extend(crate::warnings::of(self.kind().storage(), &object));
+            warnings.extend(crate::warnings::of(&self.kind().storage(), &object));
             warnings.extend(::objects::support::warnings(self.kind(), &object));
+            if crd::is_definition(self.kind()) {
+                warnings.extend(crd::warnings(&object));
+            }
         }
         let mut answer = self.shown(status, json)?;
         respond::warn(&mut answer, &warnings);
@@ -177,10 +180,10 @@ impl Call<'_> {
     }
 
     async fn create(self) -> Result<Answer, Failure> {
-        let kind = self.kind();
-        let (object, warnings) = self.body_as(Model::of(kind))?;
+        let kind = self.kind().clone();
+        let (object, warnings) = self.body_as(Model::of(&kind))?;
         let dry_run = self.dry_run()?;
-        let object = convert::to_stored(kind, object)?;
+        let object = convert::to_stored(&kind, object)?;
         let write = Write { dry_run, ..self.write("CreateOptions")? };
         let created = self.handler.registry.create(kind.storage(), &self.target.namespace, object, write).await?;
         self.written(StatusCode::CREATED, created, warnings)
@@ -215,13 +218,14 @@ impl Call<'_> {
         write: Write,
         change: impl Change + 'static,
     ) -> Result<Bytes, Failure> {
-        let kind = self.kind();
+        let kind = self.kind().clone();
         let registry = &self.handler.registry;
+        let storage = kind.storage();
         let change = move |stored: &Value| match kind.stored_as {
             None => change(stored),
-            Some(_) => convert::to_stored(kind, change(&convert::from_stored(kind, stored.clone()))?),
+            Some(_) => convert::to_stored(&kind, change(&convert::from_stored(&kind, stored.clone()))?),
         };
-        registry.update(kind.storage(), &self.target.namespace, self.name(), part, write, change).await
+        registry.update(storage, &self.target.namespace, self.name(), part, write, change).await
     }
 
     /// The options of a deletion: those of the body, or of the query if there is none.

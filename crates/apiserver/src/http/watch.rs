@@ -18,7 +18,7 @@ use futures::StreamExt;
 use http::{HeaderValue, Response, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use objects::kinds::Kind;
+use objects::kinds::KindRef;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -79,7 +79,7 @@ impl Event {
 pub(super) struct Watch {
     store: Store,
     resource: Arc<str>,
-    kind: &'static Kind,
+    kind: KindRef,
     namespace: String,
     request: Request,
     /// What there was at the start and has not been sent.
@@ -106,7 +106,7 @@ pub(super) struct Watch {
 /// # Errors
 /// 504 when it is to begin with a state that there is not yet.
 pub(super) fn begin(registry: &Registry, target: &Target, request: Request) -> Result<Watch, Failure> {
-    let (store, resource) = (registry.store().clone(), registry.resource(target.kind));
+    let (store, resource) = (registry.store().clone(), registry.resource(&target.kind));
     // Before the first read, so that no change falls between them.
     let watcher = store.watch(&resource);
     let now = Instant::now();
@@ -123,7 +123,7 @@ pub(super) fn begin(registry: &Registry, target: &Target, request: Request) -> R
     };
     let lasts = options.seconds.map_or(LONGEST, Duration::from_secs);
     let mut watch = Watch {
-        kind: target.kind,
+        kind: target.kind.clone(),
         namespace: target.namespace.clone(),
         initial: initial.into_iter(),
         mark: options.marks_initial,
@@ -259,7 +259,7 @@ impl Watch {
     }
 
     fn selects(&self, stored: &Stored) -> Result<bool, Failure> {
-        self.request.selection.selects(self.kind, stored)
+        self.request.selection.selects(&self.kind, stored)
     }
 
     fn push_change(&mut self, change: &Change, piece: &mut Vec<u8>) -> Result<(), Failure> {
@@ -292,14 +292,14 @@ impl Watch {
         piece: &mut Vec<u8>,
     ) -> Result<(), Failure> {
         self.request.metrics.events.fetch_add(1, Ordering::Relaxed);
-        if self.request.form.is_as_stored(self.kind) {
+        if self.request.form.is_as_stored(&self.kind) {
             for part in [b"{\"type\":\"", event.name().as_bytes(), b"\",\"object\":", &stored.json, b"}\n"] {
                 piece.extend_from_slice(part);
             }
             return Ok(());
         }
         let with_columns = self.request.form == Form::Table && !std::mem::replace(&mut self.columns_sent, true);
-        let (kind, form, query) = (self.kind, self.request.form, &self.request.query);
+        let (kind, form, query) = (&self.kind, self.request.form, &self.request.query);
         let make = || -> Result<Bytes, Failure> {
             let mut shown = form.object(kind, query, parse(stored)?);
             if let (Form::Table, false, Some(table)) = (form, with_columns, shown.as_object_mut()) {

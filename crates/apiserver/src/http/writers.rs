@@ -33,7 +33,7 @@ impl Call<'_> {
         Ok(Write {
             dry_run: self.dry_run()?,
             manager: if said.is_empty() { prefix(agent) } else { said.to_owned() },
-            view: Some(self.kind()),
+            view: Some(self.kind().clone()),
             subresource: self.target.subresource.clone().unwrap_or_default(),
             applied: false,
         })

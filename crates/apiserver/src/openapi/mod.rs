@@ -15,8 +15,15 @@ mod v3;
 
 pub(crate) use cache::Documents;
 
-use objects::kinds::{KINDS, Kind};
+use std::sync::Arc;
+
+use objects::{
+    kinds::{KindRef, Kinds},
+    schema,
+};
 use serde_json::{Map, Value};
+
+use crate::crd;
 
 /// Bytes of compressed documents that are kept; past them the one that was asked for longest ago is dropped and made again.
 pub(crate) const KEPT: usize = 4 << 20;
@@ -39,25 +46,36 @@ pub(crate) enum Name {
 }
 
 /// What the documents describe.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Source {
-    /// Grows whenever the kinds or their schemas change.
+    /// Another number whenever the kinds or their schemas change.
     pub generation: u64,
-    /// The kinds that are served.
-    pub kinds: fn() -> Vec<&'static Kind>,
-    /// The schemas of a group and version by name; empty if there are none.
-    pub components: fn(&str, &str) -> Map<String, Value>,
-    /// The name of a kind's schema among them: group, version, kind.
-    pub definition: fn(&str, &str, &str) -> Option<String>,
+    kinds: Arc<Kinds>,
 }
 
-/// What is compiled in.
-pub(crate) fn built_in() -> Source {
-    Source {
-        generation: 0,
-        kinds: || KINDS.iter().collect(),
-        components: objects::schema::components,
-        definition: objects::schema::definition_name,
+impl Source {
+    /// The kinds that are served now.
+    pub fn new(kinds: Arc<Kinds>) -> Self {
+        Self { generation: kinds.fingerprint(), kinds }
+    }
+
+    fn kinds(&self) -> impl Iterator<Item = KindRef> {
+        self.kinds.all()
+    }
+
+    /// The schemas of a group and version by name; empty if there are none.
+    fn components(&self, group: &str, version: &str) -> Map<String, Value> {
+        let mut schemas = schema::components(group, version);
+        let here: Vec<KindRef> = self.kinds().filter(|kind| (kind.group, kind.version) == (group, version)).collect();
+        schemas.extend(crd::openapi::components(&here));
+        schemas
+    }
+
+    /// The name of a kind's schema among them.
+    fn definition(&self, group: &str, version: &str, kind: &str) -> Option<String> {
+        let custom = || self.kinds.by_kind(group, version, kind).filter(|kind| kind.is_custom());
+        schema::definition_name(group, version, kind)
+            .or_else(|| custom().map(|kind| crd::openapi::definition_name(&kind)))
     }
 }
 
@@ -68,8 +86,7 @@ fn root(group: &str, version: &str) -> String {
 
 /// The groups and versions that have a document, sorted by their root.
 fn group_versions(source: &Source) -> Vec<(&'static str, &'static str)> {
-    let kinds = (source.kinds)();
-    let served = kinds.iter().map(|kind| (kind.group, kind.version));
+    let served = source.kinds().map(|kind| (kind.group, kind.version));
     let reviews = crate::http::review_kinds().map(|(group, ..)| (group, "v1"));
     let mut all: Vec<_> = served.chain(reviews).collect();
     all.sort_unstable_by_key(|(group, version)| root(group, version));

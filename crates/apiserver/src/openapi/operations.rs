@@ -1,6 +1,6 @@
 //! What can be done at which path, in neither version's words: `v2` and `v3` render it.
 
-use objects::{kinds::Kind, patch};
+use objects::{kinds::KindRef, patch};
 
 use super::{Source, root};
 use crate::http::{review_kinds, subresources};
@@ -97,15 +97,14 @@ const OBJECT: &[&str] = &["application/json", "application/yaml"];
 
 /// The paths of a group and version.
 pub(super) fn paths(source: &Source, group: &str, version: &str) -> Vec<Path> {
-    let kinds = (source.kinds)();
-    let mut all: Vec<Path> = kinds
-        .iter()
+    let mut all: Vec<Path> = source
+        .kinds()
         .filter(|kind| (kind.group, kind.version) == (group, version))
-        .flat_map(|kind| of_kind(source, kind))
+        .flat_map(|kind| of_kind(source, &kind))
         .collect();
     let here = review_kinds().filter(|(of, ..)| *of == group && version == "v1");
     all.extend(here.filter_map(|(group, kind, plural)| {
-        let definition = (source.definition)(group, "v1", kind)?;
+        let definition = source.definition(group, "v1", kind)?;
         let scope = if kind.starts_with("Local") { "/namespaces/{namespace}" } else { "" };
         let operation = Operation {
             method: "post",
@@ -137,7 +136,7 @@ fn upper(word: &str) -> String {
 
 /// Makes the operations of one kind.
 struct Maker {
-    kind: &'static Kind,
+    kind: KindRef,
     definition: String,
     /// The end of names: `CoreV1NamespacedPod` without the verb before it.
     prefix: String,
@@ -146,7 +145,7 @@ struct Maker {
 
 impl Maker {
     fn operation(&self, method: &'static str, verb: &str, action: &'static str, parameters: &[Parameter]) -> Operation {
-        let kind = self.kind;
+        let kind = &self.kind;
         Operation {
             method,
             action,
@@ -166,7 +165,7 @@ impl Maker {
 
     fn patching(&self, mut operation: Operation) -> Operation {
         let mut media = vec!["application/json-patch+json", "application/merge-patch+json"];
-        if patch::is_strategic(self.kind) {
+        if patch::is_strategic(&self.kind) {
             media.push("application/strategic-merge-patch+json");
         }
         media.push("application/apply-patch+yaml");
@@ -209,8 +208,9 @@ impl Maker {
 
     /// The operations of a subresource: its name, the type that is sent there, its verbs.
     fn subresource(&self, source: &Source, name: &str, gvk: Gvk, verbs: &[&str]) -> Vec<Operation> {
-        let definition = (source.definition)(gvk.0, gvk.1, gvk.2);
-        let own = Self { definition: definition.clone().unwrap_or_default(), prefix: self.prefix.clone(), ..*self };
+        let definition = source.definition(gvk.0, gvk.1, gvk.2);
+        let (kind, prefix) = (self.kind.clone(), self.prefix.clone());
+        let own = Self { kind, definition: definition.clone().unwrap_or_default(), prefix, scope: self.scope };
         let known = definition.is_some() && name != "log";
         let made = verbs.iter().filter_map(|verb| {
             let operation = match *verb {
@@ -247,11 +247,11 @@ fn meta(name: &str) -> String {
     format!("{}{name}", objects::schema::META)
 }
 
-fn of_kind(source: &Source, kind: &'static Kind) -> Vec<Path> {
-    let Some(definition) = (source.definition)(kind.group, kind.version, kind.kind) else { return Vec::new() };
+fn of_kind(source: &Source, kind: &KindRef) -> Vec<Path> {
+    let Some(definition) = source.definition(kind.group, kind.version, kind.kind) else { return Vec::new() };
     let prefix = format!("{}{}", title(kind.group), upper(kind.version));
     let (scope, space) = if kind.namespaced { ("Namespaced", "/namespaces/{namespace}") } else { ("", "") };
-    let maker = Maker { kind, definition, prefix, scope };
+    let maker = Maker { kind: kind.clone(), definition, prefix, scope };
     let top = format!("/{}", root(kind.group, kind.version));
     let collection = format!("{top}{space}/{}", kind.plural);
     let object = format!("{collection}/{{name}}");

@@ -1,19 +1,20 @@
 use std::{collections::BTreeSet, sync::Arc};
 
+use objects::kinds::{KINDS, Kind};
 use serde_json::Value;
 
 use super::*;
 
 fn roots() -> Vec<String> {
-    group_versions(&built_in()).into_iter().map(|(group, version)| root(group, version)).collect()
+    group_versions(&Source::new(Arc::default())).into_iter().map(|(group, version)| root(group, version)).collect()
 }
 
 fn newer(root: &str) -> Value {
-    v3::document(&built_in(), root).unwrap()
+    v3::document(&Source::new(Arc::default()), root).unwrap()
 }
 
 fn older() -> Value {
-    serde_json::from_slice(&v2::json(&built_in())).unwrap()
+    serde_json::from_slice(&v2::json(&Source::new(Arc::default()))).unwrap()
 }
 
 /// Every `$ref` of a document.
@@ -121,7 +122,7 @@ fn version_two_has_no_word_of_version_three() {
 #[test]
 fn documents_are_kept_within_their_bound_and_made_anew_when_the_kinds_change() {
     let documents = Documents::default();
-    let mut source = built_in();
+    let mut source = Source::new(Arc::default());
     let index = documents.index(&source).unwrap();
     let paths = index["paths"].as_object().unwrap();
     assert_eq!(paths.keys().cloned().collect::<Vec<_>>(), roots());
@@ -131,9 +132,10 @@ fn documents_are_kept_within_their_bound_and_made_anew_when_the_kinds_change() {
     let again = documents.get(&source, &Name::V3("apis/apps/v1".to_owned())).unwrap().unwrap();
     assert!(Arc::ptr_eq(&apps, &again), "it is kept");
     assert!(documents.get(&source, &Name::V3("apis/none/v1".to_owned())).unwrap().is_none());
-    source.generation = 1;
-    source.kinds = Vec::new;
-    assert_eq!(documents.index(&source).unwrap()["paths"].get("apis/apps/v1"), None);
+    let own = Kind { group: "stable.example.com", ..objects::kinds::known()[0].clone() };
+    let root = format!("apis/stable.example.com/{}", own.version);
+    source = Source::new(Arc::new(Kinds::new(vec![own])));
+    assert!(documents.index(&source).unwrap()["paths"].get(root).is_some());
 }
 
 /// The fields of a message: number, and bytes of those with a length.
@@ -181,7 +183,7 @@ fn field(bytes: &[u8], number: u64) -> &[u8] {
 
 #[test]
 fn protobuf_says_what_json_says() {
-    let (json, bytes) = (older(), v2::protobuf(&built_in()));
+    let (json, bytes) = (older(), v2::protobuf(&Source::new(Arc::default())));
     assert_eq!(field(&bytes, 1), b"2.0");
     let definitions: Vec<_> =
         fields(field(&bytes, 9)).into_iter().map(|(_, named)| (field(named, 1), field(named, 2))).collect();

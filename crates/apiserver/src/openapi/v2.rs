@@ -38,7 +38,7 @@ fn write(source: &Source, sink: &mut impl Sink) {
     let mut written = BTreeSet::new();
     for (group, version) in group_versions(source) {
         let operations = paths(source, group, version);
-        let mut schemas = (source.components)(group, version);
+        let mut schemas = source.components(group, version);
         v3::lists(&operations, &mut schemas);
         v3::complete(source, &operations, &mut schemas);
         for (name, schema) in schemas {

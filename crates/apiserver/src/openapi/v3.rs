@@ -16,7 +16,7 @@ pub(super) const REFERENCE: &str = "#/components/schemas/";
 pub(super) fn document(source: &Source, wanted: &str) -> Option<Value> {
     let (group, version) = group_versions(source).into_iter().find(|(g, v)| root(g, v) == wanted)?;
     let operations = paths(source, group, version);
-    let mut schemas = (source.components)(group, version);
+    let mut schemas = source.components(group, version);
     lists(&operations, &mut schemas);
     complete(source, &operations, &mut schemas);
     let rendered: Map<String, Value> = operations.iter().map(|path| (path.path.clone(), render(path))).collect();
@@ -54,7 +54,7 @@ pub(super) fn complete(source: &Source, paths: &[Path], schemas: &mut Map<String
         paths.iter().flat_map(|path| &path.operations).map(|operation| (operation.gvk.0, operation.gvk.1)).collect();
     let mut known = objects::schema::meta_components();
     known.insert(format!("{}Patch", objects::schema::META), patch());
-    foreign.into_iter().for_each(|(group, version)| known.extend((source.components)(group, version)));
+    foreign.into_iter().for_each(|(group, version)| known.extend(source.components(group, version)));
     loop {
         missing.retain(|name| !schemas.contains_key(name));
         let Some(name) = missing.pop_first() else { return };

@@ -4,6 +4,7 @@
 mod autoscaler;
 mod cluster;
 mod columns;
+mod custom;
 mod network;
 mod pod;
 mod storage;
@@ -48,6 +49,9 @@ const AGE: Column = column("Age", |object, now| age(meta::text(object, "creation
 /// The table of some objects of one kind (`metav1.Table`). `include` is the query's `includeObject`.
 pub fn table(kind: &Kind, objects: &[&Value], include: Option<&str>, now: Timestamp) -> Value {
     let shown = |object: &Value| crate::convert::from_stored(kind, object.clone());
+    if kind.is_custom() {
+        return custom::table(kind, objects, include, shown, now);
+    }
     let mut table = of_columns(&columns::of(kind), objects, include, shown, now);
     if kind.kind == "Pod" {
         let rows = table.get_mut("rows").and_then(Value::as_array_mut).into_iter().flatten();
@@ -79,15 +83,21 @@ fn of_columns(
         .iter()
         .map(|object| {
             let cells: Vec<Value> = columns.iter().map(|column| (column.cell)(object, now)).collect();
-            let shown = match include {
-                Some("Object") => whole(object),
-                Some("None") => Value::Null,
-                _ => json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object.get("metadata")}),
-            };
-            json!({"cells": cells, "object": shown})
+            json!({"cells": cells, "object": shown(object, include, &whole)})
         })
         .collect();
     json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "columnDefinitions": definitions, "rows": rows})
+}
+
+/// The object of a row, as the query's `includeObject` wants it.
+fn shown(object: &Value, include: Option<&str>, whole: impl Fn(&Value) -> Value) -> Value {
+    match include {
+        Some("Object") => whole(object),
+        Some("None") => Value::Null,
+        _ => {
+            json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object.get("metadata")})
+        }
+    }
 }
 
 /// How long ago a time was, as [`duration`]; `<unknown>` if it is not a time.

@@ -35,6 +35,9 @@ impl Identity {
 /// # Errors
 /// 400 when it does not fit the path, 422 when it says what it may not.
 pub fn prepare(kind: &Kind, namespace: &str, mut object: Value, identity: &Identity) -> Result<Value, Failure> {
+    if kind.definition().is_some_and(|definition| definition.terminating) {
+        return Err(Failure::terminating_definition());
+    }
     place(kind, namespace, &mut object)?;
     if !meta::text(&object, "resourceVersion").is_empty() {
         return Err(Failure::bad_request("resourceVersion should not be set on objects to be created"));
@@ -59,7 +62,11 @@ pub fn prepare(kind: &Kind, namespace: &str, mut object: Value, identity: &Ident
     {
         map.remove("status");
     }
-    start(kind, &mut object);
+    if kind.is_custom() {
+        meta::set(&mut object, "generation", Some(1.into()));
+    } else {
+        start(kind, &mut object);
+    }
     crate::defaults::apply(kind, &mut object);
     let causes = validation::create(kind, &object);
     if causes.is_empty() { Ok(object) } else { Err(Failure::invalid(kind, meta::text(&object, "name"), &causes)) }

@@ -98,7 +98,7 @@ pub enum Fate {
 pub fn fate(kind: &Kind, current: &Value, options: &DeleteOptions, now: Timestamp) -> Result<Fate, Failure> {
     check_preconditions(kind, current, options)?;
     let name = meta::text(current, "name");
-    if kind.kind == "Namespace" && IMMORTAL.contains(&name) {
+    if kind.is("", "Namespace") && IMMORTAL.contains(&name) {
         return Err(Failure::forbidden(kind, name, "this namespace may not be deleted"));
     }
     let mut next = current.clone();
@@ -201,7 +201,7 @@ fn set_policy_finalizers(next: &mut Value, options: &DeleteOptions) {
 fn grace(kind: &Kind, current: &Value, options: &DeleteOptions) -> i64 {
     let text = |pointer: &str| current.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let ended = matches!(text("/status/phase"), "Succeeded" | "Failed");
-    if kind.kind != "Pod" || text("/spec/nodeName").is_empty() || ended {
+    if !kind.is("", "Pod") || text("/spec/nodeName").is_empty() || ended {
         return 0;
     }
     let own = current.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64);
@@ -215,7 +215,7 @@ fn grace(kind: &Kind, current: &Value, options: &DeleteOptions) -> i64 {
 /// A namespace waits for the namespace controller to empty it.
 fn holds_namespace(kind: &Kind, object: &Value) -> bool {
     let list = object.pointer("/spec/finalizers").and_then(Value::as_array);
-    kind.kind == "Namespace" && list.is_some_and(|list| !list.is_empty())
+    kind.is("", "Namespace") && list.is_some_and(|list| !list.is_empty())
 }
 
 #[cfg(test)]

@@ -14,10 +14,11 @@ use std::{
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use objects::kinds::{self, Kind};
+use objects::kinds::{self, Kind, KindRef, Kinds};
 use serde_json::Value;
 
 use crate::{
+    crd::{self, Definitions},
     status::Failure,
     store::{Key, Next, Snapshot, Store, StoreError, Stored},
 };
@@ -35,7 +36,8 @@ pub struct Registry {
     store: Store,
     addresses: Arc<Addresses>,
     /// One string per resource, so that a million keys share it.
-    resources: Mutex<HashMap<&'static str, Arc<str>>>,
+    resources: Mutex<HashMap<(&'static str, &'static str), Arc<str>>>,
+    definitions: Definitions,
 }
 
 /// What deleting did.
@@ -55,7 +57,13 @@ impl Registry {
 
     /// The registry over a store.
     pub fn new(store: Store, addresses: Addresses) -> Self {
-        let registry = Self { store, addresses: Arc::new(addresses), resources: Mutex::default() };
+        let registry = Self {
+            store,
+            addresses: Arc::new(addresses),
+            resources: Mutex::default(),
+            definitions: Definitions::default(),
+        };
+        registry.definitions.load(&registry);
         if let Some(services) = kinds::by_kind("", "v1", "Service") {
             for (_, stored) in registry.list(services, "").objects {
                 if let Ok(service) = parse(&stored) {
@@ -76,15 +84,25 @@ impl Registry {
         self.addresses.api()
     }
 
+    /// The kinds that are served now.
+    pub fn kinds(&self) -> Arc<Kinds> {
+        self.definitions.kinds()
+    }
+
+    /// What CustomResourceDefinitions add to them.
+    pub(crate) fn definitions(&self) -> &Definitions {
+        &self.definitions
+    }
+
     /// The store's name of a kind's resource: kinds that are versions of each other share it.
-    pub fn resource(&self, kind: &'static Kind) -> Arc<str> {
+    pub fn resource(&self, kind: &Kind) -> Arc<str> {
         let kind = kind.storage();
         let mut resources = self.resources.lock().unwrap_or_else(PoisonError::into_inner);
         let name = || Arc::from(format!("{}/{}", kind.group, kind.plural));
-        resources.entry(kind.kind).or_insert_with(name).clone()
+        resources.entry((kind.group, kind.plural)).or_insert_with(name).clone()
     }
 
-    fn key(&self, kind: &'static Kind, namespace: &str, name: &str) -> Key {
+    fn key(&self, kind: &Kind, namespace: &str, name: &str) -> Key {
         Key { resource: self.resource(kind), namespace: namespace.to_owned(), name: name.to_owned() }
     }
 
@@ -92,17 +110,17 @@ impl Registry {
     ///
     /// # Errors
     /// 404.
-    pub fn get(&self, kind: &'static Kind, namespace: &str, name: &str) -> Result<Stored, Failure> {
+    pub fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Stored, Failure> {
         self.store.get(&self.key(kind, namespace, name)).ok_or_else(|| Failure::not_found(kind, name))
     }
 
     /// All objects of a kind, in a namespace or (empty) in all.
-    pub fn list(&self, kind: &'static Kind, namespace: &str) -> Snapshot {
+    pub fn list(&self, kind: &Kind, namespace: &str) -> Snapshot {
         self.store.list(&self.resource(kind), namespace)
     }
 
     /// How many objects of a kind there are.
-    pub fn count(&self, kind: &'static Kind) -> usize {
+    pub fn count(&self, kind: &Kind) -> usize {
         self.store.count(&self.resource(kind))
     }
 
@@ -112,11 +130,12 @@ impl Registry {
     /// 409 when there is one of this name; 403 when its namespace is going, 404 when it is not there; 422.
     pub async fn create(
         &self,
-        kind: &'static Kind,
+        kind: impl Into<KindRef>,
         namespace: &str,
         object: Value,
         write: impl Into<Write>,
     ) -> Result<Bytes, Failure> {
+        let kind = &kind.into();
         let write = write.into();
         let dry_run = write.dry_run;
         let generated = meta::text(&object, "name").is_empty();
@@ -127,16 +146,17 @@ impl Registry {
             let managed = ownership::after(kind, Part::Main, &write, (None, None), new, identity.now);
             let name = meta::text(&made, "name").to_owned();
             self.check_namespace(kind, namespace, &name)?;
-            let held = if kind.kind == "Service" {
+            let held = if kind.is("", "Service") {
                 let assigned = self.addresses.assign(&mut made);
                 Some(assigned.map_err(|cause| Failure::invalid(kind, &name, &[cause]))?)
             } else {
                 None
             };
             ownership::put(&mut made, managed);
+            let of = kind.clone();
             let written = self.write(kind, namespace, &name, dry_run, move |current, revision| match current {
-                Some(_) => Err(Failure::already_exists(kind, meta::text(&made, "name"))),
-                None => Ok((encode(&mut made, revision), false)),
+                Some(_) => Err(Failure::already_exists(&of, meta::text(&made, "name"))),
+                None => Ok((encode(&of, &mut made, revision), false)),
             });
             match written.await {
                 Err(failure) if generated && failure.reason == "AlreadyExists" => continue,
@@ -158,27 +178,30 @@ impl Registry {
     /// 404, 409, 422, and what `change` refuses.
     pub async fn update(
         &self,
-        kind: &'static Kind,
+        kind: impl Into<KindRef>,
         namespace: &str,
         name: &str,
         part: Part,
         write: impl Into<Write>,
         change: impl FnOnce(&Value) -> Result<Value, Failure> + Send + 'static,
     ) -> Result<Bytes, Failure> {
+        let kind = &kind.into();
         let write = write.into();
         let dry_run = write.dry_run;
         let missing = Failure::not_found(kind, name);
+        let of = kind.clone();
         let addresses = self.addresses.clone();
         let written = self.write(kind, namespace, name, dry_run, move |current, revision| {
             let stored = current.ok_or(missing)?;
-            let mut current = parse(stored)?;
+            let kind = &of;
+            let mut current = read(kind, stored)?;
             let wanted = change(&current)?;
             let supplied = ownership::of(&wanted).cloned();
             let mut next = update::merge(kind, &current, wanted, part)?;
             let held = ownership::take(&mut current);
             let (old, new) = ((Some(&current), held.as_ref()), (&next, supplied.as_ref()));
             let managed = ownership::after(kind, part, &write, old, new, Timestamp::now());
-            if kind.kind == "Service" && addresses::needs(&next) {
+            if kind.is("", "Service") && addresses::needs(&next) {
                 // It was an alias. A commit that fails after this loses an address until the next start, and nothing else.
                 let held = addresses.assign(&mut next);
                 let held = held.map_err(|cause| Failure::invalid(kind, meta::text(&next, "name"), &[cause]))?;
@@ -191,7 +214,7 @@ impl Registry {
             }
             ownership::put(&mut next, managed);
             let gone = delete::is_finished(kind, &next);
-            if kind.kind == "Service"
+            if kind.is("", "Service")
                 && !dry_run
                 && !addresses::needs(&current)
                 && next.pointer("/spec/clusterIP").is_none()
@@ -199,7 +222,7 @@ impl Registry {
                 // It becomes an alias.
                 addresses.release(&current);
             }
-            Ok((encode(&mut next, revision), gone))
+            Ok((encode(kind, &mut next, revision), gone))
         });
         let bytes = written.await?;
         self.after_delete(kind, &bytes);
@@ -212,24 +235,30 @@ impl Registry {
     /// 404, and 409 when a precondition does not hold.
     pub async fn delete(
         &self,
-        kind: &'static Kind,
+        kind: impl Into<KindRef>,
         namespace: &str,
         name: &str,
         options: DeleteOptions,
         dry_run: bool,
     ) -> Result<Deleted, Failure> {
+        let kind = &kind.into();
+        let of = kind.clone();
         let missing = Failure::not_found(kind, name);
         let (tell, told) = std::sync::mpsc::channel();
         let written = self.write(kind, namespace, name, dry_run, move |current, revision| {
             let stored = current.ok_or(missing)?;
+            let kind = &of;
             let mut current = parse(stored)?;
+            if crd::is_definition(kind) {
+                crd::hold_until_cleaned(&mut current);
+            }
             let fate = delete::fate(kind, &current, &options, Timestamp::now())?;
             // The receiver lives until the write is answered.
             let _ = tell.send(fate == Fate::Gone);
             Ok(match fate {
-                Fate::Gone => (encode(&mut current, revision), true),
+                Fate::Gone => (encode(kind, &mut current, revision), true),
                 Fate::Unchanged => (stored.json.to_vec(), false),
-                Fate::Waits(mut next) => (encode(&mut next, revision), false),
+                Fate::Waits(mut next) => (encode(kind, &mut next, revision), false),
             })
         });
         let bytes = written.await?;
@@ -237,15 +266,15 @@ impl Registry {
             return Ok(Deleted::Waits(bytes));
         }
         let last: Value = serde_json::from_slice(&bytes).map_err(Failure::internal)?;
-        if kind.kind == "Service" && !dry_run {
+        if kind.is("", "Service") && !dry_run {
             self.addresses.release(&last);
         }
         Ok(Deleted::Gone(last))
     }
 
     /// An update that took the last finalizer away removed the object: its address is free.
-    fn after_delete(&self, kind: &'static Kind, bytes: &Bytes) {
-        if kind.kind == "Service"
+    fn after_delete(&self, kind: &Kind, bytes: &Bytes) {
+        if kind.is("", "Service")
             && let Ok(object) = serde_json::from_slice::<Value>(bytes)
             && delete::is_finished(kind, &object)
         {
@@ -259,7 +288,7 @@ impl Registry {
         }
         let Some(namespaces) = kinds::by_kind("", "v1", "Namespace") else { return Ok(()) };
         let found = parse(&self.get(namespaces, "", namespace)?)?;
-        if meta::is_deleting(&found) && kind.kind != "Event" {
+        if meta::is_deleting(&found) && (kind.kind != "Event" || kind.is_custom()) {
             let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
             let mut refused = Failure::forbidden(kind, name, &why);
             if let Some(details) = refused.details.as_mut().and_then(Value::as_object_mut) {
@@ -275,7 +304,7 @@ impl Registry {
     /// One write; `decide` gives the new JSON and whether it is a deletion.
     async fn write(
         &self,
-        kind: &'static Kind,
+        kind: &Kind,
         namespace: &str,
         name: &str,
         dry_run: bool,
@@ -316,8 +345,18 @@ pub fn parse(stored: &Stored) -> Result<Value, Failure> {
     serde_json::from_slice(&stored.json).map_err(Failure::internal)
 }
 
+/// The object in its stored bytes, as a kind has it.
+///
+/// # Errors
+/// 500: the store holds what is not JSON.
+fn read(kind: &Kind, stored: &Stored) -> Result<Value, Failure> {
+    let object = parse(stored)?;
+    Ok(if kind.definition().is_some() { crd::objects::read(kind, object) } else { object })
+}
+
 /// The object's bytes, saying the revision that writes them.
-fn encode(object: &mut Value, revision: u64) -> Vec<u8> {
+fn encode(kind: &Kind, object: &mut Value, revision: u64) -> Vec<u8> {
+    crd::objects::write(kind, object);
     meta::set(object, "resourceVersion", (revision > 0).then(|| revision.to_string().into()));
     object.to_string().into_bytes()
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use objects::{
     fields::{self, Element, Keep, Set, Shape, Updater, Versions, Writer},
-    kinds::{self, Kind},
+    kinds::{self, Kind, KindRef},
     schema,
 };
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ pub struct Write {
     /// The field manager.
     pub manager: String,
     /// The kind as the writer speaks of it, where that is another version than the stored one.
-    pub view: Option<&'static Kind>,
+    pub view: Option<KindRef>,
     /// `status`, `scale`, …; empty for the object itself.
     pub subresource: String,
     /// Whether it is an apply: the object then says its managedFields as they are to be.
@@ -39,19 +39,26 @@ impl From<bool> for Write {
 }
 
 /// The versions of a kind's objects.
-#[derive(Clone, Copy, Debug)]
-pub struct Views(pub &'static Kind);
+#[derive(Clone, Debug)]
+pub struct Views(pub KindRef);
 
 impl Views {
-    fn kind(self, api_version: &str) -> Option<&'static Kind> {
+    fn kind(&self, api_version: &str) -> Option<KindRef> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        kinds::by_kind(group, version, self.0.kind)
+        if self.0.is_custom() {
+            // Versions of a custom kind differ in their name alone.
+            return (group == self.0.group).then(|| self.0.clone());
+        }
+        kinds::by_kind(group, version, self.0.kind).map(KindRef::Row)
     }
 }
 
 impl Versions for Views {
     fn shape(&self, api_version: &str) -> Option<Shape<'_>> {
         let kind = self.kind(api_version)?;
+        if let Some(definition) = self.0.definition() {
+            return definition.schema.types(self.0.kind).root(self.0.kind);
+        }
         Some(schema::shape(kind.group, kind.version, kind.kind).unwrap_or_else(fields::unknown))
     }
 
@@ -59,9 +66,14 @@ impl Versions for Views {
         if from == to {
             return Some(Cow::Borrowed(object));
         }
+        if self.0.is_custom() {
+            let mut object = object.clone();
+            object.as_object_mut()?.insert("apiVersion".to_owned(), to.into());
+            return Some(Cow::Owned(object));
+        }
         let (from, to) = (self.kind(from)?, self.kind(to)?);
-        let stored = convert::to_stored(from, object.clone()).ok()?;
-        Some(Cow::Owned(convert::from_stored(to, stored)))
+        let stored = convert::to_stored(&from, object.clone()).ok()?;
+        Some(Cow::Owned(convert::from_stored(&to, stored)))
     }
 
     fn are_fixed(&self) -> bool {
@@ -81,7 +93,7 @@ pub fn changeable(kind: &Kind, part: Part) -> Keep {
         // Upstream tracks nobody through it.
         Part::Binding => Keep::Only(Set::default()),
         // The server sets a new Namespace's finalizer.
-        Part::Main if kind.kind == "Namespace" => Keep::Without(of(&[status, finalizers])),
+        Part::Main if kind.is("", "Namespace") => Keep::Without(of(&[status, finalizers])),
         Part::Main if kind.status => Keep::Without(of(&[status])),
         Part::Main => Keep::All,
     }
@@ -100,7 +112,7 @@ pub fn of(object: &Value) -> Option<&Value> {
 /// The managedFields of an object after a write: `live` is the object as it was and `held` its managedFields, `new` as it
 /// becomes and `supplied` what the writer said of its managedFields; both objects are stored ones, and without managedFields.
 pub fn after(
-    kind: &'static Kind,
+    kind: &KindRef,
     part: Part,
     write: &Write,
     (live, held): (Option<&Value>, Option<&Value>),
@@ -112,7 +124,7 @@ pub fn after(
         let same = live.is_some_and(|live| live == new) && undated(held) == undated(supplied);
         return if same { held } else { supplied }.cloned();
     }
-    let view = write.view.unwrap_or(kind);
+    let view = write.view.as_ref().unwrap_or(kind);
     let version = view.api_version();
     let subresource = if part == Part::Status { "status" } else { &write.subresource };
     let said = supplied.filter(|said| subresource.is_empty() && Some(*said) != held);
@@ -122,7 +134,7 @@ pub fn after(
     let seen = |object: &Value| (view != kind).then(|| convert::from_stored(view, object.clone()));
     let (old_seen, new_seen) = (live.and_then(seen), seen(new));
     let writer = Writer { manager: &write.manager, api_version: &version, subresource, now };
-    let (versions, keep) = (Views(kind), changeable(kind, part));
+    let (versions, keep) = (Views(kind.clone()), changeable(kind, part));
     let updater = Updater { versions: &versions, keep: &keep };
     let live = old_seen.as_ref().or(live);
     fields::update(&updater, live, new_seen.as_ref().unwrap_or(new), held, said, &writer)

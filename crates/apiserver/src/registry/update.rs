@@ -60,11 +60,11 @@ pub fn merge(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Res
     }
     meta::set(&mut wanted, "managedFields", None);
     meta::set(&mut wanted, "resourceVersion", current.pointer("/metadata/resourceVersion").cloned());
-    if part == Part::Main && kind.kind == "Service" {
+    if part == Part::Main && kind.is("", "Service") {
         addresses::inherit(current, &mut wanted);
     }
     crate::defaults::apply(kind, &mut wanted);
-    let causes = if matches!(part, Part::Main | Part::EphemeralContainers) {
+    let causes = if matches!(part, Part::Main | Part::EphemeralContainers) || kind.is_custom() {
         // What was stored before a default was known has it too: it is no change.
         let mut old = current.clone();
         crate::defaults::apply(kind, &mut old);
@@ -75,7 +75,7 @@ pub fn merge(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Res
     if !causes.is_empty() {
         return Err(Failure::invalid(kind, &name, &causes));
     }
-    if matches!(part, Part::Main | Part::EphemeralContainers) && is_new_generation(current, &wanted) {
+    if matches!(part, Part::Main | Part::EphemeralContainers) && is_new_generation(kind, current, &wanted) {
         let generation = current.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
         meta::set(&mut wanted, "generation", Some((generation + 1).into()));
     }
@@ -96,7 +96,7 @@ fn check_place(current: &Value, wanted: &Value) -> Result<(), Failure> {
 
 /// Whether an update must say which version it was made from. Custom resources and leases ask for it.
 fn needs_version(kind: &Kind) -> bool {
-    kind.kind == "Lease" || !objects::patch::is_strategic(kind)
+    kind.is("coordination.k8s.io", "Lease") || !objects::patch::is_strategic(kind)
 }
 
 fn check_version(kind: &Kind, name: &str, current: &Value, wanted: &Value) -> Result<(), Failure> {
@@ -145,13 +145,14 @@ fn with_ephemeral(current: &Value, wanted: &Value) -> Value {
 }
 
 /// Whether anything that a controller acts on changed: everything but `metadata` and `status`.
-fn is_new_generation(current: &Value, wanted: &Value) -> bool {
+fn is_new_generation(kind: &Kind, current: &Value, wanted: &Value) -> bool {
     if current.pointer("/metadata/generation").is_none() {
         return false;
     }
     let differs = |a: &Value, b: &Value| {
         let fields = a.as_object().into_iter().flatten();
-        fields.filter(|(k, _)| *k != "metadata" && *k != "status").any(|(k, v)| b.get(k) != Some(v))
+        let counts = |k: &str| k != "metadata" && (k != "status" || kind.is_custom() && !kind.status);
+        fields.filter(|(k, _)| counts(k)).any(|(k, v)| b.get(k) != Some(v))
     };
     differs(current, wanted) || differs(wanted, current)
 }

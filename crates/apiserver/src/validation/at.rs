@@ -10,55 +10,55 @@ const PORT: &str = "must be between 1 and 65535, inclusive";
 
 /// A value of an object (null where there is none), and its path.
 #[derive(Clone, Debug)]
-pub(super) struct At<'a> {
-    pub(super) value: &'a Value,
-    pub(super) path: String,
+pub(crate) struct At<'a> {
+    pub(crate) value: &'a Value,
+    pub(crate) path: String,
 }
 
 impl<'a> At<'a> {
-    pub(super) fn root(value: &'a Value) -> Self {
+    pub(crate) fn root(value: &'a Value) -> Self {
         Self { value, path: String::new() }
     }
 
-    pub(super) fn field(&self, name: &str) -> Self {
+    pub(crate) fn field(&self, name: &str) -> Self {
         let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
         Self { value: self.value.get(name).unwrap_or(&Value::Null), path }
     }
 
     /// The elements of a list field.
-    pub(super) fn each(&self, name: &str) -> impl Iterator<Item = Self> + use<'a> {
+    pub(crate) fn each(&self, name: &str) -> impl Iterator<Item = Self> + use<'a> {
         self.field(name).elements()
     }
 
     /// The elements of this list.
-    pub(super) fn elements(self) -> impl Iterator<Item = Self> + use<'a> {
+    pub(crate) fn elements(self) -> impl Iterator<Item = Self> + use<'a> {
         let list = self.value.as_array().map(Vec::as_slice).unwrap_or_default();
         list.iter().enumerate().map(move |(index, value)| Self { value, path: format!("{}[{index}]", self.path) })
     }
 
     /// The entries of this map: each key, and its value at `path[key]`.
-    pub(super) fn entries(self) -> impl Iterator<Item = (&'a str, Self)> {
+    pub(crate) fn entries(self) -> impl Iterator<Item = (&'a str, Self)> {
         let map = self.value.as_object().into_iter().flatten();
         map.map(move |(key, value)| (key.as_str(), Self { value, path: format!("{}[{key}]", self.path) }))
     }
 
-    pub(super) fn text(&self) -> &'a str {
+    pub(crate) fn text(&self) -> &'a str {
         self.value.as_str().unwrap_or_default()
     }
 
-    pub(super) fn number(&self) -> Option<i64> {
+    pub(crate) fn number(&self) -> Option<i64> {
         self.value.as_i64()
     }
 
-    pub(super) fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         !self.value.is_null()
     }
 
-    pub(super) fn is_true(&self) -> bool {
+    pub(crate) fn is_true(&self) -> bool {
         self.value == &Value::Bool(true)
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match self.value {
             Value::Array(list) => list.len(),
             Value::Object(map) => map.len(),
@@ -67,60 +67,65 @@ impl<'a> At<'a> {
         }
     }
 
-    pub(super) fn invalid(&self, why: &str) -> Cause {
+    pub(crate) fn invalid(&self, why: &str) -> Cause {
         Cause::invalid(&self.path, self.value, why)
     }
 
-    pub(super) fn required(&self, why: &str) -> Cause {
+    /// A value that is too large to be shown.
+    pub(crate) fn invalid_shown(&self, why: &str) -> Cause {
+        Cause::invalid_shown(&self.path, "\"\"", why)
+    }
+
+    pub(crate) fn required(&self, why: &str) -> Cause {
         Cause::required(&self.path, why)
     }
 
-    pub(super) fn forbidden(&self, why: &str) -> Cause {
+    pub(crate) fn forbidden(&self, why: &str) -> Cause {
         Cause::forbidden(&self.path, why)
     }
 
-    pub(super) fn duplicate(&self) -> Cause {
+    pub(crate) fn duplicate(&self) -> Cause {
         Cause::duplicate(&self.path, self.value)
     }
 
     /// It must be there and not empty.
-    pub(super) fn must_be_set(&self) -> Option<Cause> {
+    pub(crate) fn must_be_set(&self) -> Option<Cause> {
         let empty = !self.is_set() || self.value == &json!("");
         empty.then(|| self.required(""))
     }
 
     /// It must be one of these, if it is set at all.
-    pub(super) fn one_of(&self, supported: &[&str]) -> Option<Cause> {
+    pub(crate) fn one_of(&self, supported: &[&str]) -> Option<Cause> {
         let wrong = self.is_set() && !supported.contains(&self.text());
         wrong.then(|| Cause::not_supported(&self.path, self.value, supported))
     }
 
     /// It must be there, and be one of these.
-    pub(super) fn must_be_one_of(&self, supported: &[&str]) -> Option<Cause> {
+    pub(crate) fn must_be_one_of(&self, supported: &[&str]) -> Option<Cause> {
         self.must_be_set().or_else(|| self.one_of(supported))
     }
 
-    pub(super) fn not_negative(&self) -> Option<Cause> {
+    pub(crate) fn not_negative(&self) -> Option<Cause> {
         self.at_least(0, NOT_NEGATIVE)
     }
 
     /// A number, if it is set, is at least this.
-    pub(super) fn at_least(&self, least: i64, why: &str) -> Option<Cause> {
+    pub(crate) fn at_least(&self, least: i64, why: &str) -> Option<Cause> {
         self.number().is_some_and(|number| number < least).then(|| self.invalid(why))
     }
 
     /// What one of the checks of `names` finds wrong with a text.
-    pub(super) fn named(&self, check: fn(&str) -> Vec<String>) -> Vec<Cause> {
+    pub(crate) fn named(&self, check: fn(&str) -> Vec<String>) -> Vec<Cause> {
         check(self.text()).iter().map(|wrong| self.invalid(wrong)).collect()
     }
 
     /// As [`At::named`], with an own word for a name that is not there.
-    pub(super) fn must_be_named(&self, check: fn(&str) -> Vec<String>) -> Vec<Cause> {
+    pub(crate) fn must_be_named(&self, check: fn(&str) -> Vec<String>) -> Vec<Cause> {
         self.must_be_set().map_or_else(|| self.named(check), |missing| vec![missing])
     }
 
     /// The number of a port that must be there.
-    pub(super) fn port_number(&self) -> Option<Cause> {
+    pub(crate) fn port_number(&self) -> Option<Cause> {
         match self.number().unwrap_or(0) {
             0 if !self.is_set() => Some(self.required("")),
             1..=65535 => None,
@@ -129,7 +134,7 @@ impl<'a> At<'a> {
     }
 
     /// A port by number or by name.
-    pub(super) fn port(&self) -> Vec<Cause> {
+    pub(crate) fn port(&self) -> Vec<Cause> {
         match self.value {
             Value::String(name) => names::port_name(name).iter().map(|wrong| self.invalid(wrong)).collect(),
             _ => self.port_number().into_iter().collect(),
@@ -137,7 +142,7 @@ impl<'a> At<'a> {
     }
 
     /// A path that stays below where it starts.
-    pub(super) fn local_path(&self) -> Option<Cause> {
+    pub(crate) fn local_path(&self) -> Option<Cause> {
         let path = self.text();
         if path.starts_with('/') {
             return Some(self.invalid("must be a relative path"));
@@ -145,13 +150,13 @@ impl<'a> At<'a> {
         self.no_steps_up()
     }
 
-    pub(super) fn no_steps_up(&self) -> Option<Cause> {
+    pub(crate) fn no_steps_up(&self) -> Option<Cause> {
         self.text().split('/').any(|step| step == "..").then(|| self.invalid("must not contain '..'"))
     }
 }
 
 /// The duplicates among values.
-pub(super) fn duplicates<'a>(all: impl Iterator<Item = At<'a>>) -> Vec<Cause> {
+pub(crate) fn duplicates<'a>(all: impl Iterator<Item = At<'a>>) -> Vec<Cause> {
     let mut seen = std::collections::HashSet::new();
     all.filter(|at| at.is_set()).filter_map(|at| (!seen.insert(at.value.to_string())).then(|| at.duplicate())).collect()
 }

@@ -28,14 +28,19 @@ mod workload;
 use objects::kinds::Kind;
 use serde_json::Value;
 
-use self::{at::At, rows::row};
-use crate::status::Cause;
+pub(crate) use self::at::{At, duplicates};
+use self::rows::row;
+use crate::{crd, status::Cause};
 
 pub(crate) use cluster::SYSTEM_PRIORITIES;
 
 /// What is wrong with a new object.
 pub fn create(kind: &Kind, object: &Value) -> Vec<Cause> {
     let mut causes = metadata::check(kind, object);
+    if kind.is_custom() {
+        causes.extend(crd::objects::validate(kind, object, None));
+        return causes;
+    }
     causes.extend(ephemeral::on_create(kind, object));
     causes.extend(spec(kind, &At::root(object)));
     causes
@@ -45,6 +50,10 @@ pub fn create(kind: &Kind, object: &Value) -> Vec<Cause> {
 pub fn update(kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> {
     let mut causes = metadata::check(kind, new);
     causes.extend(metadata::change(new, old));
+    if kind.is_custom() {
+        causes.extend(crd::objects::validate(kind, new, Some(old)));
+        return causes;
+    }
     // What may not change is said first: it is what the client has to know.
     causes.extend(row(kind).map_or_else(|| gateway::change(kind, new, old), |row| (row.change)(new, old)));
     causes.extend(spec(kind, &At::root(new)));

@@ -57,6 +57,10 @@ static ROWS: &[Row] = &[
     of("", "Service", |object, causes| network::service(&object.field("spec"), causes))
         .fixed(change::service)
         .named(names::dns_1035_label),
+    of("apiextensions.k8s.io", "CustomResourceDefinition", |object, causes| {
+        causes.extend(crate::crd::validation::create(object.value));
+    })
+    .fixed(crate::crd::validation::fixed),
     of("apps", "ControllerRevision", sets::controller_revision).fixed(sets::controller_revision_change),
     of("apps", "DaemonSet", sets::daemon_set).fixed(change::workload),
     of("apps", "Deployment", workload::deployment).fixed(change::workload),

@@ -10,9 +10,10 @@ pub(super) const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
 pub(super) const RETAIN: &str = "$retainKeys";
 pub(super) const PATCH: &str = "$patch";
 
-/// Whether the kind has strategic merge semantics: built-in kinds have, Gateway API's (custom resources upstream) do not.
+/// Whether the kind has strategic merge semantics: built-in kinds have, Gateway API's (custom resources upstream) and custom
+/// resources do not.
 pub fn is_strategic(kind: &Kind) -> bool {
-    !kind.group.ends_with("gateway.networking.k8s.io")
+    !kind.is_custom() && !kind.group.ends_with("gateway.networking.k8s.io")
 }
 
 /// Applies a strategic merge patch. A kind without strategic semantics (or `None`) gets a JSON merge patch.

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use k8s_openapi::api;
+use k8s_openapi::{api, apiextensions_apiserver::pkg::apis::apiextensions, apimachinery::pkg::apis::meta};
 use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
@@ -50,7 +50,7 @@ macro_rules! groups {
 }
 
 /// Every group and version with kinds that are served, or sent to subresources.
-static GROUPS: [Group; 23] = groups! {
+static GROUPS: [Group; 24] = groups! {
     "" "v1" "io.k8s.api.core.v1." {
         Binding: api::core::v1::Binding, ConfigMap: api::core::v1::ConfigMap, Event: api::core::v1::Event,
         Namespace: api::core::v1::Namespace, Node: api::core::v1::Node, Pod: api::core::v1::Pod,
@@ -60,6 +60,9 @@ static GROUPS: [Group; 23] = groups! {
         PersistentVolume: api::core::v1::PersistentVolume,
         PersistentVolumeClaim: api::core::v1::PersistentVolumeClaim, PodTemplate: api::core::v1::PodTemplate,
         ReplicationController: api::core::v1::ReplicationController, ResourceQuota: api::core::v1::ResourceQuota,
+    }
+    "apiextensions.k8s.io" "v1" "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1." {
+        CustomResourceDefinition: apiextensions::v1::CustomResourceDefinition,
     }
     "apps" "v1" "io.k8s.api.apps.v1." {
         Deployment: api::apps::v1::Deployment, ReplicaSet: api::apps::v1::ReplicaSet,
@@ -161,7 +164,7 @@ pub fn components(group: &str, version: &str) -> Map<String, Value> {
         register(&mut generator);
     }
     if group.is_custom() {
-        generator.subschema_for::<k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta>();
+        generator.subschema_for::<meta::v1::ObjectMeta>();
     }
     let mut definitions = Map::new();
     for (name, mut schema) in generator.take_definitions(true) {
@@ -182,6 +185,14 @@ pub fn components(group: &str, version: &str) -> Map<String, Value> {
     }
     extensions::annotate(&mut definitions);
     definitions
+}
+
+/// The definitions of what every custom resource has: `ObjectMeta`, `ListMeta` and what they refer to.
+pub fn metadata_components() -> Map<String, Value> {
+    let mut generator = SchemaSettings::openapi3().into_generator();
+    generator.subschema_for::<meta::v1::ObjectMeta>();
+    generator.subschema_for::<meta::v1::ListMeta>();
+    generator.take_definitions(true)
 }
 
 fn qualified(name: &str, prefix: &str) -> String {

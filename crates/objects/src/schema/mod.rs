@@ -15,7 +15,7 @@ mod strict;
 mod tests;
 
 pub use check::{Conformed, WrongType, conform};
-pub use definitions::{components, definition_name, group_versions};
+pub use definitions::{components, definition_name, group_versions, metadata_components};
 pub use extensions::extensions;
 pub use meta::{META, meta_components};
 pub use shapes::{custom, shape};

@@ -104,7 +104,7 @@ pub(super) async fn answer(
     if !matches!(parts.method, Method::GET | Method::POST) || name.is_empty() {
         return Err(Failure::method_not_allowed());
     }
-    let pod = parse(&handler.registry.get(target.kind, namespace, name)?)?;
+    let pod = parse(&handler.registry.get(&target.kind, namespace, name)?)?;
     let query = Pairs::of(parts.uri.query());
     let path = match kind {
         Kind::Forward => format!("/portForward/{namespace}/{name}"),

@@ -1,0 +1,85 @@
+//! Custom resources on their way in and out of the store. Objects are kept in their definition's storage version.
+
+use ::objects::{
+    custom,
+    kinds::{Kind, Origin},
+};
+use serde_json::Value;
+
+use crate::{
+    registry::meta,
+    status::{Cause, Failure},
+};
+
+/// A stored object as a kind has it: with the defaults that its definition has got since, in the kind's version.
+pub(crate) fn read(kind: &Kind, mut object: Value) -> Value {
+    if let Some(definition) = kind.definition() {
+        let schema = definition.storage_schema.compiled();
+        schema.prune(&mut object);
+        schema.fill(&mut object);
+    }
+    set_version(&mut object, kind.group, kind.version);
+    object
+}
+
+/// Makes an object what is stored of it.
+pub(crate) fn write(kind: &Kind, object: &mut Value) {
+    if let Some(definition) = kind.definition() {
+        set_version(object, kind.group, definition.storage);
+    }
+}
+
+/// Versions differ in their name alone (conversion `None`).
+fn set_version(object: &mut Value, group: &str, version: &str) {
+    if let Some(map) = object.as_object_mut() {
+        map.insert("apiVersion".to_owned(), format!("{group}/{version}").into());
+    }
+}
+
+/// Everything that is wrong with an object.
+pub(crate) fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<Cause> {
+    let Some(definition) = kind.definition() else { return Vec::new() };
+    custom::validate(definition.schema.compiled(), object, old)
+}
+
+/// Takes out of an object what its kind does not have; gives the paths of what went.
+///
+/// # Errors
+/// 400 when `metadata` is of the wrong type.
+pub(crate) fn conform(kind: &Kind, object: &mut Value) -> Result<Vec<String>, Failure> {
+    let own = custom::conform_metadata(object).map_err(|go| {
+        let version = kind.version;
+        let name = kind.kind;
+        Failure::bad_request(format!("{name} in version {version:?} cannot be handled as a {name}: {go}"))
+    })?;
+    let mut unknown = match &kind.origin {
+        Origin::Defined(definition) if !custom::is_too_deep(object) => definition.schema.compiled().prune(object),
+        _ => Vec::new(),
+    };
+    unknown.extend(own);
+    Ok(unknown)
+}
+
+/// What clients are warned of that use a kind: its version is deprecated.
+pub(crate) fn deprecation(kind: &Kind) -> Option<&str> {
+    kind.definition().and_then(|definition| definition.deprecated.as_deref())
+}
+
+/// The number at a pointer of the scale subresource.
+pub(crate) fn replicas(object: &Value, pointer: &str) -> Option<i64> {
+    object.pointer(pointer).and_then(Value::as_i64)
+}
+
+/// Sets the number at a pointer, and makes what leads there.
+pub(crate) fn set_replicas(object: &mut Value, pointer: &str, replicas: i64) {
+    let mut steps: Vec<&str> = pointer.split('/').filter(|step| !step.is_empty()).collect();
+    let Some(last) = steps.pop() else { return };
+    let Some((first, rest)) = steps.split_first() else { return };
+    let mut map = meta::section(object, first);
+    for step in rest {
+        let next = map.entry((*step).to_owned()).or_insert_with(|| Value::Object(serde_json::Map::new()));
+        let Value::Object(next) = next else { return };
+        map = next;
+    }
+    map.insert(last.to_owned(), replicas.into());
+}

@@ -1,0 +1,178 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+/// A definition whose only version has this schema.
+fn with_schema(schema: Value) -> Value {
+    let mut definition = json!({
+        "metadata": {"name": "crontabs.stable.example.com"},
+        "spec": {
+            "group": "stable.example.com", "scope": "Namespaced",
+            "names": {"plural": "crontabs", "kind": "CronTab"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]
+        }
+    });
+    crate::crd::default(&mut definition);
+    definition
+}
+
+fn said(definition: &Value) -> Vec<String> {
+    let said = |cause: Cause| {
+        format!("{}: {}", cause.field.replace("spec.versions[0].schema.openAPIV3Schema", "S"), cause.message)
+    };
+    create(definition).into_iter().map(said).collect()
+}
+
+/// A schema with one field.
+fn field(schema: Value) -> Value {
+    json!({"type": "object", "properties": {"f": schema}})
+}
+
+#[test]
+fn a_definition_that_says_all_that_is_needed_is_taken() {
+    assert_eq!(
+        said(&with_schema(json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}))),
+        [] as [String; 0]
+    );
+    let schema = field(
+        json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["port", "protocol"],
+        "items": {"type": "object", "required": ["port"], "properties": {"port": {"type": "integer"},
+            "protocol": {"type": "string", "default": "TCP", "enum": ["TCP", "UDP"]},
+            "target": {"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]}}}}),
+    );
+    assert_eq!(said(&with_schema(schema)), [] as [String; 0]);
+}
+
+#[test]
+fn schemas_are_structural() {
+    for (schema, wanted) in [
+        (json!({}), "S.type: Required value: must not be empty at the root"),
+        (
+            json!({"type": "array", "items": {"type": "string"}}),
+            "S.type: Invalid value: \"array\": must be object at the root",
+        ),
+        (field(json!({})), "S.properties[f].type: Required value: must not be empty for specified object fields"),
+        (
+            field(json!({"type": "array", "items": {}})),
+            "S.properties[f].items.type: Required value: must not be empty for specified array items",
+        ),
+        (field(json!({"type": "array"})), "S.properties[f].items: Required value: must be specified"),
+        (
+            field(json!({"type": "string", "anyOf": [{"type": "string"}]})),
+            "S.properties[f].anyOf[0].type: Forbidden: must be empty to be structural",
+        ),
+        (
+            field(json!({"type": "object", "anyOf": [{"properties": {"x": {"minimum": 1}}}]})),
+            "S.properties[f].properties[x]: Required value: because it is defined in S.properties[f].anyOf[0].properties[x]",
+        ),
+        (
+            field(
+                json!({"type": "object", "additionalProperties": {"type": "string"}, "properties": {"x": {"type": "string"}}}),
+            ),
+            "S.properties[f].additionalProperties: Forbidden: additionalProperties and properties are mutual exclusive",
+        ),
+        (
+            field(json!({"type": "array", "uniqueItems": true, "items": {"type": "string"}})),
+            "S.properties[f].uniqueItems: Forbidden: uniqueItems cannot be set to true since the runtime complexity becomes quadratic",
+        ),
+        (
+            field(json!({"type": "foo"})),
+            "S.properties[f].type: Unsupported value: \"foo\": supported values: \"array\", \"boolean\", \"integer\", \"number\", \"object\", \"string\"",
+        ),
+        (
+            json!({"type": "object", "properties": {"metadata": {"type": "object", "properties": {"labels": {"type": "object"}}}}}),
+            "S.properties[metadata]: Forbidden: must not specify anything other than name and generateName, but metadata is implicitly specified",
+        ),
+        (
+            field(json!({"type": "string", "default": 1})),
+            "S.properties[f].default: Invalid value: \"integer\": must be of type string: \"integer\"",
+        ),
+        (
+            field(json!({"type": "object", "default": {"x": 1}})),
+            "S.properties[f].default: Invalid value: {\"x\":1}: must not have unknown fields",
+        ),
+        (
+            field(
+                json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"], "items": {"type": "object", "properties": {"k": {"type": "string"}}}}),
+            ),
+            "S.properties[f].items.properties[k].default: Required value: this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property",
+        ),
+    ] {
+        assert_eq!(said(&with_schema(schema)), [wanted]);
+    }
+    let bad = said(&with_schema(field(json!({"type": "string", "pattern": "("}))));
+    assert!(
+        bad[0].starts_with(
+            "S.properties[f].pattern: Invalid value: \"(\": must be a valid regular expression, but isn't: "
+        ),
+        "{bad:?}"
+    );
+}
+
+#[test]
+fn names_versions_and_subresources_are_checked() {
+    let open = json!({"type": "object"});
+    let changed = |pointer: &str, value: Value| {
+        let mut definition = with_schema(open.clone());
+        let (parent, last) = pointer.rsplit_once('/').unwrap();
+        definition.pointer_mut(parent).unwrap()[last] = value;
+        said(&definition)
+    };
+    assert_eq!(
+        changed("/spec/scope", json!("Galaxy")),
+        ["spec.scope: Unsupported value: \"Galaxy\": supported values: \"Cluster\", \"Namespaced\""]
+    );
+    assert_eq!(
+        changed("/metadata/name", json!("x")),
+        ["metadata.name: Invalid value: \"x\": must be spec.names.plural+\".\"+spec.group"]
+    );
+    assert_eq!(
+        changed("/spec/names/listKind", json!("CronTab")),
+        ["spec.names.listKind: Invalid value: \"CronTab\": kind and listKind may not be the same"]
+    );
+    assert_eq!(
+        changed("/spec/versions/0/storage", json!(false)),
+        ["spec.versions: Invalid value: [\"v1\"]: must have exactly one version marked as storage version"]
+    );
+    assert_eq!(
+        changed("/spec/versions/0/deprecationWarning", json!("x")),
+        ["spec.versions[0].deprecationWarning: Invalid value: \"x\": can only be set for deprecated versions"]
+    );
+    let scale = json!({"scale": {"specReplicasPath": ".status.replicas", "statusReplicasPath": ".status.replicas"}});
+    assert_eq!(
+        changed("/spec/versions/0/subresources", scale),
+        [
+            "spec.versions[0].subresources.scale.specReplicasPath: Invalid value: \".status.replicas\": should be a json path under .spec"
+        ]
+    );
+    let columns = json!([{"name": "A", "type": "string", "jsonPath": "spec.a"}]);
+    assert_eq!(
+        changed("/spec/versions/0/additionalPrinterColumns", columns),
+        [
+            "spec.versions[0].additionalPrinterColumns[0].jsonPath: Invalid value: \"spec.a\": must be a simple json path starting with ."
+        ]
+    );
+    let fields = json!([{"jsonPath": ".spec.none"}]);
+    assert_eq!(
+        changed("/spec/versions/0/selectableFields", fields),
+        [
+            "spec.versions[0].selectableFields[0].jsonPath: Invalid value: \".spec.none\": is an invalid path: does not refer to a valid field"
+        ]
+    );
+    assert_eq!(
+        changed("/spec/conversion", json!({"strategy": "Webhook"})),
+        ["spec.conversion.webhook: Required value: required when strategy is set to Webhook"]
+    );
+}
+
+#[test]
+fn what_an_established_kind_is_does_not_change() {
+    let mut old = with_schema(json!({"type": "object"}));
+    old["status"] = json!({"conditions": [{"type": "Established", "status": "True"}], "storedVersions": ["v1", "v0"]});
+    let mut new = old.clone();
+    new["spec"]["scope"] = json!("Cluster");
+    let causes: Vec<String> =
+        fixed(&new, &old).into_iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+    assert_eq!(causes[0], "spec.scope: Invalid value: \"Cluster\": field is immutable");
+    assert!(causes[1].starts_with("status.storedVersions[1]: Invalid value: \"v0\": missing from spec.versions; v0 was previously a storage version"));
+}

@@ -1,0 +1,261 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::kinds::Origin;
+
+fn definition() -> Value {
+    json!({
+        "metadata": {"name": "crontabs.stable.example.com"},
+        "spec": {
+            "group": "stable.example.com", "scope": "Namespaced",
+            "names": {"plural": "crontabs", "singular": "crontab", "kind": "CronTab", "shortNames": ["ct"], "categories": ["all"]},
+            "versions": [
+                {"name": "v1beta1", "served": true, "storage": false, "deprecated": true,
+                    "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}},
+                {"name": "v1", "served": true, "storage": true,
+                    "subresources": {"status": {}, "scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}},
+                    "additionalPrinterColumns": [{"name": "Spec", "type": "string", "jsonPath": ".spec.cronSpec"}],
+                    "selectableFields": [{"jsonPath": ".spec.color"}],
+                    "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object"}}}}},
+                {"name": "v2", "served": false, "storage": false, "schema": {"openAPIV3Schema": {"type": "object"}}}
+            ]
+        }
+    })
+}
+
+#[test]
+fn a_definition_gives_its_served_versions() {
+    let kinds = kinds(&definition()).unwrap();
+    let names: Vec<_> = kinds.iter().map(|kind| (kind.version, kind.plural, kind.status, kind.scale)).collect();
+    assert_eq!(names, [("v1beta1", "crontabs", false, false), ("v1", "crontabs", true, true)]);
+    let Origin::Defined(old) = &kinds[0].origin else { panic!() };
+    assert_eq!(old.deprecated.as_deref(), Some("stable.example.com/v1beta1 CronTab is deprecated"));
+    let Origin::Defined(new) = &kinds[1].origin else { panic!() };
+    assert_eq!((new.storage, &new.selectable), ("v1", &vec!["spec.color".to_owned()]));
+    assert_eq!(new.scale.as_ref().unwrap().spec, "/spec/replicas");
+    assert!(!is_served(&definition()));
+    assert_eq!(super::kinds(&json!({})).unwrap_err(), NotADefinition::Incomplete);
+}
+
+fn schema(properties: Value) -> Structural {
+    Structural::root(&json!({"type": "object", "properties": {"spec": {"type": "object", "properties": properties}}}))
+}
+
+#[test]
+fn what_a_schema_does_not_have_is_taken_out() {
+    let schema = schema(json!({
+        "a": {"type": "string"},
+        "list": {"type": "array", "items": {"type": "object", "properties": {"x": {"type": "integer"}}}},
+        "map": {"type": "object", "additionalProperties": {"type": "object", "properties": {"x": {"type": "integer"}}}},
+        "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {"known": {"type": "object"}}},
+        "any": {"x-kubernetes-preserve-unknown-fields": true},
+        "pod": {"type": "object", "x-kubernetes-embedded-resource": true, "properties": {"spec": {"type": "object"}}},
+    }));
+    let mut object = json!({"apiVersion": "g/v1", "kind": "K", "metadata": {"name": "x"}, "extra": 1, "spec": {
+        "a": "1", "b": 2, "list": [{"x": 1, "y": 2}], "map": {"k": {"x": 1, "y": 2}},
+        "free": {"unknown": {"deep": 1}, "known": {"gone": 1}}, "any": {"all": [1]},
+        "pod": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"gone": 1}, "gone": 1}}});
+    let gone = schema.prune(&mut object);
+    let wanted = [
+        "extra",
+        "spec.b",
+        "spec.free.known.gone",
+        "spec.list[0].y",
+        "spec.map.k.y",
+        "spec.pod.gone",
+        "spec.pod.spec.gone",
+    ];
+    let mut sorted = gone;
+    sorted.sort();
+    assert_eq!(sorted, wanted);
+    assert_eq!(object["spec"]["free"], json!({"unknown": {"deep": 1}, "known": {}}));
+    assert_eq!(
+        object["spec"]["pod"],
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {}})
+    );
+}
+
+#[test]
+fn what_is_not_said_is_filled_in_and_null_goes() {
+    let schema = schema(json!({
+        "a": {"type": "string", "default": "x"},
+        "b": {"type": "string", "nullable": true, "default": "x"},
+        "c": {"type": "string"},
+        "d": {"type": "object", "default": {}, "properties": {"e": {"type": "integer", "default": 5}}},
+        "list": {"type": "array", "items": {"type": "object", "properties": {"p": {"type": "string", "default": "TCP"}}}},
+        "map": {"type": "object", "additionalProperties": {"type": "string", "default": "y"}},
+    }));
+    let mut object = json!({"spec": {"b": null, "c": null, "list": [{}, {"p": "UDP"}], "map": {"k": null}}});
+    schema.fill(&mut object);
+    assert_eq!(
+        object,
+        json!({"spec": {"a": "x", "b": null, "d": {"e": 5}, "list": [{"p": "TCP"}, {"p": "UDP"}], "map": {"k": "y"}}})
+    );
+    // A null of a field that has a default counts as not said.
+    let mut object = json!({"spec": {"a": null}});
+    schema.fill(&mut object);
+    assert_eq!(object["spec"]["a"], "x");
+}
+
+fn said(properties: Value, spec: Value) -> Vec<String> {
+    let object = json!({"apiVersion": "g/v1", "kind": "K", "spec": spec});
+    let causes = validate(&schema(properties), &object, None);
+    causes.into_iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect()
+}
+
+#[test]
+fn each_keyword_says_what_upstream_says() {
+    for (properties, spec, wanted) in [
+        (
+            json!({"a": {"type": "integer"}}),
+            json!({"a": "x"}),
+            "spec.a: Invalid value: \"string\": spec.a in body must be of type integer: \"string\"",
+        ),
+        (
+            json!({"a": {"type": "integer"}}),
+            json!({"a": 1.5}),
+            "spec.a: Invalid value: \"number\": spec.a in body must be of type integer: \"number\"",
+        ),
+        (
+            json!({"a": {"type": "array", "items": {"type": "string"}}}),
+            json!({"a": [1]}),
+            "spec.a[0]: Invalid value: \"integer\": spec.a[0] in body must be of type string: \"integer\"",
+        ),
+        (json!({"a": {"type": "object", "required": ["b"]}}), json!({"a": {}}), "spec.a.b: Required value"),
+        (
+            json!({"a": {"type": "string", "enum": ["x", "y"]}}),
+            json!({"a": "z"}),
+            "spec.a: Unsupported value: \"z\": supported values: \"x\", \"y\"",
+        ),
+        (
+            json!({"a": {"type": "integer", "minimum": 3}}),
+            json!({"a": 2}),
+            "spec.a: Invalid value: 2: spec.a in body should be greater than or equal to 3",
+        ),
+        (
+            json!({"a": {"type": "integer", "maximum": 3, "exclusiveMaximum": true}}),
+            json!({"a": 3}),
+            "spec.a: Invalid value: 3: spec.a in body should be less than 3",
+        ),
+        (
+            json!({"a": {"type": "integer", "multipleOf": 3}}),
+            json!({"a": 4}),
+            "spec.a: Invalid value: 4: spec.a in body should be a multiple of 3",
+        ),
+        (
+            json!({"a": {"type": "string", "minLength": 3}}),
+            json!({"a": "é"}),
+            "spec.a: Invalid value: \"é\": spec.a in body should be at least 3 chars long",
+        ),
+        (
+            json!({"a": {"type": "string", "maxLength": 1}}),
+            json!({"a": "ab"}),
+            "spec.a: Too long: may not be more than 1 bytes",
+        ),
+        (
+            json!({"a": {"type": "string", "pattern": "^b"}}),
+            json!({"a": "a"}),
+            "spec.a: Invalid value: \"a\": spec.a in body should match '^b'",
+        ),
+        (
+            json!({"a": {"type": "string", "format": "date"}}),
+            json!({"a": "x"}),
+            "spec.a: Invalid value: \"x\": spec.a in body must be of type date: \"x\"",
+        ),
+        (
+            json!({"a": {"type": "array", "maxItems": 1, "items": {"type": "string"}}}),
+            json!({"a": ["x", "y"]}),
+            "spec.a: Too many: 2: must have at most 1 items",
+        ),
+        (
+            json!({"a": {"type": "array", "minItems": 1, "items": {"type": "string"}}}),
+            json!({"a": []}),
+            "spec.a: Invalid value: []: spec.a in body should have at least 1 items",
+        ),
+        (
+            json!({"a": {"type": "object", "minProperties": 1}}),
+            json!({"a": {}}),
+            "spec.a: Invalid value: {}: spec.a in body should have at least 1 properties",
+        ),
+        (
+            json!({"a": {"x-kubernetes-int-or-string": true}}),
+            json!({"a": true}),
+            "spec.a: Invalid value: \"boolean\": spec.a in body must be of type integer,string: \"boolean\"",
+        ),
+        (
+            json!({"a": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}}}),
+            json!({"a": ["x", "x"]}),
+            "spec.a[1]: Duplicate value: \"x\"",
+        ),
+        (
+            json!({"a": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["n"], "items": {"type": "object", "properties": {"n": {"type": "string"}}}}}),
+            json!({"a": [{"n": "x"}, {"n": "x"}]}),
+            "spec.a[1]: Duplicate value: {\"n\":\"x\"}",
+        ),
+    ] {
+        assert_eq!(said(properties, spec), [wanted]);
+    }
+}
+
+#[test]
+fn alternatives_are_named_when_none_fits() {
+    let one = json!({"a": {"type": "object", "properties": {"b": {"type": "string"}, "c": {"type": "string"}}, "oneOf": [{"required": ["b"]}, {"required": ["c"]}]}});
+    assert_eq!(said(one.clone(), json!({"a": {"b": "x"}})), [] as [String; 0]);
+    assert_eq!(
+        said(one.clone(), json!({"a": {"b": "x", "c": "y"}})),
+        [
+            "<nil>: Invalid value: \"\": \"spec.a\" must validate one and only one schema (oneOf). Found 2 valid alternatives"
+        ]
+    );
+    assert_eq!(
+        said(one, json!({"a": {}})),
+        [
+            "<nil>: Invalid value: \"\": \"spec.a\" must validate one and only one schema (oneOf). Found none valid",
+            "spec.a.b: Required value"
+        ]
+    );
+    let not = json!({"a": {"type": "string", "not": {"enum": ["x"]}}});
+    assert_eq!(
+        said(not, json!({"a": "x"})),
+        ["<nil>: Invalid value: \"\": \"spec.a\" must not validate the schema (not)"]
+    );
+}
+
+#[test]
+fn what_did_not_change_is_not_held_against_an_update() {
+    let schema = schema(json!({"a": {"type": "integer", "maximum": 3}, "b": {"type": "string"}}));
+    let (old, new) = (json!({"spec": {"a": 9, "b": "x"}}), json!({"spec": {"a": 9, "b": "y"}}));
+    assert_eq!(validate(&schema, &new, Some(&old)), []);
+    assert_eq!(validate(&schema, &json!({"spec": {"a": 8}}), Some(&old)).len(), 1);
+}
+
+#[test]
+fn an_object_that_is_too_deep_is_refused_and_not_followed() {
+    let mut deep = json!(1);
+    for _ in 0..DEPTH {
+        deep = Value::Array(vec![deep]);
+    }
+    assert!(is_too_deep(&json!({"spec": deep})));
+    assert_eq!(validate(&schema(json!({})), &json!({"spec": deep}), None).len(), 1);
+}
+
+proptest! {
+    #[test]
+    fn pruning_and_defaulting_twice_is_doing_it_once(text in "[a-d]{1,4}", number in any::<i32>(), has in any::<bool>()) {
+        let schema = schema(json!({
+            "a": {"type": "string", "default": "x"},
+            "o": {"type": "object", "default": {"i": 1}, "properties": {"i": {"type": "integer", "default": 7}}},
+        }));
+        let mut object = json!({"spec": {text: number, "z": [number]}});
+        if has {
+            object["spec"]["o"] = json!({"i": null});
+        }
+        schema.prune(&mut object);
+        schema.fill(&mut object);
+        let once = object.clone();
+        prop_assert!(schema.prune(&mut object).is_empty());
+        schema.fill(&mut object);
+        prop_assert_eq!(object, once);
+    }
+}
