@@ -153,6 +153,14 @@ fn each_keyword_says_what_upstream_says() {
             json!({"a": "ab"}),
             "spec.a: Too long: may not be more than 1 bytes",
         ),
+    ] {
+        assert_eq!(said(properties, spec), [wanted]);
+    }
+}
+
+#[test]
+fn patterns_formats_and_counts_say_what_upstream_says() {
+    for (properties, spec, wanted) in [
         (
             json!({"a": {"type": "string", "pattern": "^b"}}),
             json!({"a": "a"}),

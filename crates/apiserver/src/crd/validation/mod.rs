@@ -273,7 +273,7 @@ fn conversion(conversion: &At<'_>, causes: &mut Vec<Cause>) {
     match strategy.text() {
         "Webhook" if !webhook.is_set() => causes.push(webhook.required("required when strategy is set to Webhook")),
         "None" if webhook.is_set() => {
-            causes.push(webhook.forbidden("should not be set when strategy is not set to Webhook"))
+            causes.push(webhook.forbidden("should not be set when strategy is not set to Webhook"));
         }
         _ => {}
     }
