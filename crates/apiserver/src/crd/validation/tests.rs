@@ -17,10 +17,9 @@ fn with_schema(schema: Value) -> Value {
 }
 
 fn said(definition: &Value) -> Vec<String> {
-    let said = |cause: Cause| {
-        format!("{}: {}", cause.field.replace("spec.versions[0].schema.openAPIV3Schema", "S"), cause.message)
-    };
-    create(definition).into_iter().map(said).collect()
+    let said = |cause: Cause| format!("{}: {}", cause.field, cause.message);
+    let short = |text: String| text.replace("spec.versions[0].schema.openAPIV3Schema", "S");
+    create(definition).into_iter().map(said).map(short).collect()
 }
 
 /// A schema with one field.
