@@ -51,6 +51,7 @@ pub fn check(object: Value) -> Verdict {
     let without_effect = support::warnings(kind, &object);
     match admit(kind, object) {
         Ok((stored, mut warnings)) => {
+            warnings.extend(crate::warnings::of(kind.storage(), &stored));
             warnings.extend(support::warnings(kind, &stored));
             Verdict { kind: Some(kind), refused: Vec::new(), warnings }
         }
