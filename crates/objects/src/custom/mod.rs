@@ -1,7 +1,8 @@
 //! Custom resources: what a CustomResourceDefinition says of one version of its kind, and what that means for an object
 //! (apiextensions-apiserver). No I/O.
 //!
-//! An object goes through [`Structural::prune`] and [`Structural::fill`] before it is validated by [`validate`].
+//! An object goes through [`Structural::prune`] and [`Structural::fill`] before it is validated by [`validate`]:
+//! against the schema, and then by the definition's rules ([`rules`]).
 
 mod columns;
 mod defaults;
@@ -9,6 +10,7 @@ mod definition;
 mod formats;
 mod lists;
 mod prune;
+pub mod rules;
 mod structural;
 #[cfg(test)]
 mod tests;
@@ -62,5 +64,15 @@ pub fn validate(schema: &Structural, object: &Value, old: Option<&Value>) -> Vec
     }
     let mut causes = schema.validate(object, old);
     causes.extend(lists::duplicates(schema, object, old));
+    if !schema.has_rules() {
+        return causes;
+    }
+    let hinders = ["FieldValueRequired", "FieldValueTypeInvalid", "FieldValueTooLong", "FieldValueTooMany"];
+    if causes.iter().any(|cause| hinders.contains(&cause.reason)) {
+        let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+        causes.push(Cause::invalid_shown("<nil>", "null", why));
+    } else {
+        causes.extend(rules::check(schema, object, old));
+    }
     causes
 }

@@ -6,6 +6,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use regex::Regex;
 use serde_json::Value;
 
+use super::rules::{self, Rule};
+
 /// What a value must be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Type {
@@ -99,6 +101,10 @@ pub struct Structural {
     pub atomic: bool,
     /// What else a value must satisfy.
     pub checks: Option<Box<Checks>>,
+    /// Rules (`x-kubernetes-validations`).
+    pub rules: Vec<Rule>,
+    /// Whether there are rules here or below.
+    below: bool,
 }
 
 /// OpenAPI's constraints on a value.
@@ -145,6 +151,11 @@ pub struct Checks {
 impl Structural {
     /// Compiles a schema. What it says in a wrong way (which a definition that was accepted does not) counts as not said.
     pub fn read(schema: &Value) -> Self {
+        Self::read_as(schema, false)
+    }
+
+    /// As [`Structural::read`]; a `whole` object has a name and a kind that rules can see.
+    fn read_as(schema: &Value, whole: bool) -> Self {
         let text = |field: &str| schema.get(field).and_then(Value::as_str).unwrap_or_default();
         let is = |field: &str| schema.get(field).and_then(Value::as_bool).unwrap_or(false);
         let properties = schema.get("properties").and_then(Value::as_object);
@@ -154,7 +165,7 @@ impl Structural {
             _ => Additional::None,
         };
         let items = schema.get("items").filter(|items| items.is_object());
-        Self {
+        let mut read = Self {
             of: Type::read(text("type")),
             nullable: is("nullable"),
             default: schema.get("default").filter(|default| !default.is_null()).cloned(),
@@ -172,12 +183,17 @@ impl Structural {
             list_keys: texts(schema.get("x-kubernetes-list-map-keys")),
             atomic: text("x-kubernetes-map-type") == "atomic",
             checks: Checks::read(schema),
-        }
+            rules: Vec::new(),
+            below: false,
+        };
+        read.rules = rules::read(schema, &read, whole);
+        read.below = !read.rules.is_empty() || read.children().any(|child| child.below);
+        read
     }
 
     /// Compiles the schema of a kind's whole objects: what every object has is added.
     pub fn root(schema: &Value) -> Self {
-        let mut root = Self::read(schema);
+        let mut root = Self::read_as(schema, true);
         root.of = Type::Object;
         for field in ["apiVersion", "kind"] {
             root.properties.entry(field.to_owned()).or_insert_with(|| Self { of: Type::String, ..Self::default() });
@@ -195,6 +211,21 @@ impl Structural {
             Additional::Of(schema) => Some(schema),
             Additional::None | Additional::Any => None,
         })
+    }
+}
+
+impl Structural {
+    /// Whether there are rules here or below.
+    pub fn has_rules(&self) -> bool {
+        self.below
+    }
+
+    fn children(&self) -> impl Iterator<Item = &Self> {
+        let additional = match &self.additional {
+            Additional::Of(schema) => Some(schema.as_ref()),
+            Additional::None | Additional::Any => None,
+        };
+        self.properties.values().chain(additional).chain(self.items.as_deref())
     }
 }
 

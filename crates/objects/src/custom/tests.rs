@@ -230,6 +230,94 @@ fn alternatives_are_named_when_none_fits() {
     );
 }
 
+fn rules(of: Value, rules: Value) -> Value {
+    let mut of = of;
+    of["x-kubernetes-validations"] = rules;
+    json!({"a": of})
+}
+
+#[test]
+fn rules_say_what_upstream_says() {
+    let object = |fields: Value| json!({"type": "object", "properties": fields});
+    let numbers = object(json!({"min": {"type": "integer"}, "max": {"type": "integer"}}));
+    for (properties, spec, wanted) in [
+        (
+            rules(numbers.clone(), json!([{"rule": "self.min <= self.max", "message": "min is too large"}])),
+            json!({"a": {"min": 2, "max": 1}}),
+            "spec.a: Invalid value: \"object\": min is too large",
+        ),
+        (
+            rules(numbers.clone(), json!([{"rule": "self.min <= self.max"}])),
+            json!({"a": {"min": 2, "max": 1}}),
+            "spec.a: Invalid value: \"object\": failed rule: self.min <= self.max",
+        ),
+        (
+            rules(
+                numbers.clone(),
+                json!([{"rule": "self.min <= self.max", "messageExpression": "'not ' + string(self.min)",
+                "fieldPath": ".min", "reason": "FieldValueForbidden"}]),
+            ),
+            json!({"a": {"min": 2, "max": 1}}),
+            "spec.a.min: Forbidden: not 2",
+        ),
+        (
+            rules(numbers, json!([{"rule": "self.min <= self.max"}])),
+            json!({"a": {"min": 2}}),
+            "spec.a: Invalid value: \"object\": 'no such key: max': evaluating rule: self.min <= self.max",
+        ),
+        (
+            rules(json!({"type": "string", "format": "date-time"}), json!([{"rule": "self.getFullYear() > 2000"}])),
+            json!({"a": "1999-01-01T00:00:00Z"}),
+            "spec.a: Invalid value: \"string\": failed rule: self.getFullYear() > 2000",
+        ),
+        (
+            rules(
+                json!({"type": "array", "items": {"type": "integer"}}),
+                json!([{"rule": "self.all(a, self.all(b, self.all(c, true)))"}]),
+            ),
+            json!({"a": vec![1; 300]}),
+            "spec.a: Invalid value: \"array\": 'operation cancelled: actual cost limit exceeded': no further validation rules will be run due to call cost exceeds limit for rule: self.all(a, self.all(b, self.all(c, true)))",
+        ),
+        (
+            rules(
+                object(json!({"a-b.c": {"type": "integer"}, "for": {"type": "integer"}})),
+                json!([{"rule": "self.a__dash__b__dot__c == self.__for__"}]),
+            ),
+            json!({"a": {"a-b.c": 1, "for": 2}}),
+            "spec.a: Invalid value: \"object\": failed rule: self.a__dash__b__dot__c == self.__for__",
+        ),
+    ] {
+        assert_eq!(said(properties, spec), [wanted]);
+    }
+}
+
+#[test]
+fn transition_rules_see_the_past_where_there_is_one() {
+    let list = json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["n"],
+        "items": {"type": "object", "properties": {"n": {"type": "string"}, "v": {"type": "integer"}},
+            "x-kubernetes-validations": [{"rule": "self.v >= oldSelf.v", "message": "may only grow"}]}});
+    let fixed =
+        json!({"type": "string", "x-kubernetes-validations": [{"rule": "self == oldSelf", "message": "is fixed"}]});
+    let first = json!({"type": "string", "x-kubernetes-validations": [
+        {"rule": "oldSelf.hasValue() || self == 'first'", "optionalOldSelf": true, "message": "begins as first"}]});
+    let schema = schema(json!({"list": list, "fixed": fixed, "first": first}));
+    let check = |old: Option<Value>, new: Value| -> Vec<String> {
+        let old = old.map(|spec| json!({"spec": spec}));
+        let causes = validate(&schema, &json!({"spec": new}), old.as_ref());
+        causes.into_iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect()
+    };
+    assert_eq!(
+        check(None, json!({"fixed": "a", "first": "second"})),
+        ["spec.first: Invalid value: \"string\": begins as first"]
+    );
+    let old = json!({"fixed": "a", "first": "first", "list": [{"n": "x", "v": 2}, {"n": "y", "v": 5}]});
+    let new =
+        json!({"fixed": "b", "first": "third", "list": [{"n": "y", "v": 4}, {"n": "x", "v": 3}, {"n": "z", "v": 0}]});
+    let wanted =
+        ["spec.fixed: Invalid value: \"string\": is fixed", "spec.list[0]: Invalid value: \"object\": may only grow"];
+    assert_eq!(check(Some(old), new), wanted);
+}
+
 #[test]
 fn what_did_not_change_is_not_held_against_an_update() {
     let schema = schema(json!({"a": {"type": "integer", "maximum": 3}, "b": {"type": "string"}}));

@@ -1,6 +1,9 @@
 //! What each schema may say by itself: OpenAPI's keywords, Kubernetes' extensions, defaults.
 
-use ::objects::custom::{self, Structural, compile_pattern};
+use ::objects::{
+    custom::{self, Structural, compile_pattern},
+    jsonpath::JsonPath,
+};
 use serde_json::{Map, Value};
 
 use crate::{status::Cause, validation::At};
@@ -65,6 +68,25 @@ pub(super) fn extensions(at: &At<'_>, causes: &mut Vec<Cause>) {
         }
     }
     lists(at, of, causes);
+}
+
+/// `x-kubernetes-validations`. `correlatable`: whether a value here can be told from one update to the next.
+pub(super) fn rules(at: &At<'_>, whole: bool, correlatable: bool, causes: &mut Vec<Cause>) {
+    let list = at.field("x-kubernetes-validations");
+    for rule in list.clone().elements() {
+        causes.extend(rule.field("reason").one_of(custom::rules::REASONS));
+        let path = rule.field("fieldPath");
+        if !path.text().is_empty() && JsonPath::parse(path.text()).is_err() {
+            causes.push(path.invalid("fieldPath must be a valid path"));
+        }
+        if rule.field("message").text().trim().contains('\n') {
+            causes.push(rule.field("message").invalid("message must not contain line breaks"));
+        }
+    }
+    for (index, field, why) in custom::rules::issues(at.value, whole, correlatable) {
+        let rule = list.clone().elements().nth(index).map(|rule| rule.field(field));
+        causes.extend(rule.map(|rule| if rule.is_set() { rule.invalid(&why) } else { rule.required(&why) }));
+    }
 }
 
 fn lists(at: &At<'_>, of: &str, causes: &mut Vec<Cause>) {
@@ -135,11 +157,10 @@ fn lists(at: &At<'_>, of: &str, causes: &mut Vec<Cause>) {
 pub(super) fn defaults(at: &At<'_>, causes: &mut Vec<Cause>) {
     let default = at.field("default");
     if default.is_set() {
-        let schema = Structural::read(at.value);
-        let mut pruned = default.value.clone();
         // As a field of an object, so that nothing of it counts as an object's own apiVersion.
-        let mut within = serde_json::json!({"default": pruned.take()});
-        let holder = Structural { properties: [("default".to_owned(), schema)].into(), ..Structural::default() };
+        let mut within = serde_json::json!({"default": default.value});
+        let holder = serde_json::json!({"type": "object", "properties": {"default": at.value}});
+        let holder = Structural::read(&holder);
         holder.prune(&mut within);
         let schema = holder.properties.get("default");
         if within.get("default") != Some(default.value) {

@@ -20,7 +20,7 @@ pub(super) enum Place {
 /// What is wrong with the schema of a version.
 pub(super) fn check(root: &At<'_>, causes: &mut Vec<Cause>) {
     let before = causes.len();
-    specified(root, Place::Root, DEPTH, causes);
+    specified(root, Place::Root, DEPTH, true, causes);
     root_metadata(root, causes);
     if causes.len() == before {
         schema::defaults(root, causes);
@@ -48,7 +48,7 @@ fn root_metadata(root: &At<'_>, causes: &mut Vec<Cause>) {
 }
 
 /// A schema that specifies fields, and those below it.
-fn specified(at: &At<'_>, place: Place, left: usize, causes: &mut Vec<Cause>) {
+fn specified(at: &At<'_>, place: Place, left: usize, correlatable: bool, causes: &mut Vec<Cause>) {
     if left == 0 {
         causes.push(at.invalid_shown(&format!("schemas are nested deeper than {DEPTH} levels")));
         return;
@@ -57,17 +57,20 @@ fn specified(at: &At<'_>, place: Place, left: usize, causes: &mut Vec<Cause>) {
     of_type(at, place, causes);
     schema::generic(at, map, causes);
     schema::extensions(at, causes);
+    schema::rules(at, place == Place::Root, correlatable, causes);
     for (name, below) in at.field("properties").value.as_object().into_iter().flatten() {
         let below = At { value: below, path: format!("{}.properties[{name}]", at.path) };
-        specified(&below, Place::Field, left - 1, causes);
+        specified(&below, Place::Field, left - 1, correlatable, causes);
     }
     let additional = at.field("additionalProperties");
     if additional.value.is_object() {
-        specified(&additional, Place::Field, left - 1, causes);
+        specified(&additional, Place::Field, left - 1, correlatable, causes);
     }
     let items = at.field("items");
     if items.value.is_object() {
-        specified(&items, Place::Item, left - 1, causes);
+        // Elements have a past only where they have names.
+        let correlatable = correlatable && at.field("x-kubernetes-list-type").text() == "map";
+        specified(&items, Place::Item, left - 1, correlatable, causes);
     } else if at.field("type").text() == "array" && !items.is_set() {
         causes.push(items.required("must be specified"));
     }

@@ -109,6 +109,29 @@ fn schemas_are_structural() {
 }
 
 #[test]
+fn rules_are_compiled_when_they_are_defined() {
+    let with = |rule: Value| {
+        let of =
+            json!({"type": "object", "properties": {"a": {"type": "integer"}}, "x-kubernetes-validations": [rule]});
+        said(&with_schema(field(of)))
+    };
+    assert_eq!(with(json!({"rule": "self.a > 1", "message": "x"})), [] as [String; 0]);
+    let wrong = with(json!({"rule": "self.b > 1"}));
+    let at = "S.properties[f].x-kubernetes-validations[0].rule: Invalid value: \"self.b > 1\": compilation failed: ERROR: <input>:1:5: undefined field 'b'";
+    assert!(wrong[0].starts_with(at), "{wrong:?}");
+    assert!(with(json!({"rule": "self.a + 1"}))[0].ends_with("cel expression must evaluate to a bool"));
+    assert!(with(json!({"rule": "self.a > 1", "messageExpression": "1"}))[0].ends_with("must evaluate to a string"));
+    assert!(
+        with(json!({"rule": "self.a > 1", "reason": "Because"}))[0].contains(".reason: Unsupported value: \"Because\"")
+    );
+    let list = json!({"type": "array", "items": {"type": "integer", "x-kubernetes-validations": [{"rule": "self == oldSelf"}]}});
+    assert!(
+        said(&with_schema(field(list)))[0]
+            .ends_with("oldSelf cannot be used on the uncorrelatable portion of the schema")
+    );
+}
+
+#[test]
 fn names_versions_and_subresources_are_checked() {
     let open = json!({"type": "object"});
     let changed = |pointer: &str, value: Value| {

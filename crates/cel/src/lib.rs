@@ -1,0 +1,121 @@
+//! The Common Expression Language, with the libraries that Kubernetes adds to it.
+//!
+//! A [`Program`] is parsed and type-checked once ([`Program::compile`]), and evaluated often, each time within a [`Budget`]: the
+//! language has no loops but those over what it is given, and every step and every byte that is looked at costs something, so
+//! that neither time nor memory is ever more than the budget allows. Nothing here does I/O.
+
+mod ast;
+mod check;
+mod eval;
+mod functions;
+mod lexer;
+mod libraries;
+mod macros;
+mod parser;
+mod signatures;
+mod types;
+mod value;
+
+use std::fmt;
+
+pub use eval::{Budget, EvalError};
+pub use types::{ObjectType, Type};
+pub use value::{Key, Value};
+
+use check::Checker;
+use eval::Scope;
+
+/// What is wrong with an expression.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issue {
+    at: usize,
+    /// In CEL's words.
+    pub message: String,
+}
+
+impl Issue {
+    pub(crate) fn new(at: usize, message: String) -> Self {
+        Self { at, message }
+    }
+}
+
+/// An expression that cannot be compiled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompileError {
+    source: String,
+    /// What is wrong, in the order of the text.
+    pub issues: Vec<Issue>,
+}
+
+impl std::error::Error for CompileError {}
+
+/// As cel-go prints it: line and column, the line, and an arrow below the place.
+impl fmt::Display for CompileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, issue) in self.issues.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            let before = self.source.get(..issue.at.min(self.source.len())).unwrap_or_default();
+            let line = before.matches('\n').count();
+            let column = before.rsplit('\n').next().unwrap_or_default().chars().count();
+            let text = self.source.lines().nth(line).unwrap_or_default();
+            let dots = ".".repeat(column);
+            write!(f, "ERROR: <input>:{}:{}: {}\n | {text}\n | {dots}^", line + 1, column + 1, issue.message)?;
+        }
+        Ok(())
+    }
+}
+
+/// An expression that was parsed and type-checked.
+#[derive(Clone, Debug)]
+pub struct Program {
+    expr: ast::Expr,
+    of: Type,
+}
+
+impl Program {
+    /// Parses an expression and checks its types. `variables` are the names that it may use.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn compile(source: &str, variables: &[(&str, Type)]) -> Result<Self, CompileError> {
+        let failed = |issues| CompileError { source: source.to_owned(), issues };
+        let expr = parser::parse(source).map_err(|issue| failed(vec![issue]))?;
+        let mut checker = Checker::new(variables);
+        let of = checker.expr(&expr);
+        if checker.issues.is_empty() { Ok(Self { expr, of }) } else { Err(failed(checker.issues)) }
+    }
+
+    /// The type of its value.
+    pub fn result(&self) -> &Type {
+        &self.of
+    }
+
+    /// Whether it uses a name.
+    pub fn mentions(&self, name: &str) -> bool {
+        self.expr.mentions(name)
+    }
+
+    /// Its value. What it costs is taken from the budget.
+    ///
+    /// # Errors
+    /// When it has none, or when the budget does not suffice.
+    pub fn evaluate(&self, variables: &[(&str, Value)], budget: &mut Budget) -> Result<Value, EvalError> {
+        // Each name needs those before it around it.
+        fn within(
+            program: &Program,
+            variables: &[(&str, Value)],
+            scope: Option<&Scope<'_>>,
+            budget: &mut Budget,
+        ) -> Result<Value, EvalError> {
+            match variables.split_first() {
+                None => eval::eval(&program.expr, scope, budget),
+                Some(((name, value), rest)) => {
+                    within(program, rest, Some(&Scope::new(scope, name, value.clone())), budget)
+                }
+            }
+        }
+        within(self, variables, None, budget)
+    }
+}
