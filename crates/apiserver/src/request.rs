@@ -87,9 +87,9 @@ impl Query {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// Whether a boolean parameter is on.
+    /// Whether a boolean parameter is on, in any of Go's spellings: the Python client writes `True`.
     pub fn is_on(&self, name: &str) -> bool {
-        self.0.get(name).is_some_and(|value| matches!(value.as_str(), "true" | "1"))
+        self.0.get(name).is_some_and(|value| matches!(value.as_str(), "1" | "t" | "T" | "true" | "True" | "TRUE"))
     }
 
     /// A number.

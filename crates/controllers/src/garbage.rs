@@ -78,7 +78,14 @@ impl Graph {
                 self.shown.entry(plural).or_default().extend(uid.clone());
                 uid.into_iter().collect()
             }
-            Event::Apply(object) => self.note(kind, &object).into_iter().collect(),
+            Event::Apply(object) => {
+                let uid = object.uid().unwrap_or_default();
+                let before = self.nodes.get(&uid).map(|node| node.owners.clone()).unwrap_or_default();
+                let now = self.note(kind, &object);
+                // An owner that it was cut loose from, or that it blocks no more, may have waited for that.
+                let freed = before.into_iter().filter(|owner| !object.owner_references().contains(owner));
+                now.into_iter().chain(freed.map(|owner| owner.uid)).collect()
+            }
             Event::Delete(object) => self.gone(&object.uid().unwrap_or_default()),
             Event::InitDone => {
                 // What went while nobody watched is in no list.
@@ -202,7 +209,10 @@ async fn act(client: &Client, graph: &Graph, uid: &str) -> Result<(), kube::Erro
                 let found = current(client, dependent_uid, dependent).await?;
                 let owned = |found: &Metadata| found.owner_references().iter().any(|owner| owner.uid == uid);
                 if let Some(found) = found.filter(owned) {
-                    delete(client, dependent, &found, DeleteParams::foreground()).await?;
+                    let below = graph.dependents(dependent_uid);
+                    let circle =
+                        below.iter().any(|(_, node)| node.deleting && node.finalizers.iter().any(|f| f == FOREGROUND));
+                    release(client, dependent, &found, circle).await?;
                 }
             }
             Ok(())
@@ -217,6 +227,33 @@ async fn act(client: &Client, graph: &Graph, uid: &str) -> Result<(), kube::Erro
             }
             finalize(client, node, &object, ORPHAN).await
         }
+    }
+}
+
+/// Frees an owner that waits for its dependents from one of them: a dependent that has another owner, which stays, loses those
+/// that go; any other is deleted. If something that the dependent owns waits as well (`circle`), the dependent stops blocking its
+/// owners first: otherwise each would wait for the next.
+async fn release(client: &Client, node: &Node, found: &Metadata, circle: bool) -> Result<(), kube::Error> {
+    let owners = found.owner_references();
+    let mut staying = Vec::new();
+    for owner in owners {
+        if stays(client, node, owner).await? {
+            staying.push(owner);
+        }
+    }
+    if !staying.is_empty() {
+        return patch(client, node, found, json!({"ownerReferences": staying})).await;
+    }
+    if !circle {
+        return delete(client, node, found, DeleteParams::foreground()).await;
+    }
+    let free = |owner: &OwnerReference| OwnerReference { block_owner_deletion: Some(false), ..owner.clone() };
+    let owners: Vec<OwnerReference> = owners.iter().map(free).collect();
+    patch(client, node, found, json!({"ownerReferences": owners})).await?;
+    let uid = found.uid().unwrap_or_default();
+    match current(client, &uid, node).await? {
+        Some(found) => delete(client, node, &found, DeleteParams::foreground()).await,
+        None => Ok(()),
     }
 }
 
@@ -237,12 +274,30 @@ fn api(client: &Client, kind: &Kind, namespace: Option<&str>) -> Api<DynamicObje
 
 /// Whether an owner really exists: the copy may be a moment behind.
 async fn exists(client: &Client, dependent: &Node, owner: &OwnerReference) -> Result<bool, kube::Error> {
-    let (group, version) = owner.api_version.rsplit_once('/').unwrap_or(("", &owner.api_version));
     // The owner may be of a kind that nobody here knows: then nobody here knows that it is gone.
-    let Some(kind) = kinds::by_kind(group, version, &owner.kind) else { return Ok(true) };
+    Ok(owner_now(client, dependent, owner).await?.is_none_or(|found| found.is_some()))
+}
+
+/// Whether an owner exists and does not wait for its dependents to go.
+async fn stays(client: &Client, dependent: &Node, owner: &OwnerReference) -> Result<bool, kube::Error> {
+    let waits = |found: &Metadata| {
+        found.meta().deletion_timestamp.is_some() && found.finalizers().iter().any(|finalizer| finalizer == FOREGROUND)
+    };
+    let found = owner_now(client, dependent, owner).await?;
+    Ok(found.is_none_or(|found| found.is_some_and(|found| !waits(&found))))
+}
+
+/// An owner as the API has it now: `Some(None)` if it is gone, `None` if its kind is not known here.
+async fn owner_now(
+    client: &Client,
+    dependent: &Node,
+    owner: &OwnerReference,
+) -> Result<Option<Option<Metadata>>, kube::Error> {
+    let (group, version) = owner.api_version.rsplit_once('/').unwrap_or(("", &owner.api_version));
+    let Some(kind) = kinds::by_kind(group, version, &owner.kind) else { return Ok(None) };
     let namespace = dependent.namespace.as_deref().filter(|_| kind.namespaced);
     let found = api(client, kind, namespace).get_metadata_opt(&owner.name).await?;
-    Ok(found.is_some_and(|found| found.uid().as_ref() == Some(&owner.uid)))
+    Ok(Some(found.filter(|found| found.uid().as_ref() == Some(&owner.uid))))
 }
 
 async fn delete(client: &Client, node: &Node, found: &Metadata, params: DeleteParams) -> Result<(), kube::Error> {

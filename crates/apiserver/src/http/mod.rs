@@ -145,7 +145,7 @@ impl Handler {
         if let Some(health) = health::answer(self, path, parts.uri.query()).await {
             return Ok(health);
         }
-        if path == "/version" {
+        if path.trim_end_matches('/') == "/version" {
             return Ok(respond::json(StatusCode::OK, &discovery::version()));
         }
         let identity = match identity {

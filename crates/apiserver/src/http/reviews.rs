@@ -160,6 +160,10 @@ impl Review {
         if method != Method::POST {
             return Err(Failure::method_not_allowed());
         }
+        if respond::Form::negotiate(asked.headers)? != respond::Form::Whole {
+            // There is no table of answers, nor have they metadata.
+            return Err(Failure::not_acceptable());
+        }
         let model = Model::new(self.group, "v1", self.kind);
         let body = body::decode(asked.headers.get(header::CONTENT_TYPE), bytes)?;
         let (mut review, _) = model.read(body, Directive::Ignore)?;

@@ -54,7 +54,13 @@ pub fn merge(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Res
                 set_section(&mut wanted, "status", current.get("status").cloned());
             }
         }
-        Part::Status => wanted = with_section(current, &wanted, "status"),
+        Part::Status => {
+            let mut next = with_section(current, &wanted, "status");
+            if objects::patch::is_strategic(kind) {
+                annotate(kind, &mut next, &wanted);
+            }
+            wanted = next;
+        }
         Part::Finalize | Part::Binding => wanted = with_section(current, &wanted, "spec"),
         Part::EphemeralContainers => wanted = with_ephemeral(current, &wanted),
     }
@@ -142,6 +148,14 @@ fn with_ephemeral(current: &Value, wanted: &Value) -> Value {
         set_section(spec, "ephemeralContainers", containers);
     }
     next
+}
+
+/// Upstream lets a write to the status of a built-in kind change labels and annotations as well; of workloads, annotations only.
+fn annotate(kind: &Kind, next: &mut Value, wanted: &Value) {
+    let fields: &[&str] = if kind.group == "apps" { &["annotations"] } else { &["annotations", "labels"] };
+    for field in fields {
+        meta::set(next, field, wanted.pointer("/metadata").and_then(|metadata| metadata.get(*field)).cloned());
+    }
 }
 
 /// Whether anything that a controller acts on changed: everything but `metadata` and `status`.

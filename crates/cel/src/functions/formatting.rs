@@ -152,7 +152,10 @@ fn shown(value: &Value, text: &mut String, budget: &mut Budget, depth: usize) ->
             text.push('}');
         }
         other => {
-            return failed(format!("error during formatting: string clause cannot be applied to {}", other.type_name()));
+            return failed(format!(
+                "error during formatting: string clause cannot be applied to {}",
+                other.type_name()
+            ));
         }
     }
     Ok(())

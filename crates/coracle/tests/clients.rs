@@ -1,0 +1,115 @@
+//! Programs that people have against a running Coracle: the official clients for Python and JavaScript, and Prometheus'
+//! discovery. What is not on this machine is skipped.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use testkit::{Coracle, Kubectl, Settings, find};
+
+fn scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")
+}
+
+/// A Python that has the client: the one that `CORACLE_PYTHON` names, or the one on PATH.
+fn python() -> Option<PathBuf> {
+    let python = env::var_os("CORACLE_PYTHON").map(PathBuf::from).or_else(|| find("python3"))?;
+    let has = Command::new(&python).args(["-c", "import kubernetes"]).output().ok()?;
+    has.status.success().then_some(python)
+}
+
+/// A Node, if the packages are installed.
+fn node() -> Option<PathBuf> {
+    let installed = scripts().join("node_modules/@kubernetes/client-node").is_dir();
+    find("node").filter(|_| installed)
+}
+
+/// Runs a script of the folder; what it says if it fails.
+fn run(program: &Path, script: &str, coracle: &Coracle) {
+    let script = scripts().join(script);
+    let output = Command::new(program).arg(script).env("KUBECONFIG", coracle.kubeconfig()).output().unwrap();
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(output.status.success(), "{said}");
+}
+
+/// A pod that serves HTTP and writes to its log.
+const POD: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: one, labels: {app: web}}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: one
+    image: hello
+    command: [sh, -c, 'echo first; echo second; exec python3 -m http.server --bind $IP 8080']
+    env: [{name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]
+    readinessProbe: {httpGet: {port: 8080}, periodSeconds: 1}
+";
+
+fn coracle() -> Coracle {
+    Coracle::start(Settings::new(env!("CARGO_BIN_EXE_coracle"))).unwrap()
+}
+
+#[test]
+fn the_python_client_works_on_objects() {
+    match python() {
+        Some(python) => run(&python, "objects.py", &coracle()),
+        None => eprintln!("skipped: there is no Python with the package kubernetes"),
+    }
+}
+
+#[test]
+fn the_javascript_client_works_on_objects() {
+    match node() {
+        Some(node) => run(&node, "objects.mjs", &coracle()),
+        None => eprintln!("skipped: there is no Node with the package @kubernetes/client-node"),
+    }
+}
+
+const OBSERVED: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: web, labels: {app: web}}
+spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: web}
+spec: {rules: [{host: web.example, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]}
+";
+
+#[test]
+fn prometheus_discovers_nodes_pods_services_endpoints_and_ingresses() {
+    let promtool = env::var_os("CORACLE_PROMTOOL").map(PathBuf::from).or_else(|| find("promtool"));
+    let Some(promtool) = promtool else { return eprintln!("skipped: there is no promtool on this machine") };
+    let coracle = Coracle::serving(env!("CARGO_BIN_EXE_coracle"), &format!("{POD}---{OBSERVED}")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let text = fs::read_to_string(scripts().join("prometheus.yml")).unwrap();
+    let config = folder.path().join("prometheus.yml");
+    fs::write(&config, text.replace("KUBECONFIG", coracle.kubeconfig().to_str().unwrap())).unwrap();
+    if let Some(kubectl) = Kubectl::any(&coracle.kubeconfig()) {
+        kubectl.wait("endpoints/web --for=jsonpath={.subsets[0].addresses[0].targetRef.name}=one").unwrap();
+    }
+    for (role, expected) in [
+        ("node", "__meta_kubernetes_node_name"),
+        ("pod", "\"__meta_kubernetes_pod_name\": \"one\""),
+        ("service", "\"__meta_kubernetes_service_name\": \"web\""),
+        ("endpoints", "\"__meta_kubernetes_endpoints_name\": \"web\""),
+        ("endpointslice", "\"__meta_kubernetes_endpointslice_name\": \"web-"),
+        ("ingress", "\"__meta_kubernetes_ingress_host\": \"web.example\""),
+    ] {
+        let output = Command::new(&promtool)
+            .args(["check", "service-discovery", "--timeout=10s"])
+            .arg(&config)
+            .arg(role)
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        assert!(said.contains(expected), "{role}: {said}");
+    }
+}
