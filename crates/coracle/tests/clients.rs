@@ -51,6 +51,10 @@ spec:
     readinessProbe: {httpGet: {port: 8080}, periodSeconds: 1}
 ";
 
+fn with_pod(test: impl FnOnce(&Coracle)) {
+    test(&Coracle::serving(env!("CARGO_BIN_EXE_coracle"), POD).unwrap());
+}
+
 fn coracle() -> Coracle {
     Coracle::start(Settings::new(env!("CARGO_BIN_EXE_coracle"))).unwrap()
 }
@@ -64,9 +68,25 @@ fn the_python_client_works_on_objects() {
 }
 
 #[test]
+fn the_python_client_reads_logs_runs_commands_and_forwards_ports() {
+    match python() {
+        Some(python) => with_pod(|coracle| run(&python, "streams.py", coracle)),
+        None => eprintln!("skipped: there is no Python with the package kubernetes"),
+    }
+}
+
+#[test]
 fn the_javascript_client_works_on_objects() {
     match node() {
         Some(node) => run(&node, "objects.mjs", &coracle()),
+        None => eprintln!("skipped: there is no Node with the package @kubernetes/client-node"),
+    }
+}
+
+#[test]
+fn the_javascript_client_reads_logs_runs_commands_and_forwards_ports() {
+    match node() {
+        Some(node) => with_pod(|coracle| run(&node, "streams.mjs", coracle)),
         None => eprintln!("skipped: there is no Node with the package @kubernetes/client-node"),
     }
 }
