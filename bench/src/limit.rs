@@ -44,8 +44,8 @@ struct Counts {
     again: AtomicUsize,
 }
 
-/// KiB of memory that a connection may cost.
-const MOST: f64 = 4.0;
+/// KiB of memory that a connection may cost, with its share of the connections to endpoints that a crowd has needed.
+const MOST: f64 = 8.0;
 
 /// Measures and prints.
 ///

@@ -156,10 +156,6 @@ fn is_plausible(code: &str, flags: &str, fault: &str, path: &str) -> bool {
     if is_right {
         return fault == "none" && flags == "-" && matches!(code, "101" | "200" | "204");
     }
-    if path.starts_with("/broken/hangs") && fault == "client" {
-        // At the end of it all nobody waits for these.
-        return matches!(flags, "DC" | "DR");
-    }
     if path.starts_with("/broken") {
         return matches!(fault, "upstream" | "none") || matches!(code, "403" | "413");
     }

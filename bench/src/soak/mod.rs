@@ -140,7 +140,7 @@ impl Soak {
         let _entered = runtime.enter();
         let changes = runtime.block_on(changes::start(world, &site.kubeconfig, rate))?;
         let mut clients = clients::start(world, rate);
-        let faults = faults::start(world, rate);
+        let mut faults = faults::start(world, rate);
         let start = Instant::now();
         for minute in 1..=options.minutes {
             while start.elapsed() < MINUTE * minute {
@@ -153,10 +153,13 @@ impl Soak {
         }
         world.ending.store(true, Ordering::Relaxed);
         runtime.block_on(async {
-            let finished = async { while clients.join_next().await.is_some() {} };
-            tokio::time::timeout(MINUTE, finished).await.context("well-behaved clients do not finish")
+            let finished = async {
+                while clients.join_next().await.is_some() {}
+                while faults.join_next().await.is_some() {}
+            };
+            tokio::time::timeout(MINUTE, finished).await.context("clients do not finish")
         })?;
-        drop((faults, changes));
+        drop(changes);
         Ok(())
     }
 

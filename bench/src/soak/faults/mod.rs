@@ -21,6 +21,9 @@ use super::site::World;
 /// Longer than the proxy may wait for anybody, its limit of five minutes for a silent exchange aside.
 const LIMIT: Duration = Duration::from_secs(100);
 
+/// For what is under way at the end.
+const END: Duration = Duration::from_secs(20);
+
 /// A kind of fault. What it does must end, and is an error only if the proxy did something wrong.
 struct Fault {
     name: &'static str,
@@ -80,7 +83,7 @@ const FAULTS: &[Fault] = &[
     fault!("UDP: endpoints", 2.0, 20, others::udp_endpoints),
 ];
 
-/// Starts all of them, so many times as fast. Dropping the set ends what is under way.
+/// Starts all of them, so many times as fast; they end with the well-behaved clients.
 pub fn start(world: &Arc<World>, rate: f64) -> JoinSet<()> {
     let mut running = JoinSet::new();
     for fault in FAULTS {
@@ -95,6 +98,9 @@ async fn repeat(world: Arc<World>, fault: &'static Fault, rate: f64) {
     let (permits, mut running) = (Arc::new(Semaphore::new(fault.at_most)), JoinSet::new());
     for turn in 0.. {
         ticks.tick().await;
+        if world.is_ending() {
+            break;
+        }
         while running.try_join_next().is_some() {}
         let Ok(permit) = permits.clone().try_acquire_owned() else {
             world.tally.left_out(fault.name);
@@ -108,4 +114,6 @@ async fn repeat(world: Arc<World>, fault: &'static Fault, rate: f64) {
             world.tally.did(fault.name, &outcome);
         });
     }
+    // Whoever waits for an answer gets it; those who only hold out may as well go now.
+    _ = timeout(END, async { while running.join_next().await.is_some() {} }).await;
 }
