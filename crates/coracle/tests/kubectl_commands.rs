@@ -255,7 +255,7 @@ fn typed_commands_make_what_they_name() {
                 (ALWAYS, "describe job j", Say("Parallelism:")),
                 (ALWAYS, "describe secret s", Say("Opaque")),
                 (ALWAYS, "delete pod one --now", Say("deleted")),
-                (ALWAYS, "wait pod/one --for=delete --timeout=60s", Say("")),
+                (28, "wait pod/one --for=delete --timeout=60s", Say("")),
                 (ALWAYS, "delete namespace team", Say("namespace \"team\" deleted")),
             ],
         );

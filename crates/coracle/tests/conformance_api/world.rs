@@ -133,8 +133,8 @@ pub struct Events<R>(Lines<R>);
 
 impl<R: futures::AsyncBufRead + Unpin> Events<R> {
     pub async fn next(&mut self) -> Value {
-        let line = tokio::time::timeout(PATIENCE, self.0.try_next()).await.expect("an event is late");
-        serde_json::from_str(&line.unwrap().expect("the watch has ended")).unwrap()
+        let line = tokio::time::timeout(PATIENCE, self.0.try_next()).await.unwrap();
+        serde_json::from_str(&line.unwrap().unwrap()).unwrap()
     }
 
     /// Its type, and the name of its object.
