@@ -41,10 +41,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// Warnings go to standard error; `RUST_LOG` (such as `info` or `apiserver=debug`) shows more.
+/// Warnings go to standard error; `RUST_LOG` (such as `info` or `apiserver=debug`) shows more. The library of HTTP/2 warns of each
+/// flood that it ends, so that whoever sends floods would fill the log: the gateway counts them.
 fn log() {
+    let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| "warn,h2=error".to_owned());
     let filter = tracing_subscriber::EnvFilter::builder()
         .with_default_directive(tracing_subscriber::filter::LevelFilter::WARN.into())
-        .from_env_lossy();
+        .parse_lossy(wanted);
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }

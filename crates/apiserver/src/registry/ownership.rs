@@ -77,7 +77,8 @@ impl Versions for Views {
     }
 
     fn are_fixed(&self) -> bool {
-        true
+        // A definition may be changed under its objects.
+        !self.0.is_custom()
     }
 }
 
