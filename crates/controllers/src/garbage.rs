@@ -3,7 +3,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use futures::{StreamExt, stream::SelectAll};
+use futures::{
+    StreamExt,
+    stream::{AbortHandle, SelectAll, abortable},
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -16,13 +19,14 @@ use kube::{
         watcher::{self, Event},
     },
 };
-use objects::kinds::{self, Kind};
+use objects::kinds::{Kind, KindRef};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
     queue::Queue,
     runner::{gone_is_fine, is_conflict},
+    served::{Current, Served},
 };
 
 const FOREGROUND: &str = "foregroundDeletion";
@@ -33,7 +37,7 @@ type Metadata = PartialObjectMeta<DynamicObject>;
 /// One object, as far as ownership is concerned.
 #[derive(Clone, Debug)]
 struct Node {
-    kind: &'static Kind,
+    kind: KindRef,
     namespace: Option<String>,
     name: String,
     owners: Vec<OwnerReference>,
@@ -56,6 +60,10 @@ enum Verdict {
 /// Group and plural of a kind.
 type Plural = (&'static str, &'static str);
 
+fn plural_of(kind: &Kind) -> Plural {
+    (kind.group, kind.plural)
+}
+
 /// All objects by uid.
 #[derive(Debug, Default)]
 struct Graph {
@@ -66,8 +74,8 @@ struct Graph {
 
 impl Graph {
     /// Takes in an event; gives the uids of the objects about which there may be something to do now.
-    fn take(&mut self, kind: &'static Kind, event: Event<Metadata>) -> Vec<String> {
-        let plural = (kind.group, kind.plural);
+    fn take(&mut self, kind: &KindRef, event: Event<Metadata>) -> Vec<String> {
+        let plural = plural_of(kind);
         match event {
             Event::Init => {
                 self.shown.insert(plural, HashSet::new());
@@ -91,7 +99,7 @@ impl Graph {
                 // What went while nobody watched is in no list.
                 let shown = self.shown.remove(&plural).unwrap_or_default();
                 let lost = |(uid, node): (&String, &Node)| {
-                    let there = (node.kind.group, node.kind.plural) != plural || shown.contains(uid);
+                    let there = plural_of(&node.kind) != plural || shown.contains(uid);
                     (!there).then(|| uid.clone())
                 };
                 let lost: Vec<String> = self.nodes.iter().filter_map(lost).collect();
@@ -100,10 +108,10 @@ impl Graph {
         }
     }
 
-    fn note(&mut self, kind: &'static Kind, object: &Metadata) -> Option<String> {
+    fn note(&mut self, kind: &KindRef, object: &Metadata) -> Option<String> {
         let uid = object.uid()?;
         let node = Node {
-            kind,
+            kind: kind.clone(),
             namespace: object.namespace(),
             name: object.name_any(),
             owners: object.owner_references().to_vec(),
@@ -112,6 +120,14 @@ impl Graph {
         };
         self.nodes.insert(uid.clone(), node);
         Some(uid)
+    }
+
+    /// Nobody watches a kind any more: its definition went, and before it all its objects.
+    fn forget(&mut self, plural: Plural) -> Vec<String> {
+        self.shown.remove(&plural);
+        let lost = self.nodes.iter().filter(|(_, node)| plural_of(&node.kind) == plural);
+        let lost: Vec<String> = lost.map(|(uid, _)| uid.clone()).collect();
+        lost.iter().flat_map(|uid| self.gone(uid)).collect()
     }
 
     /// An object is gone: what it owned has lost an owner, and what owned it may have waited for that.
@@ -141,30 +157,75 @@ impl Graph {
     }
 }
 
+/// The watches, one for each sort of object.
+#[derive(Default)]
+struct Watches {
+    changes: SelectAll<Changes>,
+    /// What is watched, and what ends it.
+    of: HashMap<Plural, (KindRef, AbortHandle)>,
+    listed: HashSet<Plural>,
+}
+
+impl Watches {
+    /// Watches what is served; gives what is watched no more.
+    fn follow(&mut self, client: &Client, current: &Current) -> Vec<Plural> {
+        let wanted: HashMap<Plural, KindRef> = current.kinds.stored().map(|kind| (plural_of(&kind), kind)).collect();
+        let same = |a: &Kind, b: &Kind| (a.version, a.kind, a.namespaced) == (b.version, b.kind, b.namespaced);
+        let ended = self.of.extract_if(|plural, (kind, _)| wanted.get(plural).is_none_or(|now| !same(now, kind)));
+        let ended: Vec<Plural> = ended
+            .map(|(plural, (_, end))| {
+                end.abort();
+                self.listed.remove(&plural);
+                plural
+            })
+            .collect();
+        for (plural, kind) in &wanted {
+            if !self.of.contains_key(plural) {
+                let (changes, end) = abortable(watch(client, kind.clone()));
+                self.changes.push(changes.boxed());
+                self.of.insert(*plural, (kind.clone(), end));
+            }
+        }
+        ended.into_iter().filter(|plural| !wanted.contains_key(plural)).collect()
+    }
+
+    /// Whether every kind has been listed. Before, an owner that is not known yet is no owner that is gone, and what an object
+    /// owns is not all known.
+    fn complete(&self) -> bool {
+        self.listed.len() == self.of.len()
+    }
+}
+
 /// Runs until it is dropped.
-pub(crate) async fn run(client: Client) {
+pub(crate) async fn run(client: Client, mut served: Served) {
     let mut graph = Graph::default();
-    let mut changes: SelectAll<_> = kinds::stored().map(|kind| watch(&client, kind)).collect();
-    let mut listed: HashSet<Plural> = HashSet::new();
+    let mut current = served.now().await;
+    let mut watches = Watches::default();
+    watches.follow(&client, &current);
     let mut due: Queue<String, Instant> = Queue::new();
     loop {
-        let next = due.next_time().filter(|_| listed.len() == kinds::stored().count());
+        let next = due.next_time().filter(|_| watches.complete());
         tokio::select! {
-            event = changes.next() => match event {
+            () = served.changed() => {
+                current = served.now().await;
+                let now = Instant::now();
+                let lost = watches.follow(&client, &current).into_iter().flat_map(|plural| graph.forget(plural));
+                lost.for_each(|uid| due.add(uid, now));
+            }
+            event = watches.changes.next() => match event {
                 Some((kind, Ok(event))) => {
                     if matches!(event, Event::InitDone) {
-                        listed.insert((kind.group, kind.plural));
+                        watches.listed.insert(plural_of(&kind));
                     }
                     let now = Instant::now();
-                    graph.take(kind, event).into_iter().for_each(|uid| due.add(uid, now));
+                    graph.take(&kind, event).into_iter().for_each(|uid| due.add(uid, now));
                 }
                 Some((kind, Err(error))) => tracing::warn!("garbage collector: watch {}: {error}", kind.plural),
                 None => return,
             },
-            // Before every kind has been listed, an owner that is not known yet is no owner that is gone.
             () = async { tokio::time::sleep_until(next.unwrap_or_else(Instant::now)).await }, if next.is_some() => {
                 let Some(uid) = due.next(Instant::now()) else { continue };
-                match act(&client, &graph, &uid).await {
+                match act(&client, &current, &graph, &uid).await {
                     Ok(()) => due.succeeded(&uid),
                     Err(error) => {
                         if !is_conflict(&error) {
@@ -179,7 +240,7 @@ pub(crate) async fn run(client: Client) {
     }
 }
 
-async fn act(client: &Client, graph: &Graph, uid: &str) -> Result<(), kube::Error> {
+async fn act(client: &Client, served: &Current, graph: &Graph, uid: &str) -> Result<(), kube::Error> {
     let verdict = graph.verdict(uid);
     // The graph may be a moment behind: whatever is done is decided from the object itself, and done to this state of it alone.
     let Some(node) = graph.nodes.get(uid).filter(|_| verdict != Verdict::Keep) else { return Ok(()) };
@@ -189,7 +250,7 @@ async fn act(client: &Client, graph: &Graph, uid: &str) -> Result<(), kube::Erro
         Verdict::Delete => {
             let owners = object.owner_references();
             for owner in owners {
-                if exists(client, node, owner).await? {
+                if exists(client, served, node, owner).await? {
                     return Ok(());
                 }
             }
@@ -212,7 +273,7 @@ async fn act(client: &Client, graph: &Graph, uid: &str) -> Result<(), kube::Erro
                     let below = graph.dependents(dependent_uid);
                     let circle =
                         below.iter().any(|(_, node)| node.deleting && node.finalizers.iter().any(|f| f == FOREGROUND));
-                    release(client, dependent, &found, circle).await?;
+                    release(client, served, dependent, &found, circle).await?;
                 }
             }
             Ok(())
@@ -233,11 +294,17 @@ async fn act(client: &Client, graph: &Graph, uid: &str) -> Result<(), kube::Erro
 /// Frees an owner that waits for its dependents from one of them: a dependent that has another owner, which stays, loses those
 /// that go; any other is deleted. If something that the dependent owns waits as well (`circle`), the dependent stops blocking its
 /// owners first: otherwise each would wait for the next.
-async fn release(client: &Client, node: &Node, found: &Metadata, circle: bool) -> Result<(), kube::Error> {
+async fn release(
+    client: &Client,
+    served: &Current,
+    node: &Node,
+    found: &Metadata,
+    circle: bool,
+) -> Result<(), kube::Error> {
     let owners = found.owner_references();
     let mut staying = Vec::new();
     for owner in owners {
-        if stays(client, node, owner).await? {
+        if stays(client, served, node, owner).await? {
             staying.push(owner);
         }
     }
@@ -259,7 +326,7 @@ async fn release(client: &Client, node: &Node, found: &Metadata, circle: bool) -
 
 /// The object as the API has it now; `None` if it is gone.
 async fn current(client: &Client, uid: &str, node: &Node) -> Result<Option<Metadata>, kube::Error> {
-    let found = api(client, node.kind, node.namespace.as_deref()).get_metadata_opt(&node.name).await?;
+    let found = api(client, &node.kind, node.namespace.as_deref()).get_metadata_opt(&node.name).await?;
     Ok(found.filter(|found| found.uid().as_deref() == Some(uid)))
 }
 
@@ -273,36 +340,47 @@ fn api(client: &Client, kind: &Kind, namespace: Option<&str>) -> Api<DynamicObje
 }
 
 /// Whether an owner really exists: the copy may be a moment behind.
-async fn exists(client: &Client, dependent: &Node, owner: &OwnerReference) -> Result<bool, kube::Error> {
+async fn exists(
+    client: &Client,
+    served: &Current,
+    dependent: &Node,
+    owner: &OwnerReference,
+) -> Result<bool, kube::Error> {
     // The owner may be of a kind that nobody here knows: then nobody here knows that it is gone.
-    Ok(owner_now(client, dependent, owner).await?.is_none_or(|found| found.is_some()))
+    Ok(owner_now(client, served, dependent, owner).await?.is_none_or(|found| found.is_some()))
 }
 
 /// Whether an owner exists and does not wait for its dependents to go.
-async fn stays(client: &Client, dependent: &Node, owner: &OwnerReference) -> Result<bool, kube::Error> {
+async fn stays(
+    client: &Client,
+    served: &Current,
+    dependent: &Node,
+    owner: &OwnerReference,
+) -> Result<bool, kube::Error> {
     let waits = |found: &Metadata| {
         found.meta().deletion_timestamp.is_some() && found.finalizers().iter().any(|finalizer| finalizer == FOREGROUND)
     };
-    let found = owner_now(client, dependent, owner).await?;
+    let found = owner_now(client, served, dependent, owner).await?;
     Ok(found.is_none_or(|found| found.is_some_and(|found| !waits(&found))))
 }
 
 /// An owner as the API has it now: `Some(None)` if it is gone, `None` if its kind is not known here.
 async fn owner_now(
     client: &Client,
+    served: &Current,
     dependent: &Node,
     owner: &OwnerReference,
 ) -> Result<Option<Option<Metadata>>, kube::Error> {
     let (group, version) = owner.api_version.rsplit_once('/').unwrap_or(("", &owner.api_version));
-    let Some(kind) = kinds::by_kind(group, version, &owner.kind) else { return Ok(None) };
+    let Some(kind) = served.or_former(group, version, &owner.kind) else { return Ok(None) };
     let namespace = dependent.namespace.as_deref().filter(|_| kind.namespaced);
-    let found = api(client, kind, namespace).get_metadata_opt(&owner.name).await?;
+    let found = api(client, &kind, namespace).get_metadata_opt(&owner.name).await?;
     Ok(Some(found.filter(|found| found.uid().as_ref() == Some(&owner.uid))))
 }
 
 async fn delete(client: &Client, node: &Node, found: &Metadata, params: DeleteParams) -> Result<(), kube::Error> {
     let params = params.preconditions(Preconditions { uid: found.uid(), resource_version: found.resource_version() });
-    gone_is_fine(api(client, node.kind, node.namespace.as_deref()).delete(&node.name, &params).await)
+    gone_is_fine(api(client, &node.kind, node.namespace.as_deref()).delete(&node.name, &params).await)
 }
 
 async fn finalize(client: &Client, node: &Node, found: &Metadata, finalizer: &str) -> Result<(), kube::Error> {
@@ -315,29 +393,31 @@ async fn patch(client: &Client, node: &Node, found: &Metadata, mut change: Value
     change["uid"] = json!(found.uid());
     change["resourceVersion"] = json!(found.resource_version());
     let change = json!({"metadata": change});
-    let api = api(client, node.kind, node.namespace.as_deref());
+    let api = api(client, &node.kind, node.namespace.as_deref());
     gone_is_fine(api.patch(&node.name, &PatchParams::default(), &Patch::Merge(&change)).await)
 }
 
 type Changes =
-    std::pin::Pin<Box<dyn futures::Stream<Item = (&'static Kind, Result<Event<Metadata>, watcher::Error>)> + Send>>;
+    std::pin::Pin<Box<dyn futures::Stream<Item = (KindRef, Result<Event<Metadata>, watcher::Error>)> + Send>>;
 
-fn watch(client: &Client, kind: &'static Kind) -> Changes {
+fn watch(client: &Client, kind: KindRef) -> Changes {
     let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
     let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
     let api: Api<Metadata> = Api::all_with(client.clone(), &resource);
     let stream = kube::runtime::watcher(api, watcher::Config::default()).default_backoff();
-    stream.map(move |event| (kind, event)).boxed()
+    stream.map(move |event| (kind.clone(), event)).boxed()
 }
 
 #[cfg(test)]
 mod tests {
+    use objects::kinds;
+
     use super::*;
 
     fn graph(owner_there: bool, finalizers: &[&str], deleting: bool) -> Graph {
-        let kind = kinds::by_kind("", "v1", "ConfigMap").unwrap();
+        let kind = &KindRef::Row(kinds::by_kind("", "v1", "ConfigMap").unwrap());
         let node = |owners: Vec<OwnerReference>| Node {
-            kind,
+            kind: kind.clone(),
             namespace: Some("n".into()),
             name: "x".into(),
             owners,
@@ -369,7 +449,7 @@ mod tests {
 
     #[test]
     fn what_went_while_nobody_watched_is_gone_for_what_it_owned() {
-        let kind = kinds::by_kind("", "v1", "ConfigMap").unwrap();
+        let kind = &KindRef::Row(kinds::by_kind("", "v1", "ConfigMap").unwrap());
         let object = |uid: &str, owner: Option<&str>| -> Metadata {
             let owners: Vec<_> =
                 owner.iter().map(|uid| json!({"apiVersion": "v1", "kind": "K", "name": "n", "uid": uid})).collect();
@@ -383,6 +463,17 @@ mod tests {
         graph.take(kind, Event::Init);
         graph.take(kind, Event::InitApply(object("it", Some("owner"))));
         assert_eq!(graph.take(kind, Event::InitDone), ["it"]);
+        assert_eq!(graph.verdict("it"), Verdict::Delete);
+    }
+
+    #[test]
+    fn what_a_definition_takes_with_it_is_gone_for_what_it_owned() {
+        let mut graph = graph(true, &[], false);
+        assert!(graph.forget(("example.com", "things")).is_empty());
+        assert_eq!(graph.verdict("it"), Verdict::Keep);
+        graph.nodes.get_mut("it").unwrap().kind =
+            KindRef::Row(kinds::known().iter().find(|kind| kind.kind == "Certificate").unwrap());
+        assert_eq!(graph.forget(("", "configmaps")), ["it"]);
         assert_eq!(graph.verdict("it"), Verdict::Delete);
     }
 }

@@ -1,6 +1,6 @@
 //! One module per controller: a pure planner plus a thin loop that observes and acts.
 //!
-//! `cache` holds what the API has, once for all controllers; `queue` says which keys are due; `runner` ties both to a
+//! `cache` holds what the API has, once for all controllers; `served` says which kinds it has; `queue` says which keys are due; `runner` ties both to a
 //! controller. A controller is told a key and nothing else: it reads the state again, plans, acts.
 
 mod cache;
@@ -18,6 +18,7 @@ mod queue;
 pub mod replicaset;
 mod runner;
 pub mod scheduler;
+mod served;
 mod serviceaccount;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use cache::Cache;
 use runner::run_controller;
+use served::Served;
 
 /// What controllers need to know besides the API.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +42,7 @@ pub struct Options {
 pub async fn run(client_for: impl Fn(&str) -> Client, options: Options, stop: CancellationToken) {
     let mut tasks = JoinSet::new();
     let cache = Arc::new(Cache::start(&client_for("system:kube-controller-manager"), &mut tasks));
+    let served = Served::start(&client_for("system:kube-controller-manager"), &mut tasks);
     if stop.run_until_cancelled(cache.ready()).await.is_none() {
         return;
     }
@@ -53,11 +56,12 @@ pub async fn run(client_for: impl Fn(&str) -> Client, options: Options, stop: Ca
     ));
     tasks.spawn(run_controller(endpoints::Controller::new(client("endpoint-controller"), c.clone()), c.clone()));
     tasks.spawn(run_controller(disruption::Controller::new(client("disruption-controller"), c.clone()), c.clone()));
-    tasks.spawn(run_controller(namespace::Controller::new(client("namespace-controller"), c.clone()), c.clone()));
+    let namespaces = namespace::Controller::new(client("namespace-controller"), c.clone(), served.clone());
+    tasks.spawn(run_controller(namespaces, c.clone()));
     let accounts = serviceaccount::Controller::new(client("service-account-controller"), c.clone(), o.root_ca);
     tasks.spawn(run_controller(accounts, c.clone()));
     tasks.spawn(run_controller(scheduler::Controller::new(client_for("system:kube-scheduler"), c.clone()), c.clone()));
-    tasks.spawn(garbage::run(client("generic-garbage-collector")));
+    tasks.spawn(garbage::run(client("generic-garbage-collector"), served));
     tasks.spawn(nodes::run(client("node-controller"), c.clone()));
     tasks.spawn(expiry::run(client("event-expiry")));
     stop.cancelled().await;

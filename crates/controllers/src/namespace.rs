@@ -2,16 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use crate::{
+    cache::{Cache, Changed, Key, get},
+    runner,
+    served::Served,
+};
 use http::Request;
 use kube::{
     Api, Client, ResourceExt,
     api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams},
-};
-use objects::kinds;
-
-use crate::{
-    cache::{Cache, Changed, Key, get},
-    runner,
 };
 
 /// How soon to look again while something is still going.
@@ -21,17 +20,19 @@ const AGAIN: Duration = Duration::from_millis(500);
 pub(crate) struct Controller {
     client: Client,
     cache: Arc<Cache>,
+    served: Served,
 }
 
 impl Controller {
-    pub fn new(client: Client, cache: Arc<Cache>) -> Self {
-        Self { client, cache }
+    pub fn new(client: Client, cache: Arc<Cache>, served: Served) -> Self {
+        Self { client, cache, served }
     }
 
     /// Deletes all there is of every kind; whether anything is left.
     async fn empty(&self, namespace: &str) -> Result<bool, kube::Error> {
         let mut left = false;
-        for kind in kinds::stored().filter(|kind| kind.namespaced) {
+        let served = self.served.clone().now().await;
+        for kind in served.kinds.stored().filter(|kind| kind.namespaced) {
             let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
             let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
             let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
