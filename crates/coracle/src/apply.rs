@@ -1,5 +1,6 @@
 //! Applies objects as `kubectl apply` does: what is new is created, what is there is patched with what changed since the last
-//! time, and what people or controllers set in other fields stays.
+//! time, and what people or controllers set in other fields stays. Which kinds there are beyond those that are built in, the API
+//! says: a definition that is applied brings more.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use anyhow::{Context, anyhow};
 use http::{Method, Request, Response, StatusCode, header};
 use kube::{Client, client::Body};
 use objects::{
-    kinds::{self, Kind},
+    kinds::{self, Kind, KindRef, Origin, intern},
     patch,
 };
 use serde_json::{Value, json};
@@ -35,30 +36,26 @@ impl Target {
     /// What an object's own text says it is; objects without a namespace belong to `default`.
     ///
     /// # Errors
-    /// When it has no name, or the API has no such kind.
-    pub fn of(object: &Value) -> anyhow::Result<(Self, &'static Kind)> {
+    /// When it has no name.
+    pub fn of(object: &Value, kind: &Kind) -> anyhow::Result<Self> {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-        let (api_version, kind, name) = (text("/apiVersion"), text("/kind"), text("/metadata/name"));
-        let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
-        let known = kinds::by_kind(group, version, kind)
-            .ok_or_else(|| anyhow!("there is no kind {kind:?} in version {api_version:?} here"))?;
+        let name = text("/metadata/name");
         if name.is_empty() {
-            return Err(anyhow!("a {kind} without metadata.name: every applied object needs one"));
+            return Err(anyhow!("a {} without metadata.name: every applied object needs one", kind.kind));
         }
-        let namespace = match (known.namespaced, text("/metadata/namespace")) {
+        let namespace = match (kind.namespaced, text("/metadata/namespace")) {
             (false, _) => String::new(),
             (true, "") => "default".to_owned(),
             (true, namespace) => namespace.to_owned(),
         };
-        let target = Self {
-            group: known.group,
-            version: known.version,
-            plural: known.plural,
-            singular: known.singular,
+        Ok(Self {
+            group: kind.group,
+            version: kind.version,
+            plural: kind.plural,
+            singular: kind.singular,
             namespace,
             name: name.to_owned(),
-        };
-        Ok((target, known))
+        })
     }
 
     /// The path of the whole collection, in the object's namespace.
@@ -125,12 +122,61 @@ pub fn in_order(mut objects: Vec<Value>) -> Vec<Value> {
     objects
 }
 
+/// The kind of an object: one that is built in, or what the API serves now.
+async fn kind_of(client: &Client, object: &Value) -> anyhow::Result<KindRef> {
+    let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
+    let (api_version, name) = (text("apiVersion"), text("kind"));
+    let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+    if let Some(kind) = kinds::by_kind(group, version, name) {
+        return Ok(kind.into());
+    }
+    let unknown = || anyhow!("there is no kind {name:?} in version {api_version:?} here, and nothing has defined it");
+    // What is no part of a path is no version either.
+    let is_plain =
+        |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
+    if !is_plain(group) || !is_plain(version) {
+        return Err(unknown());
+    }
+    let answer = send(client, Method::GET, &format!("/apis/{group}/{version}"), None).await?;
+    if answer.status == StatusCode::NOT_FOUND {
+        return Err(unknown());
+    }
+    let list = answer.into_found()?.unwrap_or_default();
+    discovered(&list, group, version, name)?.map(|kind| KindRef::Defined(kind.into())).ok_or_else(unknown)
+}
+
+/// A kind as the API lists the resources of its group and version (`APIResourceList`).
+fn discovered(list: &Value, group: &str, version: &str, kind: &str) -> anyhow::Result<Option<Kind>> {
+    let text =
+        |resource: &Value, field: &str| resource.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut resources = list.get("resources").and_then(Value::as_array).into_iter().flatten();
+    // Subresources are listed with the resources, as `things/status`.
+    let Some(found) = resources.find(|one| text(one, "kind") == kind && !text(one, "name").contains('/')) else {
+        return Ok(None);
+    };
+    Ok(Some(Kind {
+        group: intern(group)?,
+        version: intern(version)?,
+        kind: intern(kind)?,
+        plural: intern(&text(found, "name"))?,
+        singular: intern(&text(found, "singularName"))?,
+        short_names: &[],
+        categories: &[],
+        namespaced: found.get("namespaced").and_then(Value::as_bool).unwrap_or(false),
+        status: false,
+        scale: false,
+        stored_as: None,
+        origin: Origin::Known,
+    }))
+}
+
 /// Applies one object.
 ///
 /// # Errors
 /// Names the object and says what the server said.
 pub async fn apply(client: &Client, object: &Value) -> anyhow::Result<Applied> {
-    let (target, kind) = Target::of(object)?;
+    let kind = &*kind_of(client, object).await?;
+    let target = Target::of(object, kind)?;
     let failed = || format!("apply {target}");
     let modified = annotated(object).with_context(failed)?;
     let query = "fieldManager=coracle&fieldValidation=Strict";
@@ -232,17 +278,29 @@ mod tests {
     #[test]
     fn an_object_knows_its_path_and_its_name_for_people() {
         let object = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}});
-        let (target, _) = Target::of(&object).unwrap();
+        let target = Target::of(&object, kinds::by_kind("apps", "v1", "Deployment").unwrap()).unwrap();
         assert_eq!(target.path(), "/apis/apps/v1/namespaces/default/deployments/a");
         assert_eq!(target.to_string(), "deployment.apps/a in default");
     }
 
     #[test]
-    fn kinds_and_names_that_are_missing_are_said() {
-        let unknown = json!({"apiVersion": "x/v1", "kind": "Y", "metadata": {"name": "a"}});
-        assert!(Target::of(&unknown).unwrap_err().to_string().contains("\"Y\""));
+    fn a_name_that_is_missing_is_said() {
         let nameless = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}});
-        assert!(Target::of(&nameless).unwrap_err().to_string().contains("metadata.name"));
+        let kind = kinds::by_kind("", "v1", "ConfigMap").unwrap();
+        assert!(Target::of(&nameless, kind).unwrap_err().to_string().contains("metadata.name"));
+    }
+
+    #[test]
+    fn a_kind_that_is_discovered_has_a_path_and_a_name_for_people() {
+        let list = json!({"resources": [
+            {"name": "things/status", "singularName": "", "namespaced": true, "kind": "Thing"},
+            {"name": "things", "singularName": "thing", "namespaced": true, "kind": "Thing"}]});
+        let kind = discovered(&list, "example.com", "v1", "Thing").unwrap().unwrap();
+        assert!(!patch::is_strategic(&kind));
+        let target = Target::of(&json!({"metadata": {"name": "a", "namespace": "b"}}), &kind).unwrap();
+        assert_eq!(target.path(), "/apis/example.com/v1/namespaces/b/things/a");
+        assert_eq!(target.to_string(), "thing.example.com/a in b");
+        assert!(discovered(&list, "example.com", "v1", "Other").unwrap().is_none());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use objects::{
-    kinds::{self, Kind},
+    kinds::{KindRef, Kinds},
     schema::Strict,
     support,
 };
@@ -19,7 +19,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Verdict {
     /// Its kind; `None`: there is no such kind here.
-    pub kind: Option<&'static Kind>,
+    pub kind: Option<KindRef>,
     /// Why it would be refused; empty if it would not.
     pub refused: Vec<Refusal>,
     /// What it says that would have no effect, or not the effect it has elsewhere.
@@ -35,32 +35,43 @@ pub struct Refusal {
     pub message: String,
 }
 
-/// What the API would say if this object were applied with `fieldValidation=Strict` to an empty cluster.
-pub fn check(object: Value) -> Verdict {
+/// What the API would say if this object were applied with `fieldValidation=Strict` to a cluster that has nothing but the
+/// definitions of `kinds`.
+pub fn check(object: Value, kinds: &Kinds) -> Verdict {
     let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
     let (api_version, name) = (text("apiVersion"), text("kind"));
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let Some(kind) = kinds::by_kind(group, version, name) else {
-        let served = kinds::KINDS.iter().filter(|kind| kind.kind == name).map(|kind| kind.api_version());
-        let served: Vec<String> = served.collect();
-        let instead =
-            if served.is_empty() { String::new() } else { format!("; it is served as {}", served.join(" and ")) };
+    let Some(kind) = kinds.by_kind(group, version, name) else {
+        // A kind of another project that has the same name is no other version of this one.
+        let same =
+            |kind: &KindRef| kind.kind == name && (kind.group == group || is_upstream(group) && !kind.is_custom());
+        let served: Vec<String> = kinds.all().filter(same).map(|kind| kind.api_version()).collect();
+        let instead = match (served.is_empty(), is_upstream(group)) {
+            (true, true) => String::new(),
+            (true, false) => "; it needs the CustomResourceDefinition that defines it".to_owned(),
+            (false, _) => format!("; it is served as {}", served.join(" and ")),
+        };
         let message = format!("there is no kind {name:?} in version {api_version:?} here{instead}");
         return Verdict { kind: None, refused: vec![Refusal { field: String::new(), message }], warnings: Vec::new() };
     };
-    let without_effect = support::warnings(kind, &object);
-    match admit(kind, object) {
+    let without_effect = support::warnings(&kind, &object);
+    match admit(&kind, object) {
         Ok((stored, mut warnings)) => {
-            warnings.extend(crate::warnings::of(kind.storage(), &stored));
-            warnings.extend(support::warnings(kind, &stored));
+            warnings.extend(crate::warnings::of(&kind.storage(), &stored));
+            warnings.extend(support::warnings(&kind, &stored));
             Verdict { kind: Some(kind), refused: Vec::new(), warnings }
         }
         Err(failure) => Verdict { kind: Some(kind), refused: refusals(&failure), warnings: without_effect },
     }
 }
 
+/// Whether a group is one of Kubernetes itself: those of other projects have a domain of their own.
+fn is_upstream(group: &str) -> bool {
+    !group.contains('.') || group.ends_with(".k8s.io")
+}
+
 /// The object as it would be stored.
-fn admit(kind: &'static Kind, object: Value) -> Result<(Value, Vec<String>), Failure> {
+fn admit(kind: &KindRef, object: Value) -> Result<(Value, Vec<String>), Failure> {
     let named = object.pointer("/metadata/name").and_then(Value::as_str).is_some_and(|name| !name.is_empty());
     if !named {
         let cause = Cause::required("metadata.name", "what is applied needs a name");
@@ -68,11 +79,11 @@ fn admit(kind: &'static Kind, object: Value) -> Result<(Value, Vec<String>), Fai
     }
     let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or("default").to_owned();
     let body = Strict { value: object, duplicates: Vec::new() };
-    let (object, warnings) = Model::of(&kind.into()).read(body, Directive::Strict)?;
+    let (object, warnings) = Model::of(kind).read(body, Directive::Strict)?;
     let object = convert::to_stored(kind, object)?;
     // Whatever is unlike any other: nothing of it is kept.
     let identity = Identity { uid: String::new(), suffix: "00000".to_owned(), now: Timestamp::UNIX_EPOCH };
-    Ok((create::prepare(kind.storage(), &namespace, object, &identity)?, warnings))
+    Ok((create::prepare(&kind.storage(), &namespace, object, &identity)?, warnings))
 }
 
 /// The causes of a failure, or its message where it has none.
@@ -92,6 +103,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn check(object: Value) -> Verdict {
+        super::check(object, &Kinds::default())
+    }
 
     #[test]
     fn what_the_api_refuses_is_refused_with_its_field() {
@@ -116,5 +131,25 @@ mod tests {
             verdict.kind.is_none() && verdict.refused[0].message.ends_with("it is served as apps/v1"),
             "{verdict:?}"
         );
+    }
+
+    #[test]
+    fn a_kind_of_another_project_needs_its_definition_and_then_has_a_schema() {
+        let thing = |spec: Value| json!({"apiVersion": "example.com/v1", "kind": "Service", "metadata": {"name": "a"}, "spec": spec});
+        let verdict = check(thing(json!({})));
+        assert!(
+            verdict.refused[0].message.ends_with("needs the CustomResourceDefinition that defines it"),
+            "{verdict:?}"
+        );
+        let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer"}}}}});
+        let definition = json!({"spec": {"group": "example.com", "names": {"plural": "services", "kind": "Service"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]}});
+        let kinds = Kinds::new(objects::custom::kinds(&definition).unwrap());
+        let verdict = super::check(thing(json!({"size": "x"})), &kinds);
+        assert_eq!(verdict.refused[0].field, "spec.size", "{verdict:?}");
+        assert!(!verdict.kind.unwrap().namespaced);
+        assert!(super::check(thing(json!({"size": 1})), &kinds).refused.is_empty());
+        let verdict = super::check(thing(json!({"sise": 1})), &kinds);
+        assert!(verdict.refused[0].message.contains("unknown field \"spec.sise\""), "{verdict:?}");
     }
 }

@@ -9,6 +9,10 @@ mod report;
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 use manifests::{Error, Object};
+use objects::{
+    custom,
+    kinds::{Kind, Kinds},
+};
 use serde_json::Value;
 
 use crate::cli::Check;
@@ -84,10 +88,24 @@ impl Checked {
         about.len()
     }
 
+    /// Looks at everything that was read.
+    fn of(read: Vec<Result<Object, Finding>>) -> Self {
+        let mut checked = Self::default();
+        let objects = read.iter().filter_map(|read| read.as_ref().ok());
+        let kinds = Kinds::new(objects.filter(|object| is_definition(&object.value)).flat_map(defined).collect());
+        for object in read {
+            match object {
+                Ok(object) => checked.add(object, &kinds),
+                Err(finding) => checked.findings.push(finding),
+            }
+        }
+        checked
+    }
+
     /// Looks at one object.
-    fn add(&mut self, object: Object) {
+    fn add(&mut self, object: Object, kinds: &Kinds) {
         let Object { value, source, line } = object;
-        let verdict = apiserver::http::check(value.clone());
+        let verdict = apiserver::http::check(value.clone(), kinds);
         let namespaced = verdict.kind.is_none_or(|kind| kind.namespaced);
         let subject = subject(&value, namespaced);
         self.needs.add(&value, &subject);
@@ -108,6 +126,16 @@ impl Checked {
     }
 }
 
+fn is_definition(value: &Value) -> bool {
+    let says = |field: &str, text: &str| value.get(field).is_some_and(|value| value == text);
+    says("kind", "CustomResourceDefinition") && says("apiVersion", "apiextensions.k8s.io/v1")
+}
+
+/// The kinds that a definition brings; none if it says too little, which is found when it is looked at itself.
+fn defined(definition: &Object) -> Vec<Kind> {
+    custom::kinds(&definition.value).unwrap_or_default()
+}
+
 fn subject(value: &Value, namespaced: bool) -> Subject {
     let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let namespace = match text("/metadata/namespace") {
@@ -124,19 +152,20 @@ fn subject(value: &Value, namespaced: bool) -> Subject {
 /// # Errors
 /// When it cannot print.
 pub fn run(flags: &Check) -> anyhow::Result<ExitCode> {
-    let mut checked = Checked::default();
+    let mut read = Vec::new();
     let mut missing = false;
     let loaded = flags.kustomize.iter().map(|folder| manifests::build(folder));
     for objects in loaded.chain(flags.filename.iter().map(|file| manifests::load(file))) {
         match objects {
-            Ok(objects) => objects.into_iter().for_each(|object| checked.add(object)),
+            Ok(objects) => read.extend(objects.into_iter().map(Ok)),
             Err(error @ Error::Read { .. }) => {
                 missing = true;
                 eprintln!("coracle: {error}");
             }
-            Err(error) => checked.findings.push(unreadable(&error)),
+            Err(error) => read.push(Err(unreadable(&error))),
         }
     }
+    let checked = Checked::of(read);
     if !missing || checked.objects > 0 {
         report::print(&checked, flags.output)?;
     }
@@ -164,9 +193,7 @@ mod tests {
     use super::*;
 
     fn checked(text: &str) -> Checked {
-        let mut checked = Checked::default();
-        manifests::parse(text, Path::new("a.yaml")).unwrap().into_iter().for_each(|object| checked.add(object));
-        checked
+        Checked::of(manifests::parse(text, Path::new("a.yaml")).unwrap().into_iter().map(Ok).collect())
     }
 
     #[test]
