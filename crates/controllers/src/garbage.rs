@@ -151,6 +151,11 @@ impl Graph {
         if lost { Verdict::Delete } else { Verdict::Keep }
     }
 
+    /// What has no owner here: its owners may be of a kind that has come or gone, and more may be known of them now.
+    fn lost(&self) -> Vec<String> {
+        self.nodes.keys().filter(|uid| self.verdict(uid) == Verdict::Delete).cloned().collect()
+    }
+
     fn dependents(&self, uid: &str) -> Vec<(String, Node)> {
         let owned = |node: &Node| node.owners.iter().any(|owner| owner.uid == uid);
         self.nodes.iter().filter(|(_, node)| owned(node)).map(|(uid, node)| (uid.clone(), node.clone())).collect()
@@ -211,6 +216,7 @@ pub(crate) async fn run(client: Client, mut served: Served) {
                 let now = Instant::now();
                 let lost = watches.follow(&client, &current).into_iter().flat_map(|plural| graph.forget(plural));
                 lost.for_each(|uid| due.add(uid, now));
+                graph.lost().into_iter().for_each(|uid| due.add(uid, now));
             }
             event = watches.changes.next() => match event {
                 Some((kind, Ok(event))) => {
@@ -473,7 +479,9 @@ mod tests {
         assert_eq!(graph.verdict("it"), Verdict::Keep);
         graph.nodes.get_mut("it").unwrap().kind =
             KindRef::Row(kinds::known().iter().find(|kind| kind.kind == "Certificate").unwrap());
+        assert!(graph.lost().is_empty());
         assert_eq!(graph.forget(("", "configmaps")), ["it"]);
+        assert_eq!(graph.lost(), ["it"]);
         assert_eq!(graph.verdict("it"), Verdict::Delete);
     }
 }
