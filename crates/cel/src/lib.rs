@@ -19,6 +19,7 @@ mod value;
 use std::fmt;
 
 pub use eval::{Budget, EvalError};
+pub use parser::is_reserved;
 pub use types::{ObjectType, Type};
 pub use value::{Key, Value};
 

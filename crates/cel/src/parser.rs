@@ -16,7 +16,7 @@ const PARTS: usize = 10_000;
 /// Bytes of one expression, at most.
 const BYTES: usize = 64 * 1024;
 
-/// Words that are no names.
+/// Words that cannot be names of variables.
 const RESERVED: &[&str] = &[
     "as",
     "break",
@@ -36,6 +36,11 @@ const RESERVED: &[&str] = &[
     "void",
     "while",
 ];
+
+/// Whether a word cannot be a name: one of the language's own, or one that it keeps for later.
+pub fn is_reserved(word: &str) -> bool {
+    matches!(word, "true" | "false" | "null" | "in") || RESERVED.contains(&word)
+}
 
 /// Binary operators, and how tightly they bind.
 const OPERATORS: &[(&str, u8)] = &[

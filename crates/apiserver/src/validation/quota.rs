@@ -6,29 +6,7 @@ use serde_json::{Value, json};
 use super::{at::At, change::immutable};
 use crate::status::Cause;
 
-/// Resources that a quota may be about, without those that have a prefix.
-const STANDARD: &[&str] = &[
-    "cpu",
-    "memory",
-    "ephemeral-storage",
-    "requests.cpu",
-    "requests.memory",
-    "requests.storage",
-    "requests.ephemeral-storage",
-    "limits.cpu",
-    "limits.memory",
-    "limits.ephemeral-storage",
-    "pods",
-    "resourcequotas",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "persistentvolumeclaims",
-    "configmaps",
-    "services.nodeports",
-    "services.loadbalancers",
-];
-/// Those of which there are only whole ones.
+/// Resources that a quota may be about of which there are only whole ones.
 const COUNTED: &[&str] = &[
     "pods",
     "resourcequotas",
@@ -40,6 +18,7 @@ const COUNTED: &[&str] = &[
     "services.nodeports",
     "services.loadbalancers",
 ];
+/// Those that pods use up.
 const COMPUTE: &[&str] = &[
     "cpu",
     "memory",
@@ -72,8 +51,8 @@ pub(super) fn resource_quota(object: &At<'_>, causes: &mut Vec<Cause>) {
     for (name, amount) in spec.field("hard").entries() {
         let wrong = names::qualified_name(name);
         causes.extend(wrong.iter().map(|wrong| Cause::invalid(&amount.path, &json!(name), wrong)));
-        let known =
-            STANDARD.contains(&name) || name.starts_with("hugepages-") || name.starts_with("requests.hugepages-");
+        let prefixed = name.starts_with("hugepages-") || name.starts_with("requests.hugepages-");
+        let known = COMPUTE.contains(&name) || COUNTED.contains(&name) || name == "requests.storage" || prefixed;
         if wrong.is_empty() && !name.contains('/') && !known {
             causes.push(Cause::invalid(&amount.path, &json!(name), "must be a standard resource for quota"));
         }
