@@ -130,7 +130,7 @@ fn everything_is_listed_described_and_shown_in_every_format() {
         assert!(kubectl.run("get cm -A --sort-by=.metadata.name --show-labels -L app").unwrap().contains("LABELS"));
         assert!(kubectl.run("get secret it -n all").unwrap().contains("Opaque   1 "));
         let stream = kubectl.run("exec it -n all -- true").unwrap_err();
-        assert!(stream.contains("pods/exec is not served here yet"), "{stream}");
+        assert!(stream.contains("pod it does not have a host assigned"), "{stream}");
         assert!(kubectl.run("get all -n all").unwrap().contains("horizontalpodautoscaler.autoscaling/it"));
     });
 }

@@ -196,17 +196,17 @@ impl Served {
         }
     }
 
-    /// Ends the sessions that have been quiet for too long, and those with endpoints that are gone.
+    /// Ends the sessions that have been quiet for too long, and those with endpoints that are gone; these a look later, for an
+    /// answer may be on its way.
     fn sweep(&mut self, slot: &Slot) {
         let (now, listener) = (Instant::now(), slot.listener.load());
         let ListenerService::Udp(split) = &listener.service else { return self.sessions.clear() };
         let idle = self.worker.timeouts.datagrams;
         self.sessions.retain(|_, session| {
-            let wanted = split.clusters().any(|cluster| Arc::ptr_eq(cluster, &session.cluster));
-            wanted
-                && !session.dead.get()
-                && now.duration_since(session.used.get()) < idle
-                && session.cluster.has(session.endpoint)
+            let wanted = split.clusters().any(|cluster| Arc::ptr_eq(cluster, &session.cluster))
+                && session.cluster.has(session.endpoint);
+            let ended = session.dead.replace(session.dead.get() || !wanted);
+            !ended && now.duration_since(session.used.get()) < idle
         });
         self.order.retain(|client| self.sessions.contains_key(client));
     }
