@@ -51,7 +51,7 @@ spec:
     - |
       use IO::Socket;
       $SIG{PIPE} = 'IGNORE';
-      my $listener = IO::Socket::INET->new(LocalAddr => $ENV{HOST}, LocalPort => 8000, Listen => 5) or die;
+      my $listener = IO::Socket::INET->new(LocalAddr => $ENV{HOST}, LocalPort => 8000, Listen => 5, ReuseAddr => 1) or die;
       while (my $client = $listener->accept) {
         while (<$client>) { last if /^\r?$/ }
         syswrite $client, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfirst";

@@ -57,8 +57,8 @@ async fn behaves(runtime: &dyn Runtime, again: &dyn Runtime, dir: &Path) {
 
     // A Coracle that is killed while it starts one: the next one finds it, or that it could not be started.
     let spec = pod.spec("begun", &["/bin/sh", "-c", "exec sleep 1000"]);
-    let interrupted = tokio::time::timeout(Duration::from_micros(1), runtime.start(&spec)).await;
-    assert!(interrupted.is_err());
+    // Where the machine stalls, it may have started when the time is up; then it is found as well.
+    _ = tokio::time::timeout(Duration::from_micros(1), runtime.start(&spec)).await;
     let found = again.recover().await.unwrap();
     assert!(found[0].1.iter().any(|run| run.id == spec.id && run.exit.is_none()), "{found:?}");
     assert_eq!(again.start(&spec).await.unwrap().exit, None);
