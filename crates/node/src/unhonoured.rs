@@ -1,6 +1,7 @@
 //! What a pod asks for that the node or its runtime does not do: one table, and one event from it. Pure.
 
 use k8s_openapi::api::core::v1::{EphemeralContainer, PodSpec};
+use objects::support::When::{self, Is, IsNot, Off, On, Set};
 use serde_json::Value;
 
 use crate::runtime::Features;
@@ -19,65 +20,56 @@ enum Unless {
     Mounts,
 }
 
-/// Which values of a field ask for something.
-#[derive(Clone, Copy, Debug)]
-enum When {
-    Any,
-    Is(bool),
-    Text(&'static str),
-    Not(&'static str),
-}
-
 /// A field that is not honoured; `*` is every element of a list.
 struct Row(&'static str, When, Unless);
 
 const POD: &[Row] = &[
-    Row("hostPID", When::Is(true), Unless::Isolated),
-    Row("hostIPC", When::Is(true), Unless::Isolated),
-    Row("hostUsers", When::Is(false), Unless::Never),
-    Row("runtimeClassName", When::Any, Unless::Never),
-    Row("resourceClaims", When::Any, Unless::Never),
-    Row("resources", When::Any, Unless::Never),
-    Row("securityContext.appArmorProfile", When::Any, Unless::Never),
-    Row("securityContext.seccompProfile.localhostProfile", When::Any, Unless::Never),
-    Row("securityContext.seccompProfile.type", When::Text("RuntimeDefault"), Unless::Isolation),
-    Row("securityContext.seLinuxOptions", When::Any, Unless::Never),
-    Row("securityContext.supplementalGroupsPolicy", When::Not("Merge"), Unless::Never),
-    Row("securityContext.sysctls", When::Any, Unless::Never),
-    Row("securityContext.fsGroup", When::Any, Unless::Users),
-    Row("securityContext.runAsGroup", When::Any, Unless::Users),
-    Row("securityContext.runAsUser", When::Any, Unless::Users),
-    Row("securityContext.supplementalGroups", When::Any, Unless::Users),
-    Row("dnsConfig", When::Any, Unless::Isolation),
-    Row("hostAliases", When::Any, Unless::Isolation),
-    Row("hostname", When::Any, Unless::Isolation),
-    Row("shareProcessNamespace", When::Is(true), Unless::Isolated),
+    Row("hostPID", On, Unless::Isolated),
+    Row("hostIPC", On, Unless::Isolated),
+    Row("hostUsers", Off, Unless::Never),
+    Row("runtimeClassName", Set, Unless::Never),
+    Row("resourceClaims", Set, Unless::Never),
+    Row("resources", Set, Unless::Never),
+    Row("securityContext.appArmorProfile", Set, Unless::Never),
+    Row("securityContext.seccompProfile.localhostProfile", Set, Unless::Never),
+    Row("securityContext.seccompProfile.type", Is("RuntimeDefault"), Unless::Isolation),
+    Row("securityContext.seLinuxOptions", Set, Unless::Never),
+    Row("securityContext.supplementalGroupsPolicy", IsNot("Merge"), Unless::Never),
+    Row("securityContext.sysctls", Set, Unless::Never),
+    Row("securityContext.fsGroup", Set, Unless::Users),
+    Row("securityContext.runAsGroup", Set, Unless::Users),
+    Row("securityContext.runAsUser", Set, Unless::Users),
+    Row("securityContext.supplementalGroups", Set, Unless::Users),
+    Row("dnsConfig", Set, Unless::Isolation),
+    Row("hostAliases", Set, Unless::Isolation),
+    Row("hostname", Set, Unless::Isolation),
+    Row("shareProcessNamespace", On, Unless::Isolated),
 ];
 
 const CONTAINER: &[Row] = &[
-    Row("lifecycle.stopSignal", When::Any, Unless::Never),
-    Row("ports.*.hostPort", When::Any, Unless::Never),
-    Row("resources.claims", When::Any, Unless::Never),
-    Row("resources.limits.ephemeral-storage", When::Any, Unless::Never),
-    Row("securityContext.appArmorProfile", When::Any, Unless::Never),
-    Row("securityContext.procMount", When::Not("Default"), Unless::Never),
-    Row("securityContext.seccompProfile.localhostProfile", When::Any, Unless::Never),
-    Row("securityContext.seccompProfile.type", When::Text("RuntimeDefault"), Unless::Isolation),
-    Row("securityContext.seLinuxOptions", When::Any, Unless::Never),
-    Row("volumeDevices", When::Any, Unless::Never),
-    Row("volumeMounts.*.mountPropagation", When::Not("None"), Unless::Never),
-    Row("volumeMounts.*.recursiveReadOnly", When::Not("Disabled"), Unless::Never),
-    Row("resources.limits.cpu", When::Any, Unless::Limits),
-    Row("resources.limits.memory", When::Any, Unless::Limits),
-    Row("securityContext.allowPrivilegeEscalation", When::Is(false), Unless::Isolation),
-    Row("securityContext.capabilities", When::Any, Unless::Isolation),
-    Row("securityContext.privileged", When::Is(true), Unless::Isolation),
-    Row("securityContext.readOnlyRootFilesystem", When::Is(true), Unless::Isolation),
-    Row("securityContext.runAsGroup", When::Any, Unless::Users),
-    Row("securityContext.runAsUser", When::Any, Unless::Users),
-    Row("terminationMessagePath", When::Not("/dev/termination-log"), Unless::Mounts),
-    Row("volumeMounts", When::Any, Unless::Mounts),
-    Row("targetContainerName", When::Any, Unless::Isolation),
+    Row("lifecycle.stopSignal", Set, Unless::Never),
+    Row("ports.*.hostPort", Set, Unless::Never),
+    Row("resources.claims", Set, Unless::Never),
+    Row("resources.limits.ephemeral-storage", Set, Unless::Never),
+    Row("securityContext.appArmorProfile", Set, Unless::Never),
+    Row("securityContext.procMount", IsNot("Default"), Unless::Never),
+    Row("securityContext.seccompProfile.localhostProfile", Set, Unless::Never),
+    Row("securityContext.seccompProfile.type", Is("RuntimeDefault"), Unless::Isolation),
+    Row("securityContext.seLinuxOptions", Set, Unless::Never),
+    Row("volumeDevices", Set, Unless::Never),
+    Row("volumeMounts.*.mountPropagation", IsNot("None"), Unless::Never),
+    Row("volumeMounts.*.recursiveReadOnly", IsNot("Disabled"), Unless::Never),
+    Row("resources.limits.cpu", Set, Unless::Limits),
+    Row("resources.limits.memory", Set, Unless::Limits),
+    Row("securityContext.allowPrivilegeEscalation", Off, Unless::Isolation),
+    Row("securityContext.capabilities", Set, Unless::Isolation),
+    Row("securityContext.privileged", On, Unless::Isolation),
+    Row("securityContext.readOnlyRootFilesystem", On, Unless::Isolation),
+    Row("securityContext.runAsGroup", Set, Unless::Users),
+    Row("securityContext.runAsUser", Set, Unless::Users),
+    Row("terminationMessagePath", IsNot("/dev/termination-log"), Unless::Mounts),
+    Row("volumeMounts", Set, Unless::Mounts),
+    Row("targetContainerName", Set, Unless::Isolation),
 ];
 
 /// The texts of the `NotHonoured` events for a pod: fields that nothing here does, and fields that this runtime does not do.
@@ -134,7 +126,7 @@ impl Found {
         for Row(path, when, unless) in rows {
             let steps: Vec<&str> = path.split('.').collect();
             let moot = self.on_host && path.starts_with("ports");
-            if !moot && !self.has(*unless) && asks(value, &steps, *when) {
+            if !moot && !self.has(*unless) && when.holds(value, &steps) {
                 let list = if *unless == Unless::Never { &mut self.never } else { &mut self.not_by_runtime };
                 list.push(format!("{at}{path}").replace(".*", "[*]"));
             }
@@ -146,19 +138,6 @@ impl Found {
         let not_by_runtime = (format!("the {runtime} runtime does not honour"), self.not_by_runtime);
         let texts = [never, not_by_runtime].into_iter().filter(|(_, fields)| !fields.is_empty());
         texts.map(|(who, fields)| format!("{who}: {}", fields.join(", "))).collect()
-    }
-}
-
-fn asks(value: &Value, path: &[&str], when: When) -> bool {
-    match path {
-        [] => match when {
-            When::Any => !value.is_null(),
-            When::Is(wanted) => value.as_bool() == Some(wanted),
-            When::Text(wanted) => value.as_str() == Some(wanted),
-            When::Not(default) => value.as_str().is_some_and(|value| value != default),
-        },
-        ["*", rest @ ..] => value.as_array().into_iter().flatten().any(|element| asks(element, rest, when)),
-        [field, rest @ ..] => value.get(field).is_some_and(|value| asks(value, rest, when)),
     }
 }
 

@@ -20,7 +20,7 @@ struct Row {
 
 /// Which values of a field a row is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum When {
+pub enum When {
     /// Any.
     Set,
     /// This text.
@@ -169,7 +169,7 @@ pub fn rows() -> impl Iterator<Item = Statement> {
     ROWS.iter().map(|row| Statement {
         kind: if row.kind == "*" { "PodSpec" } else { row.kind },
         path: row.field(),
-        value: row.value(),
+        value: row.when.value(),
         because: row.because,
     })
 }
@@ -179,18 +179,9 @@ impl Row {
         self.path.join(".").replace(".*", "[*]")
     }
 
-    fn value(&self) -> Option<&'static str> {
-        match self.when {
-            Is(value) => Some(value),
-            On => Some("true"),
-            Off => Some("false"),
-            Set | IsNot(_) => None,
-        }
-    }
-
     /// `spec.ports[*].protocol SCTP`.
     fn place(&self) -> String {
-        self.value().map_or_else(|| self.field(), |value| format!("{} {value}", self.field()))
+        self.when.value().map_or_else(|| self.field(), |value| format!("{} {value}", self.field()))
     }
 }
 
@@ -221,30 +212,43 @@ pub fn warnings(kind: &Kind, object: &Value) -> Vec<String> {
             if row.path.is_empty() {
                 return Some(format!("{} has no effect here: {}", kind.kind, row.because));
             }
-            says(object, row.path, row.when).then(|| format!("{} has no effect here: {}", row.place(), row.because))
+            row.when.holds(object, row.path).then(|| format!("{} has no effect here: {}", row.place(), row.because))
         })
         .collect();
     // What makes no pods need not say what its pods would lack.
     if let (Some(place), true) = (pod_spec(kind), found.is_empty()) {
         let spec = place.iter().try_fold(object, |value, step| value.get(*step)).unwrap_or(&Value::Null);
         let at = place.join(".");
-        let rows = ROWS.iter().filter(|row| row.kind == "*" && says(spec, row.path, row.when));
+        let rows = ROWS.iter().filter(|row| row.kind == "*" && row.when.holds(spec, row.path));
         found.extend(rows.map(|row| format!("{at}.{} has no effect here: {}", row.place(), row.because)));
     }
     found
 }
 
-fn says(value: &Value, path: &[&str], when: When) -> bool {
-    match path {
-        [] => match when {
-            Set => !value.is_null(),
-            Is(wanted) => value == wanted,
-            IsNot(default) => value.as_str().is_some_and(|value| value != default),
-            On => value == &Value::Bool(true),
-            Off => value == &Value::Bool(false),
-        },
-        ["*", rest @ ..] => value.as_array().into_iter().flatten().any(|element| says(element, rest, when)),
-        [field, rest @ ..] => value.get(field).is_some_and(|value| says(value, rest, when)),
+impl When {
+    /// The one value that it is about, if it is one.
+    pub fn value(self) -> Option<&'static str> {
+        match self {
+            Is(value) => Some(value),
+            On => Some("true"),
+            Off => Some("false"),
+            Set | IsNot(_) => None,
+        }
+    }
+
+    /// Whether a value at a path is one of these; an element `*` of the path is every element of a list.
+    pub fn holds(self, value: &Value, path: &[&str]) -> bool {
+        match path {
+            [] => match self {
+                Set => !value.is_null(),
+                Is(wanted) => value == wanted,
+                IsNot(default) => value.as_str().is_some_and(|value| value != default),
+                On => value == &Value::Bool(true),
+                Off => value == &Value::Bool(false),
+            },
+            ["*", rest @ ..] => value.as_array().into_iter().flatten().any(|element| self.holds(element, rest)),
+            [field, rest @ ..] => value.get(field).is_some_and(|value| self.holds(value, rest)),
+        }
     }
 }
 

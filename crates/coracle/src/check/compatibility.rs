@@ -48,9 +48,9 @@ fn told(when: &When) -> String {
     match when {
         When::Group(groups) => groups.iter().map(|group| format!("`{group}`")).collect::<Vec<_>>().join(", "),
         When::Kinds(_, kinds) => kinds.join(", "),
-        When::Field(_, kind, path, value) => {
-            let path = path.join(".").replace(".*", "[]");
-            if value.is_empty() { format!("{kind} with `{path}`") } else { format!("{kind} with `{path}: {value}`") }
+        When::Field(_, kind, path, when) => {
+            let value = when.value().map(|value| format!(": {value}")).unwrap_or_default();
+            format!("{kind} with `{}{value}`", path.join(".").replace(".*", "[]"))
         }
     }
 }

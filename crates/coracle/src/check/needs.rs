@@ -2,6 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use objects::support::{
+    self,
+    When::{Is, Set},
+};
 use serde_json::Value;
 
 use super::Subject;
@@ -12,9 +16,8 @@ pub(super) enum When {
     Group(&'static [&'static str]),
     /// For objects of these kinds of a group.
     Kinds(&'static str, &'static [&'static str]),
-    /// For objects of a kind of a group whose field (a JSON pointer, `*` is every element) is there and has this value; an empty
-    /// value: any.
-    Field(&'static str, &'static str, &'static [&'static str], &'static str),
+    /// For objects of a kind of a group that have such a value at a path, where `*` is every element of a list.
+    Field(&'static str, &'static str, &'static [&'static str], support::When),
 }
 
 /// Something to install.
@@ -47,18 +50,18 @@ pub(super) static NEEDS: &[Need] = &[
     },
     Need {
         when: &[
-            Field("autoscaling", "HorizontalPodAutoscaler", &["spec", "metrics", "*", "type"], "Resource"),
-            Field("autoscaling", "HorizontalPodAutoscaler", &["spec", "metrics", "*", "type"], "ContainerResource"),
-            Field("autoscaling", "HorizontalPodAutoscaler", &["spec", "targetCPUUtilizationPercentage"], ""),
+            Field("autoscaling", "HorizontalPodAutoscaler", &["spec", "metrics", "*", "type"], Is("Resource")),
+            Field("autoscaling", "HorizontalPodAutoscaler", &["spec", "metrics", "*", "type"], Is("ContainerResource")),
+            Field("autoscaling", "HorizontalPodAutoscaler", &["spec", "targetCPUUtilizationPercentage"], Set),
         ],
         what: "metrics-server",
         role: "measures what pods use, for autoscaling and kubectl top",
     },
     Need {
         when: &[
-            Field("autoscaling", "HorizontalPodAutoscaler", &["spec", "metrics", "*", "type"], "Pods"),
-            Field("autoscaling", "HorizontalPodAutoscaler", &["spec", "metrics", "*", "type"], "Object"),
-            Field("autoscaling", "HorizontalPodAutoscaler", &["spec", "metrics", "*", "type"], "External"),
+            Field("autoscaling", "HorizontalPodAutoscaler", &["spec", "metrics", "*", "type"], Is("Pods")),
+            Field("autoscaling", "HorizontalPodAutoscaler", &["spec", "metrics", "*", "type"], Is("Object")),
+            Field("autoscaling", "HorizontalPodAutoscaler", &["spec", "metrics", "*", "type"], Is("External")),
         ],
         what: "an adapter for custom metrics (prometheus-adapter or KEDA)",
         role: "gives the autoscaler metrics of its own",
@@ -110,13 +113,13 @@ pub(super) static NEEDS: &[Need] = &[
     Need {
         when: &[
             Kinds("", &["PersistentVolumeClaim"]),
-            Field("apps", "StatefulSet", &["spec", "volumeClaimTemplates", "*"], ""),
+            Field("apps", "StatefulSet", &["spec", "volumeClaimTemplates", "*"], Set),
         ],
         what: "a storage provisioner with a StorageClass",
         role: "makes the volumes that are claimed",
     },
     Need {
-        when: &[Field("", "Service", &["spec", "type"], "LoadBalancer")],
+        when: &[Field("", "Service", &["spec", "type"], Is("LoadBalancer"))],
         what: "an implementation of load balancers (the cloud's, or MetalLB)",
         role: "gives the Service an address from outside",
     },
@@ -196,16 +199,8 @@ impl When {
         match self {
             Self::Group(groups) => groups.contains(&group),
             Self::Kinds(of, kinds) => *of == group && kinds.contains(&kind),
-            Self::Field(of, named, path, value) => *of == group && *named == kind && says(object, path, value),
+            Self::Field(of, named, path, when) => *of == group && *named == kind && when.holds(object, path),
         }
-    }
-}
-
-fn says(value: &Value, path: &[&str], wanted: &str) -> bool {
-    match path {
-        [] => wanted.is_empty() && !value.is_null() || value.as_str() == Some(wanted),
-        ["*", rest @ ..] => value.as_array().into_iter().flatten().any(|element| says(element, rest, wanted)),
-        [field, rest @ ..] => value.get(field).is_some_and(|value| says(value, rest, wanted)),
     }
 }
 
