@@ -33,6 +33,7 @@ use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use crate::http::Delegate;
 use crate::{
     http::Handler,
     pki::{Pki, PkiError},
@@ -100,6 +101,12 @@ impl ApiServer {
         let node_tls = Arc::new(pki.client_config("kube-apiserver-kubelet-client", &["system:masters"])?);
         let tokens = Arc::new(Tokens::open(&options.data_dir.join("pki"))?);
         Ok(Self { handler: Arc::new(Handler::new(registry, node_tls, tokens)), pki, names })
+    }
+
+    /// Hands a group and version to whoever serves it, from now on; as upstream's aggregator does for an `APIService`. The requests
+    /// are authenticated, discovery shows what the handler says that it has, and whoever served it before does so no more.
+    pub fn delegate(&self, delegate: &Delegate) {
+        self.handler.delegates.add(delegate);
     }
 
     /// A client in this process, acting under this name.

@@ -1,5 +1,5 @@
 //! What there is: versions, groups and resources, generated from the table of kinds, in the older form (a document for each
-//! group and version) and in the aggregated one (everything at once).
+//! group and version) and in the aggregated one (everything at once); what others serve says itself what it is.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,9 @@ use objects::kinds::{Kind, Kinds};
 use serde_json::{Value, json};
 
 use super::{
-    Answer, respond,
+    Answer,
+    delegated::{Delegates, Offered},
+    respond,
     reviews::{REVIEWS, Review},
 };
 use crate::status::Failure;
@@ -30,22 +32,28 @@ pub fn version() -> Value {
 ///
 /// # Errors
 /// 404 for a group or version that is not there.
-pub fn document(parts: &Parts, kinds: &Kinds) -> Result<Option<Answer>, Failure> {
+pub(super) async fn document(parts: &Parts, kinds: &Kinds, delegates: &Delegates) -> Result<Option<Answer>, Failure> {
     let path = parts.uri.path().trim_end_matches('/');
     let segments: Vec<&str> = path.split('/').skip(1).collect();
+    let offered = match segments.as_slice() {
+        ["apis"] => delegates.offered(aggregated(parts).is_some()).await,
+        ["apis", _] => delegates.offered(false).await,
+        _ => Vec::new(),
+    };
     let document = match segments.as_slice() {
         ["api" | "apis"] if let Some((version, media)) = aggregated(parts) => {
-            let groups = aggregated_groups(path == "/api", version, kinds).to_string().into_bytes();
+            let groups = aggregated_groups(path == "/api", version, kinds, &offered).to_string().into_bytes();
             let tag = tag(&groups);
             return Ok(Some(respond::unless_known(parts, &tag, "public", media, || Ok(groups))?));
         }
         ["api"] => json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
         ["apis"] => {
-            let groups: Vec<Value> = groups(kinds).iter().map(|(name, versions)| group(name, versions)).collect();
+            let groups: Vec<Value> =
+                groups(kinds, &offered).iter().map(|(name, versions)| group(name, versions)).collect();
             json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
         }
         ["api", "v1"] => resources("", "v1", kinds),
-        ["apis", name] => match groups(kinds).get(name) {
+        ["apis", name] => match groups(kinds, &offered).get(name) {
             Some(versions) => {
                 let mut group = group(name, versions);
                 if let Some(map) = group.as_object_mut() {
@@ -56,7 +64,7 @@ pub fn document(parts: &Parts, kinds: &Kinds) -> Result<Option<Answer>, Failure>
             }
             None => return Err(Failure::no_such_path()),
         },
-        ["apis", name, version] if groups(kinds).get(name).is_some_and(|v| v.contains(version)) => {
+        ["apis", name, version] if groups(kinds, &[]).get(name).is_some_and(|v| v.contains(version)) => {
             resources(name, version, kinds)
         }
         ["apis", _, _] if parts.uri.path().split('/').count() == 4 => return Err(Failure::no_such_path()),
@@ -91,8 +99,8 @@ fn aggregated(parts: &Parts) -> Option<(&'static str, &'static str)> {
 }
 
 /// Named groups and their versions, the preferred one first.
-fn groups(kinds: &Kinds) -> BTreeMap<&'static str, Vec<&'static str>> {
-    let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
+fn groups<'a>(kinds: &Kinds, offered: &'a [Offered]) -> BTreeMap<&'a str, Vec<&'a str>> {
+    let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for kind in kinds.all().filter(|kind| !kind.group.is_empty()) {
         let versions = groups.entry(kind.group).or_default();
         if !versions.contains(&kind.version) {
@@ -101,6 +109,12 @@ fn groups(kinds: &Kinds) -> BTreeMap<&'static str, Vec<&'static str>> {
     }
     for review in REVIEWS {
         groups.insert(review.group, vec!["v1"]);
+    }
+    for Offered { group, version, .. } in offered {
+        let versions = groups.entry(group).or_default();
+        if !versions.contains(&version.as_str()) {
+            versions.push(version);
+        }
     }
     groups
 }
@@ -165,14 +179,18 @@ fn resources(group: &str, version: &str, kinds: &Kinds) -> Value {
     json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list})
 }
 
-fn aggregated_groups(core: bool, version: &str, kinds: &Kinds) -> Value {
-    let groups = if core { BTreeMap::from([("", vec!["v1"])]) } else { groups(kinds) };
-    let items: Vec<Value> = groups.iter().map(|(group, versions)| aggregated_group(group, versions, kinds)).collect();
+fn aggregated_groups(core: bool, version: &str, kinds: &Kinds, offered: &[Offered]) -> Value {
+    let groups = if core { BTreeMap::from([("", vec!["v1"])]) } else { groups(kinds, offered) };
+    let items: Vec<Value> =
+        groups.iter().map(|(group, versions)| aggregated_group(group, versions, kinds, offered)).collect();
     json!({"kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{version}"), "metadata": {}, "items": items})
 }
 
-fn aggregated_group(group: &str, versions: &[&str], kinds: &Kinds) -> Value {
+fn aggregated_group(group: &str, versions: &[&str], kinds: &Kinds, offered: &[Offered]) -> Value {
     let version_entry = |version: &&str| {
+        if let Some(offered) = offered.iter().find(|offered| offered.group == group && offered.version == *version) {
+            return aggregated_offer(offered);
+        }
         let kinds = kinds.all().filter(|kind| kind.group == group && kind.version == *version);
         let reviews = REVIEWS.iter().filter(|review| review.group == group);
         let resources: Vec<Value> =
@@ -181,6 +199,51 @@ fn aggregated_group(group: &str, versions: &[&str], kinds: &Kinds) -> Value {
     };
     let versions: Vec<Value> = versions.iter().map(version_entry).collect();
     json!({"metadata": {"name": group, "creationTimestamp": null}, "versions": versions})
+}
+
+/// What somebody else serves. `Stale` says that it is not known now what that is.
+fn aggregated_offer(offered: &Offered) -> Value {
+    let Some(list) = &offered.resources else {
+        return json!({"version": offered.version, "freshness": "Stale", "resources": []});
+    };
+    let text =
+        |resource: &Value, field: &str| resource.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    // What is not said is as of the group and version itself.
+    let response_kind = |resource: &Value| {
+        let or = |field: &str, own: &str| match text(resource, field) {
+            said if said.is_empty() => own.to_owned(),
+            said => said,
+        };
+        json!({"group": or("group", &offered.group), "version": or("version", &offered.version), "kind": text(resource, "kind")})
+    };
+    let mut resources: Vec<Value> = Vec::new();
+    for one in list {
+        let name = text(one, "name");
+        let (name, sub) = name.split_once('/').map_or((name.as_str(), None), |(name, sub)| (name, Some(sub)));
+        let is_it = |found: &Value| found.get("resource").and_then(Value::as_str) == Some(name);
+        let at = resources.iter().position(is_it).unwrap_or_else(|| {
+            let scope = if one.get("namespaced") == Some(&Value::Bool(true)) { "Namespaced" } else { "Cluster" };
+            // Subresources may have no resource above them, as those of custom.metrics.k8s.io.
+            resources.push(json!({"resource": name, "scope": scope, "verbs": [], "responseKind": {"group": "", "version": "", "kind": ""}}));
+            resources.len() - 1
+        });
+        let Some(Value::Object(found)) = resources.get_mut(at) else { continue };
+        let verbs = one.get("verbs").cloned().unwrap_or_else(|| json!([]));
+        if let Some(sub) = sub {
+            let subresource = json!({"subresource": sub, "responseKind": response_kind(one), "verbs": verbs});
+            if let Value::Array(subs) = found.entry("subresources").or_insert_with(|| json!([])) {
+                subs.push(subresource);
+            }
+            continue;
+        }
+        found.insert("responseKind".to_owned(), response_kind(one));
+        found.insert("verbs".to_owned(), verbs);
+        found.insert("singularResource".to_owned(), text(one, "singularName").into());
+        for list in ["shortNames", "categories"] {
+            found.extend(one.get(list).map(|names| (list.to_owned(), names.clone())));
+        }
+    }
+    json!({"version": offered.version, "freshness": "Current", "resources": resources})
 }
 
 fn aggregated_review(review: &Review) -> Value {

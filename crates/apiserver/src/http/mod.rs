@@ -4,6 +4,7 @@ mod accounts;
 mod apply;
 mod body;
 mod check;
+mod delegated;
 mod discovery;
 mod eviction;
 pub mod fairness;
@@ -33,7 +34,7 @@ use std::{
     time::Instant,
 };
 
-use ::http::{Request, Response, StatusCode};
+use ::http::{Method, Request, Response, StatusCode, request::Parts};
 use bytes::Bytes;
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
@@ -50,7 +51,11 @@ use crate::{
 use fairness::{Connection, Gate};
 use metrics::{Metrics, Sort};
 
-pub use self::streams::{Sessions, fuzzing};
+pub(crate) use self::delegated::Delegates;
+pub use self::{
+    delegated::Delegate,
+    streams::{Sessions, fuzzing},
+};
 
 /// The body of every answer.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -82,6 +87,8 @@ pub struct Handler {
     pub(crate) documents: Arc<Documents>,
     /// The sessions with running programs that there may be.
     pub(crate) sessions: Sessions,
+    /// The groups that others serve.
+    pub(crate) delegates: Delegates,
     /// Lets requests in.
     pub gate: Gate,
     /// What has been counted.
@@ -117,6 +124,7 @@ impl Handler {
             tokens,
             documents,
             sessions: Sessions::default(),
+            delegates: Delegates::default(),
             gate: Gate::default(),
             metrics: Arc::default(),
             ending: CancellationToken::new(),
@@ -155,12 +163,10 @@ impl Handler {
         if let Some(keys) = accounts::discovery(&self.tokens, path) {
             return Ok(keys);
         }
-        if let Some(document) = discovery::document(&parts, &self.registry.kinds())? {
-            return Ok(document);
+        if let Some(delegate) = self.delegates.at(path) {
+            return self.hand_on(&delegate, parts, incoming, &identity).await;
         }
-        if let Some(document) =
-            openapi::answer(&self.documents, crate::openapi::Source::new(self.registry.kinds()), &parts).await?
-        {
+        if let Some(document) = self.document(&parts).await? {
             return Ok(document);
         }
         if let Some(review) = reviews::Review::at(path) {
@@ -207,6 +213,46 @@ impl Handler {
         };
         let answer = answer.await;
         let code = answer.as_ref().map_or_else(|failure| failure.code, |answer| answer.status());
+        self.metrics.note(sort, code.as_u16(), started.elapsed());
+        answer
+    }
+}
+
+impl Handler {
+    /// A document that says what there is.
+    async fn document(&self, parts: &Parts) -> Result<Option<Answer>, Failure> {
+        if let Some(document) = discovery::document(parts, &self.registry.kinds(), &self.delegates).await? {
+            return Ok(Some(document));
+        }
+        openapi::answer(&self.documents, crate::openapi::Source::new(self.registry.kinds()), parts).await
+    }
+
+    /// A request of a group that somebody else serves.
+    async fn hand_on<B>(
+        &self,
+        delegate: &Delegate,
+        parts: Parts,
+        incoming: B,
+        identity: &Identity,
+    ) -> Result<Answer, Failure>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: std::fmt::Display,
+    {
+        let started = Instant::now();
+        let changes = !matches!(parts.method, Method::GET | Method::HEAD);
+        let answer = async {
+            let _place = match parts.extensions.get::<Origin>() {
+                Some(_) => Some(self.gate.enter(changes)?),
+                None => None,
+            };
+            let _counted = Counted::new(&self.metrics, changes);
+            let body = body::read(incoming).await?;
+            delegate.ask((&parts.method, &parts.uri, &parts.headers), identity, body).await
+        };
+        let answer = answer.await;
+        let code = answer.as_ref().map_or_else(|failure| failure.code, |answer| answer.status());
+        let sort = delegate.sort((&parts.method, &parts.uri), code != StatusCode::NOT_FOUND);
         self.metrics.note(sort, code.as_u16(), started.elapsed());
         answer
     }
