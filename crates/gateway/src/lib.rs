@@ -2,6 +2,7 @@
 
 pub mod balance;
 pub mod control;
+pub mod demand;
 pub mod observe;
 pub mod policy;
 pub mod proxy;

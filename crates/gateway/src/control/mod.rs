@@ -146,6 +146,9 @@ pub trait Sink: Send + Sync + 'static {
 
     /// The endpoints of the table's clusters may have changed.
     fn endpoints_changed(&self) {}
+
+    /// What there is, before what is made of it is handed over or its endpoints change.
+    fn objects(&self, _snapshot: &Arc<Snapshot>) {}
 }
 
 impl<S: Sink> Sink for Arc<S> {
@@ -155,6 +158,10 @@ impl<S: Sink> Sink for Arc<S> {
 
     fn endpoints_changed(&self) {
         S::endpoints_changed(self);
+    }
+
+    fn objects(&self, snapshot: &Arc<Snapshot>) {
+        S::objects(self, snapshot);
     }
 }
 

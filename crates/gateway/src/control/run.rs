@@ -85,7 +85,8 @@ pub async fn run(client: Client, options: Options, sink: impl Sink, stop: Cancel
                 wake.objects();
             }
         }
-        let snapshot = watched.snapshot(&bind_errors);
+        let snapshot = Arc::new(watched.snapshot(&bind_errors));
+        sink.objects(&snapshot);
         if wake.objects.swap(false, Ordering::AcqRel) {
             let compiled = compile(&snapshot, &options, &mut memory, Timestamp::now());
             let errors = sink.apply(Arc::new(compiled.table));
@@ -146,7 +147,7 @@ watched! {
     secrets: Secret = Watch { fields: "type=kubernetes.io/tls", ..Watch::OBJECTS };
     config_maps: ConfigMap = Watch { keep: only_authorities, ..Watch::OBJECTS };
     slices: EndpointSlice = Watch { objects: false, ..Watch::OBJECTS };
-    pods: Pod = Watch { objects: false, inside: true, keep: only_address, ..Watch::OBJECTS };
+    pods: Pod = Watch { objects: false, inside: true, keep: only_whose_address, ..Watch::OBJECTS };
     namespaces: Namespace = Watch::OBJECTS;
 }
 
@@ -212,9 +213,9 @@ fn only_authorities(map: &mut ConfigMap) {
     }
 }
 
-fn only_address(pod: &mut Pod) {
-    let ObjectMeta { name, namespace, resource_version, .. } = std::mem::take(&mut pod.metadata);
-    pod.metadata = ObjectMeta { name, namespace, resource_version, ..ObjectMeta::default() };
+fn only_whose_address(pod: &mut Pod) {
+    let ObjectMeta { name, namespace, labels, resource_version, .. } = std::mem::take(&mut pod.metadata);
+    pod.metadata = ObjectMeta { name, namespace, labels, resource_version, ..ObjectMeta::default() };
     let host_network = pod.spec.take().and_then(|spec| spec.host_network);
     pod.spec = host_network.map(|shared| PodSpec { host_network: Some(shared), ..PodSpec::default() });
     pod.status = pod.status.take().map(|PodStatus { phase, pod_ip, pod_ips, .. }| PodStatus {

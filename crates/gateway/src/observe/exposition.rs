@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{
-    figures::{BOUNDS, CONNECTED, ClassFigures, ListenerFigures, RouteFigures, TLS_FAULTS, WorkerFigures},
+    figures::{BOUNDS, CONNECTED, ClassFigures, ListenerFigures, ListenerKey, RouteFigures, TLS_FAULTS, WorkerFigures},
     flags::{Fault, MEANINGS},
 };
 
@@ -20,7 +20,7 @@ pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; char
 
 impl Metrics {
     pub(crate) fn new(figures: WorkerFigures) -> Self {
-        Self { figures }
+        Self { figures: figures.by_name() }
     }
 
     /// The text format of Prometheus (version 0.0.4).
@@ -214,21 +214,22 @@ fn seconds(nanoseconds: u64) -> f64 {
 }
 
 fn listeners(figures: &WorkerFigures) -> impl Iterator<Item = (String, &ListenerFigures)> {
-    figures.listeners.iter().map(|((name, port), listened)| (of_listener(name, *port), &listened.figures))
+    figures.listeners.iter().map(|(key, listened)| (of_listener(key), &listened.figures))
 }
 
 fn routes(figures: &WorkerFigures) -> impl Iterator<Item = (String, &RouteFigures)> {
-    figures.listeners.iter().flat_map(|((name, port), listened)| {
-        let listener = of_listener(name, *port);
-        listened.routes.iter().map(move |((route, service), figures)| {
+    figures.listeners.iter().flat_map(|(key, listened)| {
+        let listener = of_listener(key);
+        let routes = listened.routes.iter().filter(|(_, figures)| figures.is_used());
+        routes.map(move |((route, service), figures)| {
             let labels = format!("{listener},route=\"{}\",service=\"{}\"", escaped(route), escaped(service));
             (labels, figures)
         })
     })
 }
 
-fn of_listener(name: &str, port: u16) -> String {
-    format!("listener=\"{}\",port=\"{port}\"", escaped(name))
+fn of_listener(key: &ListenerKey) -> String {
+    format!("listener=\"{}\",port=\"{}\"", escaped(&key.name), key.port)
 }
 
 /// As a label's value is written.

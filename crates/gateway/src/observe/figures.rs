@@ -2,10 +2,14 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    net::SocketAddr,
     sync::Arc,
 };
 
-use super::flags::{FLAGS, Fault};
+use super::{
+    flags::{FLAGS, Fault},
+    load::Loads,
+};
 use crate::table::{Listener, Table};
 
 /// Upper bounds of the durations' buckets, in nanoseconds; the last bucket has none.
@@ -110,6 +114,7 @@ pub(super) struct RouteFigures {
     pub retries: u64,
     /// Connections whose bytes mean nothing to the proxy, by fault.
     pub connections: [u64; Fault::ALL.len()],
+    pub loads: Loads,
 }
 
 impl RouteFigures {
@@ -123,7 +128,7 @@ impl RouteFigures {
         class.nanoseconds = class.nanoseconds.wrapping_add(nanoseconds);
     }
 
-    /// Whether there is anything to tell.
+    /// Whether something has ended.
     pub fn is_used(&self) -> bool {
         self.classes.iter().any(Option::is_some) || self.connections.iter().any(|count| *count > 0)
     }
@@ -145,6 +150,7 @@ impl RouteFigures {
         self.bytes_out += other.bytes_out;
         self.retries += other.retries;
         add(&mut self.connections, &other.connections);
+        self.loads.add(&other.loads);
     }
 }
 
@@ -199,10 +205,26 @@ pub(super) fn increment(counts: &mut [u64], index: usize) {
     }
 }
 
-/// Which listener: its name and the port it is bound at.
-pub(super) type ListenerKey = (Arc<str>, u16);
+/// Which listener.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ListenerKey {
+    /// `namespace/gateway` or `namespace/service`.
+    pub name: Arc<str>,
+    /// Where it is bound.
+    pub port: u16,
+    /// Whether it is a Gateway's: a Service may have the same name.
+    pub edge: bool,
+}
+
+impl ListenerKey {
+    /// That of a listener of a table.
+    pub fn of(listener: &Listener) -> Self {
+        Self { name: listener.name.clone(), port: listener.bind.port(), edge: listener.edge }
+    }
+}
+
 /// Which way: the rule and the cluster, empty where a request came to none.
-pub(super) type RouteKey = (Arc<str>, Arc<str>);
+pub(crate) type RouteKey = (Arc<str>, Arc<str>);
 
 /// A listener and the ways from it.
 #[derive(Debug, Clone, Default)]
@@ -211,12 +233,23 @@ pub(super) struct Listened {
     pub routes: BTreeMap<RouteKey, RouteFigures>,
 }
 
+impl Listened {
+    fn add(&mut self, other: Self) {
+        self.figures.add(&other.figures);
+        for (key, figures) in other.routes {
+            self.routes.entry(key).or_default().add(&figures);
+        }
+    }
+}
+
 /// Everything that a worker has counted, or several together.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct WorkerFigures {
     pub(super) listeners: BTreeMap<ListenerKey, Listened>,
     /// Connections to endpoints, by the name of their cluster.
     pub(super) connected: BTreeMap<Arc<str>, [u64; CONNECTED.len()]>,
+    /// What endpoints have to do.
+    pub(super) endpoints: BTreeMap<SocketAddr, Loads>,
     /// Lines that were given to the access log's writer, and lines that it could not take.
     pub(super) log_lines: [u64; 2],
 }
@@ -228,14 +261,33 @@ impl WorkerFigures {
         self.log_lines = [written.saturating_sub(lines), dropped + lines];
     }
 
+    /// The same with listeners of one name and port together, whatever they are of: that is all that labels say.
+    pub fn by_name(mut self) -> Self {
+        for (key, listened) in std::mem::take(&mut self.listeners) {
+            self.listeners.entry(ListenerKey { edge: true, ..key }).or_default().add(listened);
+        }
+        self
+    }
+
+    /// What every way has to do: by its listener, rule and cluster.
+    pub fn ways(&self) -> impl Iterator<Item = (&ListenerKey, &RouteKey, &Loads)> {
+        self.listeners.iter().flat_map(|(listener, listened)| {
+            listened.routes.iter().map(move |(route, figures)| (listener, route, &figures.loads))
+        })
+    }
+
+    /// What every endpoint has to do.
+    pub fn endpoints(&self) -> impl Iterator<Item = (SocketAddr, &Loads)> {
+        self.endpoints.iter().map(|(endpoint, loads)| (*endpoint, loads))
+    }
+
     /// Adds another worker's.
     pub fn add(&mut self, other: Self) {
         for (key, listened) in other.listeners {
-            let sum = self.listeners.entry(key).or_default();
-            sum.figures.add(&listened.figures);
-            for (key, figures) in listened.routes {
-                sum.routes.entry(key).or_default().add(&figures);
-            }
+            self.listeners.entry(key).or_default().add(listened);
+        }
+        for (endpoint, loads) in other.endpoints {
+            self.endpoints.entry(endpoint).or_default().add(&loads);
         }
         for (cluster, counts) in other.connected {
             add(self.connected.entry(cluster).or_default(), &counts);
@@ -249,22 +301,33 @@ impl WorkerFigures {
 pub(crate) struct Live {
     listeners: HashSet<ListenerKey>,
     names: HashSet<Arc<str>>,
+    endpoints: HashSet<SocketAddr>,
 }
 
 impl Live {
     pub fn new(table: &Table) -> Self {
         let mut live = Self::default();
-        for listener in &table.listeners {
-            live.listeners.insert((listener.name.clone(), listener.bind.port()));
+        live.listeners.extend(table.listeners.iter().map(ListenerKey::of));
+        let of_splits = table.listeners.iter().flat_map(Listener::splits).flat_map(|split| split.clusters());
+        for rule in table.rules() {
+            live.name(&rule.name);
         }
-        let of_rules = table.rules().flat_map(|rule| rule.clusters().map(|cluster| &cluster.name).chain([&rule.name]));
-        let splits = table.listeners.iter().flat_map(Listener::splits);
-        for name in of_rules.chain(splits.flat_map(|split| split.clusters().map(|cluster| &cluster.name))) {
-            if !live.names.contains(name) {
-                live.names.insert(name.clone());
+        for cluster in table.rules().flat_map(|rule| rule.clusters()).chain(of_splits) {
+            // Most are led to from many places.
+            if live.name(&cluster.name) {
+                live.endpoints.extend(cluster.addresses());
             }
         }
         live
+    }
+
+    /// Whether it is new.
+    fn name(&mut self, name: &Arc<str>) -> bool {
+        !self.names.contains(name) && self.names.insert(name.clone())
+    }
+
+    pub(super) fn has_endpoint(&self, address: &SocketAddr) -> bool {
+        self.endpoints.contains(address)
     }
 
     pub(super) fn has_listener(&self, key: &ListenerKey) -> bool {
@@ -305,7 +368,9 @@ mod tests {
             route.count(404, Fault::Client, 1);
             listened.routes.insert(("rule".into(), "cluster".into()), route);
             let connected = [("cluster".into(), [1, 0, 0, 0])].into();
-            WorkerFigures { listeners: [(("listener".into(), port), listened)].into(), connected, log_lines: [1, 0] }
+            let key = ListenerKey { name: "listener".into(), port, edge: true };
+            let endpoints = [(SocketAddr::from(([127, 0, 0, 1], 80)), Loads::default())].into();
+            WorkerFigures { listeners: [(key, listened)].into(), connected, endpoints, log_lines: [1, 0] }
         };
         let mut sum = figures(1);
         sum.add(figures(1));
@@ -315,6 +380,6 @@ mod tests {
         let route = sum.listeners.values().next().unwrap().routes.values().next().unwrap();
         let [(name, class)] = route.classes().collect::<Vec<_>>().try_into().unwrap();
         assert_eq!((name, class.requests, class.buckets[0]), ("4xx", [0, 2, 0, 0], 2));
-        assert_eq!(sum.connected["cluster"], [3, 0, 0, 0]);
+        assert_eq!((sum.connected["cluster"], sum.endpoints.len()), ([3, 0, 0, 0], 1));
     }
 }

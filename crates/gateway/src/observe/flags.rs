@@ -122,6 +122,12 @@ impl Flags {
         self.0 == 0
     }
 
+    /// Whether an answer was waited for in vain: for too long, or for longer than the client liked.
+    pub fn waited_in_vain(self) -> bool {
+        let all = [Flag::DownstreamGone, Flag::DownstreamReset, Flag::UpstreamTimeout];
+        all.into_iter().any(|flag| self.0 & (1 << flag as u8) != 0)
+    }
+
     /// What the flags mean, in the order of their numbers.
     pub fn meanings(self) -> impl Iterator<Item = &'static Meaning> {
         let all = if self.0 == 0 { &[] } else { MEANINGS };

@@ -17,6 +17,7 @@ use super::{
         CONNECTED, Connected, Listened, ListenerFigures, ListenerKey, Live, RouteFigures, RouteKey, TlsFault,
         WorkerFigures, increment,
     },
+    load::Loads,
     log::{Feed, Texts, WorkerLog},
 };
 use crate::table::Listener;
@@ -38,7 +39,11 @@ pub(crate) struct Observe {
     max_routes: usize,
     /// Connections to endpoints, by the name of their cluster.
     connected: RefCell<HashMap<Arc<str>, Connects>>,
+    /// Endpoints that were asked for something; not those over the bound.
+    endpoints: RefCell<HashMap<SocketAddr, Rc<EndpointSeen>, FixedState>>,
     log: Option<WorkerLog>,
+    /// What moments are counted from.
+    began: Instant,
 }
 
 /// What came of connections, and when the last was asked for.
@@ -66,6 +71,15 @@ pub(super) struct Route {
     pub last: Cell<Instant>,
 }
 
+/// What one endpoint has to do for this worker.
+#[derive(Debug)]
+pub(super) struct EndpointSeen {
+    pub address: SocketAddr,
+    pub loads: RefCell<Loads>,
+    /// When something of its ended.
+    pub last: Cell<Instant>,
+}
+
 impl Route {
     fn new(rule: Arc<str>, cluster: Arc<str>) -> Rc<Self> {
         Rc::new(Self { key: (rule, cluster), figures: RefCell::default(), last: Cell::new(Instant::now()) })
@@ -80,8 +94,34 @@ impl Observe {
 
     fn bounded(max_routes: usize, log: Option<Feed>) -> Rc<Self> {
         let log = log.map(WorkerLog::new);
-        let (listeners, connected) = (RefCell::default(), RefCell::default());
-        Rc::new(Self { listeners, routes: Cell::new(0), max_routes, connected, log })
+        Rc::new(Self {
+            listeners: RefCell::default(),
+            routes: Cell::new(0),
+            max_routes,
+            connected: RefCell::default(),
+            endpoints: RefCell::default(),
+            log,
+            began: Instant::now(),
+        })
+    }
+
+    /// A moment as it is counted.
+    pub(super) fn moment(&self, at: Instant) -> u64 {
+        nanoseconds(at.saturating_duration_since(self.began))
+    }
+
+    /// Where what an endpoint has to do is counted.
+    pub(super) fn endpoint(&self, address: SocketAddr) -> Rc<EndpointSeen> {
+        let mut endpoints = self.endpoints.borrow_mut();
+        if let Some(known) = endpoints.get(&address) {
+            return known.clone();
+        }
+        let seen = EndpointSeen { address, loads: RefCell::default(), last: Cell::new(Instant::now()) };
+        let seen = Rc::new(seen);
+        if endpoints.len() < self.max_routes {
+            endpoints.insert(address, seen.clone());
+        }
+        seen
     }
 
     pub(super) fn log(&self) -> Option<&WorkerLog> {
@@ -94,7 +134,7 @@ impl Observe {
     }
 
     fn listener(&self, listener: &Listener) -> Rc<ListenerSeen> {
-        let key = (listener.name.clone(), listener.bind.port());
+        let key = ListenerKey::of(listener);
         let mut listeners = self.listeners.borrow_mut();
         let new = |key: ListenerKey| ListenerSeen {
             key,
@@ -157,8 +197,9 @@ impl Observe {
             });
             for route in routes.values().flatten().chain([&seen.unrouted]) {
                 let figures = route.figures.borrow();
-                if figures.is_used() {
-                    listened.routes.insert(route.key.clone(), figures.clone());
+                if figures.is_used() || figures.loads.is_used() {
+                    let loads = figures.loads.until(self.moment(now));
+                    listened.routes.insert(route.key.clone(), RouteFigures { loads, ..figures.clone() });
                 }
             }
             all.listeners.insert(seen.key.clone(), listened);
@@ -168,6 +209,11 @@ impl Observe {
         connected.retain(|cluster, (_, last)| {
             **cluster == *OTHERS || live.has(cluster) || now.saturating_duration_since(*last) < KEPT
         });
+        let mut endpoints = self.endpoints.borrow_mut();
+        endpoints
+            .retain(|address, seen| live.has_endpoint(address) || Rc::strong_count(seen) > 1 || !is_old(&seen.last));
+        let told = endpoints.iter().map(|(address, seen)| (*address, seen.loads.borrow().until(self.moment(now))));
+        all.endpoints = told.collect();
         all.connected = connected.iter().map(|(cluster, (counts, _))| (cluster.clone(), *counts)).collect();
         all
     }
@@ -259,9 +305,14 @@ impl Drop for Caller {
     }
 }
 
+/// A duration as it is counted; one of centuries is as long as all others of that sort.
+pub(super) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 impl ListenerSeen {
     pub fn name(&self) -> &str {
-        &self.key.0
+        &self.key.name
     }
 
     pub fn unrouted(&self) -> Rc<Route> {
@@ -325,6 +376,57 @@ mod tests {
         assert!(rules(&observe.figures(&live, now + KEPT * 2)).is_empty());
         request(&caller, "2");
         assert_eq!(rules(&observe.figures(&live, Instant::now())), ["2"]);
+    }
+
+    #[test]
+    fn an_endpoint_is_known_for_as_long_as_it_is_there_or_has_something_to_do() {
+        let observe = Observe::bounded(1, None);
+        let caller = Caller::open(&observe, &listener(), peer(), || Ok(peer()));
+        let told = |later| observe.figures(&Live::default(), Instant::now() + later).endpoints;
+        let mut recording = Recording::start(&caller, Protocol::Http11);
+        recording.tried(peer(), Instant::now());
+        assert_eq!(told(KEPT * 2)[&peer()].requests.open, 1);
+        recording.responded(500, true);
+        recording.done();
+        drop(recording);
+        let requests = told(KEPT / 2)[&peer()].requests.clone();
+        assert_eq!((requests.begun, requests.open, requests.failed), (1, 0, 1));
+        // Over the bound.
+        Recording::start(&caller, Protocol::Http11).tried("127.0.0.1:2".parse().unwrap(), Instant::now());
+        assert_eq!(told(KEPT / 2).len(), 1);
+        assert!(told(KEPT * 2).is_empty());
+    }
+
+    #[test]
+    fn a_try_of_another_endpoint_is_a_failure_of_the_first() {
+        let observe = Observe::new(None);
+        let caller = Caller::open(&observe, &listener(), peer(), || Ok(peer()));
+        let (first, second) = (peer(), "127.0.0.1:2".parse().unwrap());
+        let mut recording = Recording::start(&caller, Protocol::Http11);
+        recording.tried(first, Instant::now());
+        recording.tried(second, Instant::now());
+        recording.responded(200, true);
+        recording.done();
+        drop(recording);
+        let endpoints = observe.figures(&Live::default(), Instant::now()).endpoints;
+        let counts = |address| {
+            let requests = &endpoints[&address].requests;
+            (requests.begun, requests.open, requests.failed, requests.took().is_some())
+        };
+        assert_eq!((counts(first), counts(second)), ((1, 0, 1, false), (1, 0, 0, true)));
+    }
+
+    #[test]
+    fn a_request_that_is_on_its_way_is_its_routes_and_nobody_elses() {
+        let observe = Observe::new(None);
+        let caller = Caller::open(&observe, &listener(), peer(), || Ok(peer()));
+        let mut recording = Recording::start(&caller, Protocol::Http11);
+        recording.routed(&"rule".into(), Some("cluster"));
+        let now = Instant::now() + Duration::from_secs(1);
+        let figures = observe.figures(&Live::default(), now);
+        let [(_, (rule, _), loads)] = figures.ways().collect::<Vec<_>>().try_into().unwrap();
+        assert_eq!((&**rule, loads.requests.open, loads.requests.begun), ("rule", 1, 1));
+        assert!(loads.requests.busy() >= 1_000_000_000, "{loads:?}");
     }
 
     #[test]

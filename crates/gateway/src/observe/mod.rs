@@ -8,6 +8,8 @@
 mod exposition;
 mod figures;
 mod flags;
+mod histogram;
+mod load;
 mod local;
 mod log;
 mod record;
@@ -16,6 +18,8 @@ pub use exposition::{Metrics, OPENMETRICS, PROMETHEUS};
 pub(crate) use figures::{Connected, Live, TlsFault, WorkerFigures};
 pub use flags::Fault;
 pub(crate) use flags::Flag;
+pub(crate) use histogram::Histogram;
+pub(crate) use load::{Load, Loads};
 pub(crate) use local::{Caller, Observe, Session};
 pub use log::{AccessLog, Destination, Format, FormatError};
 pub(crate) use log::{Feed, Writer};

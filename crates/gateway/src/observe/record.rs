@@ -13,7 +13,7 @@ use http::HeaderName;
 use super::{
     figures::increment,
     flags::{Fault, Flag, Flags},
-    local::{Caller, Route},
+    local::{Caller, EndpointSeen, Route, nanoseconds},
     log::Captured,
 };
 use crate::table::Asked;
@@ -55,7 +55,8 @@ pub(super) struct Record {
     pub flags: Flags,
     /// Endpoints that were asked.
     pub tries: u8,
-    pub endpoint: Option<SocketAddr>,
+    /// The last of these, and the moment when it was asked.
+    tried: Option<(Rc<EndpointSeen>, u64)>,
     /// Bytes of the request's body that were taken, and of the response's that were sent.
     pub received: u64,
     pub sent: u64,
@@ -71,6 +72,22 @@ impl Record {
     /// Whose fault it was that something went wrong.
     pub fn fault(&self) -> Fault {
         self.flags.fault(self.status, self.by_endpoint)
+    }
+
+    /// The endpoint that was asked last.
+    pub fn endpoint(&self) -> Option<SocketAddr> {
+        self.tried.as_ref().map(|(endpoint, _)| endpoint.address)
+    }
+
+    fn is_request(&self) -> bool {
+        self.protocol.is_some()
+    }
+
+    /// Whether how long it took says something of who serves it: an endpoint answered, or did not in time. Not of what the
+    /// proxy answers at once, lest failing look quick; nor of another protocol's connection, which lasts as long as it likes.
+    fn is_timed(&self) -> bool {
+        let answered = self.by_endpoint || self.tried.is_some() && self.flags.waited_in_vain();
+        self.is_request() && answered && self.status / 100 != 1
     }
 }
 
@@ -104,7 +121,7 @@ impl Recording {
             done: false,
             flags: Flags::default(),
             tries: 0,
-            endpoint: None,
+            tried: None,
             received: 0,
             sent: 0,
             request_id: None,
@@ -112,6 +129,8 @@ impl Recording {
             response_began: None,
             route: caller.listener.unrouted(),
         };
+        let began = caller.observe.moment(record.started);
+        record.route.figures.borrow_mut().loads.of(record.is_request()).begin(began);
         Self { caller: caller.clone(), record, captured: None }
     }
 
@@ -123,7 +142,12 @@ impl Recording {
     /// The rule that was found, and the cluster that it leads to, if it leads to one.
     pub fn routed(&mut self, rule: &Arc<str>, cluster: Option<&str>) {
         let Caller { observe, listener, .. } = &*self.caller;
-        self.record.route = observe.route(listener, rule, cluster.unwrap_or_default());
+        let record = &mut self.record;
+        let (began, is_request) = (observe.moment(record.started), record.is_request());
+        let route = observe.route(listener, rule, cluster.unwrap_or_default());
+        record.route.figures.borrow_mut().loads.of(is_request).withdraw(began);
+        route.figures.borrow_mut().loads.of(is_request).begin(began);
+        record.route = route;
     }
 
     /// The ids that the endpoint is told: the request's, if it is the proxy that gave it, and the trace's.
@@ -136,10 +160,17 @@ impl Recording {
         (self.record.tries == 0).then_some(self.record.started)
     }
 
-    /// An endpoint is asked, for the first time or once more.
-    pub fn tried(&mut self, endpoint: SocketAddr) {
-        self.record.tries = self.record.tries.saturating_add(1);
-        self.record.endpoint = Some(endpoint);
+    /// An endpoint is asked, for the first time or once more, since this moment. If it is another one's turn, the one before
+    /// has failed.
+    pub fn tried(&mut self, endpoint: SocketAddr, since: Instant) {
+        let (record, observe) = (&mut self.record, &self.caller.observe);
+        let (since, is_request) = (observe.moment(since), record.is_request());
+        record.tries = record.tries.saturating_add(1);
+        let endpoint = observe.endpoint(endpoint);
+        endpoint.loads.borrow_mut().of(is_request).begin(since);
+        if let Some((failed, _)) = record.tried.replace((endpoint, since)) {
+            failed.loads.borrow_mut().of(is_request).end(since, true, None);
+        }
     }
 
     /// The status of the final response; 0 while it has not begun.
@@ -196,18 +227,31 @@ impl Drop for Recording {
         }
         let took = now.saturating_duration_since(record.started);
         record.route.last.set(now);
-        count(record, took);
+        count(record, took, caller.observe.moment(now));
+        if let Some((endpoint, _)) = &record.tried {
+            endpoint.last.set(now);
+        }
         if let Some(log) = caller.observe.log() {
             log.write(caller, record, self.captured.take(), took);
         }
     }
 }
 
-fn count(record: &Record, took: Duration) {
+/// Counts a request, or connection, that took so long and ends at this moment.
+fn count(record: &Record, took: Duration, at: u64) {
+    let (fault, took) = (record.fault(), nanoseconds(took));
+    let (is_request, is_timed) = (record.is_request(), record.is_timed());
     let mut figures = record.route.figures.borrow_mut();
-    match record.protocol {
-        Some(_) => figures.count(record.status, record.fault(), u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)),
-        None => increment(&mut figures.connections, record.fault() as usize),
+    if is_request {
+        figures.count(record.status, fault, took);
+    } else {
+        increment(&mut figures.connections, fault as usize);
+    }
+    let failed = matches!(fault, Fault::Proxy | Fault::Upstream);
+    figures.loads.of(is_request).end(at, failed, is_timed.then_some(took));
+    if let Some((endpoint, since)) = &record.tried {
+        let took = is_timed.then(|| at.saturating_sub(*since));
+        endpoint.loads.borrow_mut().of(is_request).end(at, fault == Fault::Upstream, took);
     }
     figures.bytes_in += record.received;
     figures.bytes_out += record.sent;

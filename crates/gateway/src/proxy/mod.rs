@@ -185,8 +185,13 @@ impl Proxy {
         self.open().slots.keys().copied().collect()
     }
 
-    /// What has been counted since the start.
+    /// What has been counted since the start, as text.
     pub async fn metrics(&self) -> Metrics {
+        Metrics::new(self.figures().await)
+    }
+
+    /// What has been counted since the start.
+    pub(crate) async fn figures(&self) -> WorkerFigures {
         let live = {
             let table = self.open().table.clone();
             Arc::new(Live::new(&table))
@@ -203,7 +208,7 @@ impl Proxy {
             }
         }
         sum.log_failed(self.log().as_ref().map_or(0, Writer::failed));
-        Metrics::new(sum)
+        sum
     }
 
     /// Closes the listeners, lets requests that have begun finish for at most `limit`, and ends the workers.

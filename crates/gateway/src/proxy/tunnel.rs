@@ -63,7 +63,7 @@ async fn endpoint_of(
             return None;
         };
         let endpoint = picked.address();
-        record.tried(endpoint);
+        record.tried(endpoint, Instant::now());
         match connect(worker, endpoint, cluster).await {
             Ok(server) => {
                 picked.responded(Instant::now);

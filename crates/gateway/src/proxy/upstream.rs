@@ -262,9 +262,9 @@ impl<'a> Sender<'a> {
                 let wanted = self.request.wanted().filter(|wanted| !self.tried.contains(wanted));
                 let wanted = wanted.and_then(|wanted| cluster.pick_at(wanted, now));
                 let next = wanted.or_else(|| pick(self.worker, cluster, &self.tried, self.request.key, now));
-                Some((cluster, next?))
+                Some((cluster, next?, now))
             });
-            let Some((cluster, mut picked)) = next else {
+            let Some((cluster, mut picked, now)) = next else {
                 let (flag, status, text) = match (self.tried.is_empty(), distrusted) {
                     (true, _) => (Flag::NoEndpoint, StatusCode::SERVICE_UNAVAILABLE, "no endpoint is ready"),
                     (_, false) => {
@@ -277,7 +277,7 @@ impl<'a> Sender<'a> {
                 return Err((flag, Answer::new(status, text)));
             };
             let (endpoint, tls) = (picked.address(), cluster.tls_id());
-            self.record.tried(endpoint);
+            self.record.tried(endpoint, now);
             // After a failure only a new connection shows whether the endpoint is there.
             if self.request.head.is_none()
                 && !self.retried

@@ -10,6 +10,7 @@ mod churn;
 mod client_certificates;
 mod cors;
 mod crowd;
+mod demand;
 mod development;
 mod failures;
 mod figures;

@@ -143,11 +143,11 @@ fn simple(value: &mut Value<'_>, operator: Simple, ended: &Ended<'_>) {
         }),
         Simple::Tries => value.number(record.tries.into()),
         Simple::UpstreamCluster => value.some(&record.route.key.1),
-        Simple::UpstreamHost => value.optional(record.endpoint, |value, it| value.quoted(|out| address(out, it))),
+        Simple::UpstreamHost => value.optional(record.endpoint(), |value, it| value.quoted(|out| address(out, it))),
         Simple::UpstreamHostOnly => {
-            value.optional(record.endpoint, |value, it| value.quoted(|out| host(out, it.ip())));
+            value.optional(record.endpoint(), |value, it| value.quoted(|out| host(out, it.ip())));
         }
-        Simple::UpstreamPort => value.optional(record.endpoint, |value, it| value.number(it.port().into())),
+        Simple::UpstreamPort => value.optional(record.endpoint(), |value, it| value.number(it.port().into())),
     }
 }
 
