@@ -90,7 +90,7 @@ pub fn run(program: &Path, options: &Options) -> anyhow::Result<()> {
     let wrong = [&rows.0, &rows.1].into_iter().flatten().filter(|(_, row)| row.wrong > 0);
     failures.extend(wrong.map(|(name, row)| format!("{name}: {} of {} wrong", row.wrong, row.wrong + row.right)));
     print!("\n{}{}", table("well-behaved", &rows.0), table("faults and changes", &rows.1));
-    for complaint in site.world.tally.complaints().iter().chain(&soak.books.complaints) {
+    for complaint in site.world.tally.take_complaints().iter().chain(&soak.books.complaints) {
         println!("wrong: {complaint}");
     }
     // What is still under way is of no interest any more.
@@ -164,7 +164,7 @@ impl Soak {
         Ok(())
     }
 
-    /// A line, and what was done of each kind.
+    /// A line, and what went wrong since the last.
     fn minute(&self, minute: u32, world: &World, counted: &Counted) -> String {
         let (right, faults) = (world.tally.requests(), world.tally.faults());
         let last = self.samples.last().copied().unwrap_or_default();
@@ -172,7 +172,7 @@ impl Soak {
         let busy = (last.cpu - past.map_or(self.start.cpu, |past| past.cpu)).as_secs_f64() / MINUTE.as_secs_f64();
         let lines = |fault: &&str| self.books.lines().get(*fault).copied().unwrap_or(0).to_string();
         let mut text = format!(
-            "{minute:>3}  {:>8} ({:>3})  {:>10} ({:>3}, {:>5})  {:>10.1} {:>6.1}  {:>7}  {:>5}  {:>3.0}%  {} ({} wrong), {} counted, {} open\n    ",
+            "{minute:>3}  {:>8} ({:>3})  {:>10} ({:>3}, {:>5})  {:>10.1} {:>6.1}  {:>7}  {:>5}  {:>3.0}%  {} ({} wrong), {} counted, {} open",
             right.right,
             right.wrong,
             faults.right,
@@ -188,9 +188,9 @@ impl Soak {
             counted.by_fault.values().sum::<u64>(),
             counted.connections,
         );
-        for (name, Row { right, wrong, .. }) in world.tally.rows().1 {
+        for complaint in world.tally.take_complaints() {
             // Writing to a String does not fail.
-            _ = write!(text, " {name} {};", right + wrong);
+            _ = write!(text, "\n     wrong: {complaint}");
         }
         text
     }

@@ -1,11 +1,12 @@
 //! What has been counted so far.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
+    mem,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// Complaints that are kept for the end.
+/// Complaints that are kept until they are asked for; of more there is only the count.
 const COMPLAINTS: usize = 30;
 
 /// Of one kind of client or fault.
@@ -22,7 +23,7 @@ pub struct Row {
 /// Kinds with their counts, in order of their names.
 pub type Rows = Vec<(&'static str, Row)>;
 
-/// Counts by kind, and the first complaints.
+/// Counts by kind, and complaints.
 #[derive(Debug, Default)]
 pub struct Tally(Mutex<Inner>);
 
@@ -30,7 +31,7 @@ pub struct Tally(Mutex<Inner>);
 struct Inner {
     clients: BTreeMap<&'static str, Row>,
     faults: BTreeMap<&'static str, Row>,
-    complaints: VecDeque<String>,
+    complaints: Vec<String>,
 }
 
 impl Tally {
@@ -70,9 +71,9 @@ impl Tally {
         (list(&inner.clients), list(&inner.faults))
     }
 
-    /// The first complaints that there were.
-    pub fn complaints(&self) -> Vec<String> {
-        self.inner().complaints.iter().cloned().collect()
+    /// The first complaints that there were since they were last asked for.
+    pub fn take_complaints(&self) -> Vec<String> {
+        mem::take(&mut self.inner().complaints)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -85,7 +86,7 @@ impl Inner {
         if let Err(error) = outcome
             && self.complaints.len() < COMPLAINTS
         {
-            self.complaints.push_back(format!("{kind}: {error:#}"));
+            self.complaints.push(format!("{kind}: {error:#}"));
         }
     }
 }
