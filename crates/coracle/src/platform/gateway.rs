@@ -1,17 +1,22 @@
 //! The gateway: its proxy, the addresses it is reached at, and the control plane that tells it what to serve.
 
 use std::{
+    convert::Infallible,
     net::{IpAddr, SocketAddr},
     num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
-use apiserver::pki::{Pair, Pki};
+use apiserver::{
+    ApiServer, Delegate,
+    pki::{Pair, Pki},
+};
 use gateway::{
-    control::{self, BindError, Issued, Issuer, Publish, Sink},
+    control::{self, BindError, Issued, Issuer, Publish, Sink, Snapshot},
+    demand::{self, Demand},
     observe::{AccessLog, Destination},
     proxy::{Options, Proxy},
     table::{ListenerService, Table},
@@ -52,6 +57,7 @@ pub struct Serving {
 /// The proxy and the ports it holds.
 pub struct Gateway {
     proxy: Arc<Proxy>,
+    demand: Arc<Demand>,
     served: watch::Sender<Arc<Table>>,
     stage: watch::Sender<Stage>,
     published: Vec<Publish>,
@@ -135,7 +141,9 @@ impl Gateway {
             }
         }
         let (served, stage) = (watch::Sender::default(), watch::Sender::default());
-        Ok(Self { proxy: Arc::new(proxy), served, stage, published, bind: config.bind, development: None })
+        let proxy = Arc::new(proxy);
+        let demand = Arc::new(Demand::new(proxy.clone(), Instant::now));
+        Ok(Self { proxy, demand, served, stage, published, bind: config.bind, development: None })
     }
 
     /// From now on, listeners whose Secrets are missing show certificates made here (`--dev-certs`).
@@ -156,11 +164,28 @@ impl Gateway {
     /// Serves what the objects say.
     pub fn start(&self, client: Client, options: control::Options, tasks: &mut Tasks) {
         let (table, stage) = (self.served.clone(), self.stage.clone());
-        let served = Served { proxy: self.proxy.clone(), table, stage };
+        let served = Served { proxy: self.proxy.clone(), demand: self.demand.clone(), table, stage };
         tasks.spawn("gateway control", |stop| async move {
             control::run(client, options, served, stop).await;
             Ok::<_, anyhow::Error>(())
         });
+        let demand = self.demand.clone();
+        tasks.spawn("gateway figures", |stop| async move {
+            demand.run(stop).await;
+            Ok::<_, anyhow::Error>(())
+        });
+    }
+
+    /// Answers for the API what autoscalers ask of custom and external metrics.
+    pub fn answer_for(&self, api: &ApiServer) {
+        for (group, version) in demand::SERVED {
+            let demand = self.demand.clone();
+            let handler = tower::service_fn(move |request: http::Request<_>| {
+                let (demand, (parts, _)) = (demand.clone(), request.into_parts());
+                async move { Ok::<_, Infallible>(demand.answer(&parts).await) }
+            });
+            api.delegate(&Delegate::new(group, version, handler));
+        }
     }
 
     /// Serves the metrics, and opens the access log's file again on SIGUSR1.
@@ -258,6 +283,7 @@ impl Retiring {
 /// The proxy, and the table it serves.
 struct Served {
     proxy: Arc<Proxy>,
+    demand: Arc<Demand>,
     table: watch::Sender<Arc<Table>>,
     stage: watch::Sender<Stage>,
 }
@@ -274,6 +300,10 @@ impl Sink for Served {
 
     fn endpoints_changed(&self) {
         self.table.send_modify(|_| {});
+    }
+
+    fn objects(&self, snapshot: &Arc<Snapshot>) {
+        self.demand.objects(snapshot);
     }
 }
 

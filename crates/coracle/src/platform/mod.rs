@@ -99,6 +99,7 @@ impl Platform {
         let options = ::gateway::control::Options { callers_known: network.tells_callers(), ..gateway.options() };
         gateway.start(api.client("system:coracle:gateway"), options, &mut tasks);
         gateway.observe(scraped, &mut tasks)?;
+        gateway.answer_for(&api);
         if let Some(dns) = network.dns() {
             let client = api.client("coracle:dns");
             tasks.spawn("cluster DNS", |stop| ::network::dns::run(client, dns, stop));

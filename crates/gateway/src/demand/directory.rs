@@ -1,6 +1,6 @@
 //! The objects that figures can be of.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use objects::selector::Labels;
@@ -103,32 +103,32 @@ impl Object<'_> {
 
 /// The objects of a kind in a namespace, in the order of their names. Of pods, those that have an address of their own.
 pub(super) fn find<'a>(snapshot: &'a Snapshot, kind: Kind, namespace: &str, wanted: &Wanted<'_>) -> Vec<Object<'a>> {
-    fn metas<K>(all: &[Arc<K>], meta: fn(&K) -> &ObjectMeta) -> Vec<(&ObjectMeta, Vec<IpAddr>)> {
-        all.iter().map(|object| (meta(object), Vec::new())).collect()
-    }
-    let all = match kind {
-        Kind::Service => metas(&snapshot.services, |object| &object.metadata),
-        Kind::HTTPRoute => metas(&snapshot.routes, |object| &object.metadata),
-        Kind::GRPCRoute => metas(&snapshot.grpc_routes, |object| &object.metadata),
-        Kind::Gateway => metas(&snapshot.gateways, |object| &object.metadata),
-        Kind::Namespace => metas(&snapshot.namespaces, |object| &object.metadata),
-        Kind::Pod => {
-            let pods = snapshot.pods.iter().map(|pod| (&pod.metadata, addresses(pod)));
-            pods.filter(|(_, addresses)| !addresses.is_empty()).collect()
+    let none = BTreeMap::new();
+    let is_wanted = |meta: &ObjectMeta| {
+        let here = !kind.is_namespaced() || meta.namespace.as_deref() == Some(namespace);
+        here && match wanted {
+            Wanted::Named(name) => meta.name.as_deref() == Some(name),
+            Wanted::Selected(selector) => selector.matches(meta.labels.as_ref().unwrap_or(&none)),
         }
     };
-    let none = BTreeMap::new();
-    let is_wanted = |meta: &ObjectMeta| match wanted {
-        Wanted::Named(name) => meta.name.as_deref() == Some(name),
-        Wanted::Selected(selector) => selector.matches(meta.labels.as_ref().unwrap_or(&none)),
-    };
-    let here =
-        all.into_iter().filter(|(meta, _)| !kind.is_namespaced() || meta.namespace.as_deref() == Some(namespace));
-    let found = here.filter(|(meta, _)| is_wanted(meta)).map(|(meta, addresses)| {
+    let object = |meta: &'a ObjectMeta, addresses: Vec<IpAddr>| {
         let namespace = meta.namespace.as_deref().unwrap_or_default();
         Object { kind, namespace, name: meta.name.as_deref().unwrap_or_default(), addresses }
-    });
-    let mut found: Vec<_> = found.collect();
+    };
+    let metas: Box<dyn Iterator<Item = &'a ObjectMeta>> = match kind {
+        Kind::Service => Box::new(snapshot.services.iter().map(|object| &object.metadata)),
+        Kind::HTTPRoute => Box::new(snapshot.routes.iter().map(|object| &object.metadata)),
+        Kind::GRPCRoute => Box::new(snapshot.grpc_routes.iter().map(|object| &object.metadata)),
+        Kind::Gateway => Box::new(snapshot.gateways.iter().map(|object| &object.metadata)),
+        Kind::Namespace => Box::new(snapshot.namespaces.iter().map(|object| &object.metadata)),
+        Kind::Pod => Box::new(std::iter::empty()),
+    };
+    let mut found: Vec<_> = metas.filter(|meta| is_wanted(meta)).map(|meta| object(meta, Vec::new())).collect();
+    if kind == Kind::Pod {
+        let pods = snapshot.pods.iter().filter(|pod| is_wanted(&pod.metadata));
+        let pods = pods.map(|pod| object(&pod.metadata, addresses(pod)));
+        found.extend(pods.filter(|pod| !pod.addresses.is_empty()));
+    }
     found.sort_by_key(|object| object.name);
     found
 }
@@ -150,6 +150,8 @@ fn addresses(pod: &Pod) -> Vec<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::{Value, json};
 
     use super::*;

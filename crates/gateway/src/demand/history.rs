@@ -1,7 +1,7 @@
 //! What the counters were at moments of the past, and what has changed since.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -12,7 +12,7 @@ use crate::observe::{Histogram, Load, Loads, WorkerFigures};
 /// Samples older than this are of no use to anybody: twice the longest window.
 const OLDEST: Duration = Duration::from_secs(600);
 /// Neighbours closer together than this are thinned out, and so are those closer than a part of their age: a window's beginning
-/// need not be exact to the second if the window is long. It leaves some forty samples.
+/// need not be exact to the second if the window is long. It leaves fewer than a hundred samples.
 const CLOSE: Duration = Duration::from_millis(1500);
 const PART: u32 = 8;
 
@@ -91,7 +91,7 @@ pub(super) enum Whose<'a> {
     /// Of what has one of these addresses, for whatever Service.
     Pod(&'a [std::net::IpAddr]),
     /// Of some ways.
-    Ways(Vec<&'a Way>),
+    Ways(HashSet<&'a Way>),
 }
 
 impl Whose<'_> {
@@ -106,7 +106,7 @@ impl Whose<'_> {
             Self::Route(namespace, own) => of(&way.rule, namespace, &|name| named(name, own, '/')),
             Self::Gateway(namespace, own) => way.edge && of(&way.listener, namespace, &|name| name == *own),
             Self::Namespace(namespace) => of(&way.cluster, namespace, &|_| true),
-            Self::Ways(ways) => ways.contains(&way),
+            Self::Ways(ways) => ways.contains(way),
             Self::Pod(_) => false,
         }
     }
@@ -241,6 +241,8 @@ impl History {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -286,7 +288,7 @@ mod tests {
     #[test]
     fn every_window_up_to_the_longest_is_nearly_exact_and_few_samples_are_kept() {
         let history = history(Instant::now(), 3_600, 10);
-        assert!(history.past.len() < 60, "{}", history.past.len());
+        assert!(history.past.len() < 100, "{}", history.past.len());
         for window in [10, 30, 60, 300] {
             let elapsed = history.change(SECOND * window, &WEB, true).unwrap().elapsed / 1_000_000_000;
             assert!(elapsed.abs_diff(u64::from(window)) <= 1 + u64::from(window) / 10, "{window}: {elapsed}");
@@ -326,7 +328,7 @@ mod tests {
             Whose::Gateway("infra", "edge"),
             Whose::Namespace("shop"),
             Whose::Pod(&address),
-            Whose::Ways(vec![&way]),
+            Whose::Ways([&way].into()),
         ] {
             assert_eq!(begun(&whose), begun(&WEB), "{whose:?}");
         }
@@ -338,9 +340,31 @@ mod tests {
             Whose::Gateway("shop", "edge"),
             Whose::Namespace("sho"),
             Whose::Pod(&other),
-            Whose::Ways(Vec::new()),
+            Whose::Ways(HashSet::new()),
         ] {
             assert_eq!(begun(&whose), 0, "{whose:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_window_is_about_as_long_as_asked_for_however_samples_come(
+            steps in prop::collection::vec(1_u64..2_500, 1..1_000),
+            window in prop::sample::select(vec![10_u64, 30, 60, 300]),
+        ) {
+            let mut at = Instant::now();
+            let mut history = History::new(at);
+            for step in &steps {
+                at += Duration::from_millis(*step);
+                history.push(Sample::empty(at));
+            }
+            prop_assert!(history.past.len() < 100, "{}", history.past.len());
+            let (passed, window) = (Duration::from_millis(steps.iter().sum()), SECOND * window as u32);
+            let known = history.change(window, &WEB, true).map(|change| Duration::from_nanos(change.elapsed));
+            if passed >= window {
+                let off = known.unwrap().abs_diff(window);
+                prop_assert!(off <= Duration::from_millis(2_500).max(window / 8), "{off:?} of {window:?}");
+            }
         }
     }
 

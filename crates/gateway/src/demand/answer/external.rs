@@ -98,7 +98,7 @@ pub(super) async fn values(
         let all = series(history, &snapshot, namespace);
         let selected = select(all, |series| Window::selected(&selector, series))?;
         let (window, common, ways) = selected;
-        let reading = Reading::of((history, taken), measure, window, &Whose::Ways(ways));
+        let reading = Reading::of((history, taken), measure, window, &Whose::Ways(ways.into_iter().collect()));
         Some(reading.map(|reading| (common, reading)))
     });
     let item = match found.await {
