@@ -21,7 +21,7 @@ pub mod registry;
 mod request;
 mod scale;
 mod serve;
-mod stall;
+pub mod stall;
 pub mod status;
 pub mod store;
 pub mod tokens;

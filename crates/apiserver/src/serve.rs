@@ -5,7 +5,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use http::Request;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
 use tokio::{
@@ -19,14 +19,14 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::{
     http::{Handler, Identity, Origin, fairness::Connection},
-    stall::Unstalled,
+    stall::{self, Streams, Unstalled},
 };
 
 /// Connections at once; past it the next waits to be accepted.
 const CONNECTIONS: usize = 4096;
 /// How long a client may take for its handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How long a client may take no byte of what it is sent.
+/// How long a client may take nothing of what it is sent: on a connection, and on one stream of HTTP/2.
 const STALL: Duration = Duration::from_secs(60);
 /// How often a connection of HTTP/2 on which nothing happens is asked whether it is still there, and how long it may take to say so.
 const PING: Duration = Duration::from_secs(60);
@@ -77,16 +77,18 @@ async fn connection(
     stop: CancellationToken,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     stream.set_nodelay(true)?;
-    let stream = timeout(HANDSHAKE, acceptor.accept(Unstalled::new(stream, STALL))).await??;
+    let stalled = handler.metrics.stalled.clone();
+    let stream = Unstalled::new(stream, STALL, stalled.clone());
+    let stream = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let identity = certificate.and_then(|der| identity(der));
     let origin = Origin { connection: Connection::next(), stop: stop.clone() };
     let service = service_fn(move |mut request: Request<Incoming>| {
         let (handler, identity) = (handler.clone(), identity.clone());
         request.extensions_mut().insert(origin.clone());
-        async move { Ok::<_, Infallible>(handler.handle(request, identity).await) }
+        async move { Ok::<_, Infallible>(stall::tracked(handler.handle(request, identity).await)) }
     });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = auto::Builder::new(Streams::new(STALL, stalled));
     builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
     let mut http2 = builder.http2();
     http2.timer(TokioTimer::new()).max_concurrent_streams(1000);

@@ -3,81 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
 
-use std::sync::Arc;
+#[path = "support/server.rs"]
+mod server;
 
-use apiserver::{ApiServer, Options, store::saved};
+use apiserver::store::saved;
 use futures::{AsyncBufReadExt, AsyncReadExt, StreamExt, TryStreamExt};
 use http::{Request, StatusCode};
-use kube::{
-    Client,
-    config::{KubeConfigOptions, Kubeconfig},
-};
-use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::JoinHandle,
-};
+use server::{MAPS, Server};
 use tokio_tungstenite::{client_async, tungstenite::Message};
-use tokio_util::sync::CancellationToken;
-
-const MAPS: &str = "/api/v1/namespaces/default/configmaps";
-
-/// A server on a port; its directory goes with it.
-struct Server {
-    server: ApiServer,
-    client: Client,
-    address: std::net::SocketAddr,
-    stop: CancellationToken,
-    serving: JoinHandle<()>,
-    _dir: tempfile::TempDir,
-}
-
-impl Server {
-    async fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let options =
-            Options { data_dir: dir.path().to_owned(), service_cidr: "10.43.0.0/16".to_owned(), names: Vec::new() };
-        let server = ApiServer::open(options).await.unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let kubeconfig = Kubeconfig::from_yaml(&server.kubeconfig(&format!("https://{address}")).unwrap()).unwrap();
-        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-        let stop = CancellationToken::new();
-        let serving = tokio::spawn({
-            let (server, stop) = (server.clone(), stop.clone());
-            async move { server.serve(listener, stop).await.unwrap() }
-        });
-        Self { server, client: Client::try_from(config).unwrap(), address, stop, serving, _dir: dir }
-    }
-
-    async fn ask(&self, method: &str, path: &str, body: Vec<u8>) -> (StatusCode, String) {
-        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
-        let answer = self.client.send(request.body(kube::client::Body::from(body)).unwrap()).await.unwrap();
-        let status = answer.status();
-        let bytes = answer.into_body().collect_bytes().await.unwrap();
-        (status, String::from_utf8_lossy(&bytes).into_owned())
-    }
-
-    async fn get(&self, path: &str) -> (u16, String) {
-        let (status, text) = self.ask("GET", path, Vec::new()).await;
-        (status.as_u16(), text)
-    }
-
-    async fn make(&self, name: &str) {
-        let object = json!({"metadata": {"name": name}}).to_string();
-        let (status, said) = self.ask("POST", MAPS, object.into_bytes()).await;
-        assert_eq!(status, StatusCode::CREATED, "{said}");
-    }
-
-    /// A connection of TLS with the administrator's certificate.
-    async fn connect(&self) -> tokio_rustls::client::TlsStream<TcpStream> {
-        let config = self.server.pki().client_config("tester", &["system:masters"]).unwrap();
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        let name = ServerName::try_from("localhost").unwrap();
-        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
-    }
-}
 
 #[tokio::test]
 async fn checks_have_names_and_can_be_left_out() {
@@ -104,7 +38,9 @@ async fn figures_say_what_was_asked_and_what_there_is() {
     let (_, text) = server.get("/metrics").await;
     for line in [
         "apiserver_request_total{code=\"201\",component=\"apiserver\",dry_run=\"\",group=\"\",resource=\"configmaps\",scope=\"namespace\",subresource=\"\",verb=\"POST\",version=\"v1\"} 1",
-        "apiserver_longrunning_requests 1",
+        "apiserver_longrunning_requests{subresource=\"\",verb=\"WATCH\"} 1",
+        "apiserver_longrunning_requests{subresource=\"exec\",verb=\"CONNECT\"} 0",
+        "coracle_apiserver_stalled_total{cut=\"stream\"} 0",
         "apiserver_registered_watchers{resource=\"configmaps\"} 1",
         "apiserver_current_inflight_requests{request_kind=\"mutating\"} 0",
     ] {

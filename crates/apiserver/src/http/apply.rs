@@ -93,7 +93,8 @@ impl Call<'_> {
         }
         let object = convert::to_stored(kind, applied.clone().onto(None)?)?;
         let registry = &self.handler.registry;
-        registry.create(kind.storage(), &self.target.namespace, object, applied.write.clone()).await
+        let made = registry.create(kind.storage(), &self.target.namespace, object, applied.write.clone()).await?;
+        Ok(made.json)
     }
 
     /// The body as the configuration of an object of this type and this path.

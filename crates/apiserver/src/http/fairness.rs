@@ -29,6 +29,10 @@ const WAITING_EACH: usize = 16;
 const WAITING: usize = 512;
 /// How long a list may wait for a seat.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long it may keep one.
+const LEASE: Duration = Duration::from_secs(1);
+/// Upper bounds of how many turns others had while a list waited for its own.
+pub const TURNS: [f64; 7] = [0.0, 2.0, 4.0, 8.0, 32.0, 128.0, 512.0];
 
 /// The connection that a request came by; requests from this process have none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,12 +59,65 @@ pub struct Gate {
 struct Seats {
     free: usize,
     /// Who waits: in the order of their turns, each with its lists in theirs.
-    waiting: VecDeque<(Connection, VecDeque<oneshot::Sender<Seat>>)>,
+    waiting: VecDeque<(Connection, VecDeque<Waits>)>,
+    waited: Turns,
+}
+
+/// A list that waits.
+#[derive(Debug)]
+struct Waits {
+    give: oneshot::Sender<Seat>,
+    /// Turns that there had been when it came.
+    before: u64,
+}
+
+/// How long lists have waited, in turns of others.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Turns {
+    /// Lists by how many turns they waited: [`TURNS`], and one more for those that waited longer.
+    pub buckets: [u64; TURNS.len() + 1],
+    /// Turns that they waited, together.
+    pub waited: u64,
+    /// Turns that there have been.
+    given: u64,
+}
+
+impl Turns {
+    fn note(&mut self, before: u64) {
+        let waited = self.given.saturating_sub(before);
+        self.given += 1;
+        self.waited += waited;
+        let at = TURNS.iter().position(|bound| waited as f64 <= *bound).unwrap_or(TURNS.len());
+        if let Some(bucket) = self.buckets.get_mut(at) {
+            *bucket += 1;
+        }
+    }
 }
 
 /// The right to make one large list; given on when it is dropped.
 #[derive(Debug)]
 pub struct Seat(Option<Arc<Mutex<Seats>>>);
+
+/// A seat for the time that a list may keep it.
+#[derive(Debug)]
+pub struct Lease(
+    #[expect(dead_code, reason = "whoever gives the seat back waits for this to be dropped")] oneshot::Sender<()>,
+);
+
+impl Seat {
+    /// The seat until this is dropped, and a second at most: a client that is slow to take its list takes no time of the
+    /// machine's, and must not keep the seat from the others.
+    pub fn lease(self) -> Lease {
+        let (held, dropped) = oneshot::channel();
+        if self.0.is_some() {
+            tokio::spawn(async move {
+                let _ = timeout(LEASE, dropped).await;
+                drop(self);
+            });
+        }
+        Lease(held)
+    }
+}
 
 /// The right to be served.
 #[derive(Debug)]
@@ -77,7 +134,7 @@ impl Default for Gate {
 impl Gate {
     /// A gate for so many reading and changing requests, and large lists, at once.
     pub fn new(reads: usize, writes: usize, seats: usize) -> Self {
-        let seats = Arc::new(Mutex::new(Seats { free: seats, waiting: VecDeque::new() }));
+        let seats = Arc::new(Mutex::new(Seats { free: seats, waiting: VecDeque::new(), waited: Turns::default() }));
         let (reads, writes) = (Arc::new(Semaphore::new(reads)), Arc::new(Semaphore::new(writes)));
         Self { reads, writes, seats, refused: AtomicU64::new(0) }
     }
@@ -101,6 +158,8 @@ impl Gate {
             let mut seats = lock(&self.seats);
             if seats.free > 0 {
                 seats.free -= 1;
+                let now = seats.waited.given;
+                seats.waited.note(now);
                 return Ok(Seat(Some(self.seats.clone())));
             }
             seats.wait(flow)
@@ -110,6 +169,11 @@ impl Gate {
             Ok(Ok(seat)) => Ok(seat),
             _ => Err(self.refuse()),
         }
+    }
+
+    /// How long lists have waited for seats.
+    pub fn turns(&self) -> Turns {
+        lock(&self.seats).waited
     }
 
     fn refuse(&self) -> Failure {
@@ -127,17 +191,18 @@ impl Seats {
     fn wait(&mut self, flow: Connection) -> Option<oneshot::Receiver<Seat>> {
         // Those who have given up keep nobody out.
         for (_, lists) in &mut self.waiting {
-            lists.retain(|list| !list.is_closed());
+            lists.retain(|list| !list.give.is_closed());
         }
         self.waiting.retain(|(_, lists)| !lists.is_empty());
         if self.waiting.iter().map(|(_, lists)| lists.len()).sum::<usize>() >= WAITING {
             return None;
         }
         let (give, given) = oneshot::channel();
+        let waits = Waits { give, before: self.waited.given };
         match self.waiting.iter_mut().find(|(waiting, _)| *waiting == flow) {
             Some((_, lists)) if lists.len() >= WAITING_EACH => return None,
-            Some((_, lists)) => lists.push_back(give),
-            None => self.waiting.push_back((flow, VecDeque::from([give]))),
+            Some((_, lists)) => lists.push_back(waits),
+            None => self.waiting.push_back((flow, VecDeque::from([waits]))),
         }
         Some(given)
     }
@@ -149,7 +214,10 @@ impl Seats {
         if !lists.is_empty() {
             self.waiting.push_back((flow, lists));
         }
-        next
+        // Who has given up has no turn.
+        let next = next.filter(|next| !next.give.is_closed())?;
+        self.waited.note(next.before);
+        Some(next.give)
     }
 }
 

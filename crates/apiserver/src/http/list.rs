@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     Answer,
-    fairness::Seat,
+    fairness::Lease,
     full,
     options::{ListOptions, Position, Version},
     respond::{Form, ListText},
@@ -39,7 +39,7 @@ impl Call<'_> {
         let limit = if selects_all { options.limit } else { 0 };
         let cost = self.handler.registry.count(self.kind());
         let cost = if limit > 0 { cost.min(limit) } else { cost };
-        let seat = if cost > LARGE { Some(self.handler.gate.seat(self.flow()).await?) } else { None };
+        let seat = if cost > LARGE { Some(self.handler.gate.seat(self.flow()).await?.lease()) } else { None };
         let snapshot = self.snapshot(&options, limit)?;
         let revision = snapshot.revision;
         let (items, last, remaining) = if selects_all {
@@ -83,7 +83,7 @@ impl Call<'_> {
     }
 
     /// The answer: at once if it is small, else piece by piece as the client takes it.
-    async fn listed(&self, items: Vec<Stored>, metadata: Value, seat: Option<Seat>) -> Result<Answer, Failure> {
+    async fn listed(&self, items: Vec<Stored>, metadata: Value, seat: Option<Lease>) -> Result<Answer, Failure> {
         let (form, kind) = (Form::accepted(self.headers), self.kind().clone());
         let text = form.list_text(&kind, &self.query, &metadata)?;
         let items = items.into_iter();
@@ -161,8 +161,8 @@ struct List {
     text: ListText,
     begun: bool,
     ended: bool,
-    /// Held until the last byte is written.
-    seat: Option<Seat>,
+    /// Held until the last byte is written, if that does not take long.
+    seat: Option<Lease>,
 }
 
 impl List {

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt::Write,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
@@ -12,9 +12,10 @@ use std::{
 
 use http::{HeaderValue, header};
 
-use super::{Answer, fairness::Gate, full};
+use super::{Answer, Handler, fairness::TURNS, full};
 use crate::{
     registry::Registry,
+    stall::Stalled,
     store::{COMMIT_BUCKETS, Figures},
 };
 
@@ -23,19 +24,22 @@ const BUCKETS: [f64; 14] = [0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.
 /// Sorts of request that are told apart; further ones are counted together.
 const SORTS: usize = 4096;
 
+/// Watches, and sessions with running programs.
+const LASTING: [&str; 2] = ["WATCH", "CONNECT"];
+
 /// What sort of request it was.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sort {
-    /// `LIST`, `WATCH`, `PATCH`, …
+    /// `LIST`, `WATCH`, `PATCH`, …; `CONNECT` for sessions, whose code says whether they began.
     pub verb: &'static str,
     /// The kind's group, version and plural; empty where there is none.
-    pub group: String,
+    pub group: &'static str,
     /// As above.
-    pub version: String,
+    pub version: &'static str,
     /// As above.
-    pub resource: String,
+    pub resource: &'static str,
     /// `status`, `scale`, …
-    pub subresource: String,
+    pub subresource: &'static str,
     /// `cluster`, `namespace` or `resource`.
     pub scope: &'static str,
     /// Whether it was not to change anything.
@@ -59,6 +63,8 @@ pub struct Metrics {
     pub watches: AtomicI64,
     /// Events sent to watches.
     pub events: AtomicU64,
+    /// Who was cut for not taking what it was sent.
+    pub stalled: Arc<Stalled>,
 }
 
 impl Metrics {
@@ -68,11 +74,11 @@ impl Metrics {
         if all.len() >= SORTS && !all.contains_key(&sort) {
             sort = Sort { verb: sort.verb, ..Sort::default() };
         }
-        let is_watch = sort.verb == "WATCH";
+        let lasts = LASTING.contains(&sort.verb);
         let served = all.entry(sort).or_default();
         *served.codes.entry(code).or_default() += 1;
-        // How long a watch lasts says nothing.
-        if is_watch {
+        // How long something lasts that has no end of its own says nothing.
+        if lasts {
             return;
         }
         let seconds = took.as_secs_f64();
@@ -94,8 +100,8 @@ impl Metrics {
             }
         }
         let name = "apiserver_request_duration_seconds";
-        text.head(name, "histogram", "How long requests took, but for watches.");
-        for (sort, served) in all.iter().filter(|(sort, _)| sort.verb != "WATCH") {
+        text.head(name, "histogram", "How long requests took, but for watches and sessions.");
+        for (sort, served) in all.iter().filter(|(sort, _)| !LASTING.contains(&sort.verb)) {
             text.histogram(name, &labels(sort), &BUCKETS, &served.buckets, served.seconds);
         }
     }
@@ -143,18 +149,39 @@ impl Text {
 }
 
 /// All figures.
-pub(super) fn answer(registry: &Registry, metrics: &Metrics, gate: &Gate) -> Answer {
+pub(super) fn answer(handler: &Handler) -> Answer {
+    let Handler { registry, metrics, gate, sessions, .. } = handler;
     let mut text = Text(String::new());
     metrics.write_requests(&mut text);
-    text.head("apiserver_current_inflight_requests", "gauge", "Requests that are being served, but for watches.");
+    text.head(
+        "apiserver_current_inflight_requests",
+        "gauge",
+        "Requests that are being served, but for watches and sessions.",
+    );
     for (sort, count) in ["readOnly", "mutating"].into_iter().zip(&metrics.inflight) {
         let labels = format!("request_kind=\"{sort}\"");
         text.line("apiserver_current_inflight_requests", &labels, count.load(Ordering::Relaxed));
     }
     let refused = gate.refused.load(Ordering::Relaxed);
     text.single("apiserver_flowcontrol_rejected_requests_total", "counter", "Requests refused with 429.", refused);
-    let watches = metrics.watches.load(Ordering::Relaxed);
-    text.single("apiserver_longrunning_requests", "gauge", "Watches that are open.", watches);
+    let (name, turns) = ("coracle_apiserver_list_turns", gate.turns());
+    text.head(name, "histogram", "How many large lists of others were begun while one waited for its turn.");
+    text.histogram(name, "", &TURNS, &turns.buckets, turns.waited as f64);
+    let name = "apiserver_longrunning_requests";
+    text.head(name, "gauge", "Watches and sessions that are open.");
+    text.line(name, "subresource=\"\",verb=\"WATCH\"", metrics.watches.load(Ordering::Relaxed));
+    for (subresource, open) in sessions.open() {
+        text.line(name, &format!("subresource=\"{subresource}\",verb=\"CONNECT\""), open);
+    }
+    let name = "coracle_apiserver_stalled_total";
+    text.head(
+        name,
+        "counter",
+        "Connections, and streams of HTTP/2, that were cut because nothing was taken of what they were sent.",
+    );
+    for (what, count) in [("connection", &metrics.stalled.connections), ("stream", &metrics.stalled.streams)] {
+        text.line(name, &format!("cut=\"{what}\""), count.load(Ordering::Relaxed));
+    }
     let events = metrics.events.load(Ordering::Relaxed);
     text.single("apiserver_watch_events_total", "counter", "Events sent to watches.", events);
     write_store(registry, &mut text);
@@ -219,10 +246,9 @@ mod tests {
     #[test]
     fn requests_are_counted_by_what_they_were() {
         let metrics = Metrics::default();
-        let sort =
-            Sort { verb: "LIST", version: "v1".into(), resource: "pods".into(), scope: "cluster", ..Sort::default() };
-        metrics.note(sort.clone(), 200, Duration::from_millis(1));
-        metrics.note(sort.clone(), 200, Duration::from_millis(30));
+        let sort = Sort { verb: "LIST", version: "v1", resource: "pods", scope: "cluster", ..Sort::default() };
+        metrics.note(sort, 200, Duration::from_millis(1));
+        metrics.note(sort, 200, Duration::from_millis(30));
         metrics.note(sort, 429, Duration::from_secs(100));
         let mut text = Text(String::new());
         metrics.write_requests(&mut text);

@@ -25,7 +25,6 @@ mod streams;
 mod subresources;
 mod verbs;
 mod watch;
-mod watch_socket;
 mod writers;
 
 use std::{
@@ -93,6 +92,8 @@ pub struct Handler {
     pub gate: Gate,
     /// What has been counted.
     pub metrics: Arc<Metrics>,
+    /// How those who watch from outside are told of changes.
+    rounds: watch::Rounds,
     /// Cancelled when the server stops: what has no end of its own ends then.
     pub ending: CancellationToken,
 }
@@ -127,6 +128,7 @@ impl Handler {
             delegates: Delegates::default(),
             gate: Gate::default(),
             metrics: Arc::default(),
+            rounds: watch::Rounds::default(),
             ending: CancellationToken::new(),
         }
     }
@@ -175,22 +177,24 @@ impl Handler {
             return review.answer(&parts.method, &bytes, &asked);
         }
         if path == "/metrics" {
-            return Ok(metrics::answer(&self.registry, &self.metrics, &self.gate));
+            return Ok(metrics::answer(self));
         }
         if path == snapshot::PATH {
             return snapshot::answer(&self.registry, &parts.method, &identity);
         }
         let target = Target::parse(path, &self.registry.kinds()).ok_or_else(Failure::no_such_path)?;
-        if let Some(kind) = streams::Kind::of(&target) {
-            return streams::answer(self, kind, &target, &mut parts).await;
-        }
         let query = Query::parse(parts.uri.query());
+        let started = Instant::now();
+        if let Some(kind) = streams::Kind::of(&target) {
+            let answer = streams::answer(self, kind, &target, &mut parts).await;
+            self.count(sort(&target, &query, "CONNECT"), &answer, started);
+            return answer;
+        }
         let verb = Verb::of(&parts.method, &target, &query).ok_or_else(Failure::method_not_allowed)?;
         let origin = parts.extensions.get::<Origin>().cloned();
-        let is_socket = verb == Verb::Watch && watch_socket::is_asked(&parts.headers);
+        let is_socket = verb == Verb::Watch && watch::socket::is_asked(&parts.headers);
         let upgrade = is_socket.then(|| parts.extensions.remove());
-        let sort = sort(&target, &query, verb);
-        let started = Instant::now();
+        let sort = sort(&target, &query, name(verb));
         let answer = async {
             let lasts = verb == Verb::Watch || target.subresource.as_deref().is_some_and(is_stream);
             let changes = !matches!(verb, Verb::Get | Verb::List | Verb::Watch);
@@ -212,9 +216,13 @@ impl Handler {
             Ok::<_, Failure>(answer)
         };
         let answer = answer.await;
+        self.count(sort, &answer, started);
+        answer
+    }
+
+    fn count(&self, sort: Sort, answer: &Result<Answer, Failure>, started: Instant) {
         let code = answer.as_ref().map_or_else(|failure| failure.code, |answer| answer.status());
         self.metrics.note(sort, code.as_u16(), started.elapsed());
-        answer
     }
 }
 
@@ -281,9 +289,9 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// What the figures say of a request.
-fn sort(target: &Target, query: &Query, verb: Verb) -> Sort {
-    let verb = match verb {
+/// What the figures call a verb.
+fn name(verb: Verb) -> &'static str {
+    match verb {
         Verb::Get => "GET",
         Verb::List => "LIST",
         Verb::Watch => "WATCH",
@@ -292,7 +300,11 @@ fn sort(target: &Target, query: &Query, verb: Verb) -> Sort {
         Verb::Patch => "PATCH",
         Verb::Delete => "DELETE",
         Verb::DeleteCollection => "DELETECOLLECTION",
-    };
+    }
+}
+
+/// What the figures say of a request.
+fn sort(target: &Target, query: &Query, verb: &'static str) -> Sort {
     let scope = match (&target.name, target.namespace.is_empty()) {
         (Some(_), _) => "resource",
         (None, true) => "cluster",
@@ -300,11 +312,15 @@ fn sort(target: &Target, query: &Query, verb: Verb) -> Sort {
     };
     Sort {
         verb,
-        group: target.kind.group.to_string(),
-        version: target.kind.version.to_string(),
-        resource: target.kind.plural.to_string(),
+        group: target.kind.group,
+        version: target.kind.version,
+        resource: target.kind.plural,
         // Whatever else a path says is no label: there is no end to what paths say.
-        subresource: target.subresource.clone().filter(|name| KNOWN.contains(&name.as_str())).unwrap_or_default(),
+        subresource: KNOWN
+            .iter()
+            .find(|name| target.subresource.as_deref() == Some(**name))
+            .copied()
+            .unwrap_or_default(),
         scope,
         dry_run: query.get("dryRun").is_some(),
     }

@@ -58,7 +58,7 @@ const FIELDS: &[(&str, &[(&str, &str)])] = &[
 ];
 
 /// What a list or watch selects.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Selection {
     labels: Labels,
     fields: Fields,

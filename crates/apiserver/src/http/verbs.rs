@@ -15,7 +15,7 @@ use super::{
     patches::Patch,
     respond::{self, Form},
     selection::Selection,
-    watch, watch_socket,
+    watch::{self, View},
 };
 use crate::{
     convert, crd,
@@ -135,17 +135,18 @@ impl Call<'_> {
     }
 
     fn watch(self) -> Result<Answer, Failure> {
-        let request = watch::Request {
+        let view = View {
             selection: Selection::of(&self.target, &self.query)?,
-            options: WatchOptions::read(&self.query)?,
             form: Form::accepted(self.headers),
-            query: self.query.clone(),
-            stop: self.origin.as_ref().map(|origin| origin.stop.clone()),
-            metrics: self.handler.metrics.clone(),
+            kind: self.target.kind,
+            namespace: self.target.namespace,
+            query: self.query,
         };
-        let watch = watch::begin(&self.handler.registry, &self.target, request)?;
+        let options = WatchOptions::read(&view.query)?;
+        let stop = self.origin.map(|origin| origin.stop);
+        let watch = watch::begin(self.handler, watch::Request { view, options, stop })?;
         match self.upgrade {
-            Some(upgrade) => watch_socket::answer(watch, self.headers, upgrade),
+            Some(upgrade) => watch::socket::answer(watch, self.headers, upgrade),
             None => Ok(watch.into_answer()),
         }
     }
@@ -167,26 +168,39 @@ impl Call<'_> {
         json: Bytes,
         mut warnings: Vec<String>,
     ) -> Result<Answer, Failure> {
-        if let (Ok(object), None) = (serde_json::from_slice(&json), &self.target.subresource) {
-            warnings.extend(crate::warnings::of(&self.kind().storage(), &object));
-            warnings.extend(::objects::support::warnings(self.kind(), &object));
-            if crd::is_definition(self.kind()) {
-                warnings.extend(crd::warnings(&object));
-            }
+        if self.target.subresource.is_none()
+            && let Ok(object) = serde_json::from_slice(&json)
+        {
+            warnings.extend(self.warnings(&object));
         }
+        self.warned(status, json, &warnings)
+    }
+
+    /// What of a written object is deprecated, or has no effect here.
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        let mut warnings = crate::warnings::of(&self.kind().storage(), object);
+        warnings.extend(::objects::support::warnings(self.kind(), object));
+        if crd::is_definition(self.kind()) {
+            warnings.extend(crd::warnings(object));
+        }
+        warnings
+    }
+
+    fn warned(&self, status: StatusCode, json: Bytes, warnings: &[String]) -> Result<Answer, Failure> {
         let mut answer = self.shown(status, json)?;
-        respond::warn(&mut answer, &warnings);
+        respond::warn(&mut answer, warnings);
         Ok(answer)
     }
 
     async fn create(self) -> Result<Answer, Failure> {
         let kind = self.kind().clone();
-        let (object, warnings) = self.body_as(Model::of(&kind))?;
+        let (object, mut warnings) = self.body_as(Model::of(&kind))?;
         let dry_run = self.dry_run()?;
         let object = convert::to_stored(&kind, object)?;
         let write = Write { dry_run, ..self.write("CreateOptions")? };
-        let created = self.handler.registry.create(kind.storage(), &self.target.namespace, object, write).await?;
-        self.written(StatusCode::CREATED, created, warnings)
+        let made = self.handler.registry.create(kind.storage(), &self.target.namespace, object, write).await?;
+        warnings.extend(self.warnings(&made.object));
+        self.warned(StatusCode::CREATED, made.json, &warnings)
     }
 
     async fn update(self, part: Part) -> Result<Answer, Failure> {

@@ -23,9 +23,10 @@ impl Identity {
     pub fn generate() -> Self {
         // Letters that cannot be mistaken for each other or spell words, as upstream generates names.
         const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+        // The first bytes are random, and whoever sees the one sees the other.
         let random = uuid::Uuid::new_v4();
         let letter = |byte: &u8| LETTERS.get(usize::from(*byte) % LETTERS.len()).copied().map_or('x', char::from);
-        let suffix = uuid::Uuid::new_v4().as_bytes().iter().take(5).map(letter).collect();
+        let suffix = random.as_bytes().iter().take(5).map(letter).collect();
         Self { uid: random.to_string(), suffix, now: Timestamp::now() }
     }
 }

@@ -272,20 +272,15 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Changes from now on are new.
-    pub fn rest(&mut self) {
-        self.changed.mark_unchanged();
-    }
-
-    /// Resolves when there has been a change since the last [`Self::rest`].
+    /// Resolves when there has been a change since it last did.
     pub async fn changed(&mut self) {
         // The sender is in `feed`, which is held here.
         let _ = self.changed.changed().await;
     }
 
-    /// How many wait for changes of this resource.
-    pub fn together(&self) -> usize {
-        self.feed.watchers.load(Ordering::Relaxed)
+    /// The revisions of the resource's changes from now on, for somebody who is not counted; it holds nothing.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.feed.changed.subscribe()
     }
 }
 

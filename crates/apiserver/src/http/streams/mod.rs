@@ -11,10 +11,18 @@ mod remote_websocket;
 mod spdy;
 mod websocket;
 
-use std::sync::Arc;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use http::{Method, request::Parts};
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
 use objects::session::{Ask, Streams};
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -27,28 +35,73 @@ use super::{
 use crate::{
     registry::{meta, parse},
     request::{Target, decode},
+    stall::Idle,
     status::Failure,
 };
 
 /// Sessions at a time; one more is refused.
 const SESSIONS: usize = 512;
 
-/// How many sessions there may be.
+/// How long nothing may come or go in a session: the kubelet's default `streamingConnectionIdleTimeout`.
+const IDLE: Duration = Duration::from_secs(4 * 60 * 60);
+
+/// How many sessions there may be, and how many there are.
 #[derive(Clone, Debug)]
-pub struct Sessions(Arc<Semaphore>);
+pub struct Sessions {
+    places: Arc<Semaphore>,
+    open: Arc<[AtomicI64; KINDS.len()]>,
+}
 
 impl Default for Sessions {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(SESSIONS)))
+        Self { places: Arc::new(Semaphore::new(SESSIONS)), open: Arc::default() }
     }
 }
 
 impl Sessions {
-    fn place(&self) -> Result<OwnedSemaphorePermit, Failure> {
+    fn place(&self, kind: Kind) -> Result<Place, Failure> {
         let full =
             || Failure::unavailable(format!("there are {SESSIONS} sessions already: try again when one has ended"));
-        self.0.clone().try_acquire_owned().map_err(|_| full())
+        let permit = self.places.clone().try_acquire_owned().map_err(|_| full())?;
+        let place = Place { kind, open: self.open.clone(), _permit: permit };
+        place.add(1);
+        Ok(place)
     }
+
+    /// How many sessions of each sort are open, by their subresource.
+    pub(super) fn open(&self) -> impl Iterator<Item = (&'static str, i64)> {
+        KINDS.iter().map(|(_, name)| *name).zip(self.open.iter().map(|open| open.load(Ordering::Relaxed)))
+    }
+}
+
+/// One session's place among all, until it is dropped.
+struct Place {
+    kind: Kind,
+    open: Arc<[AtomicI64; KINDS.len()]>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    fn add(&self, count: i64) {
+        for ((kind, _), open) in KINDS.iter().zip(self.open.iter()) {
+            if *kind == self.kind {
+                open.fetch_add(count, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.add(-1);
+    }
+}
+
+/// A client's connection, once the handshake's answer is sent; it ends when nothing comes or goes for a long time.
+type Upgrade = Idle<TokioIo<Upgraded>>;
+
+async fn upgraded(upgrade: OnUpgrade) -> io::Result<Upgrade> {
+    Ok(Idle::new(TokioIo::new(upgrade.await.map_err(io::Error::other)?), IDLE))
 }
 
 /// Entry points for fuzzing.
@@ -68,15 +121,14 @@ pub(super) enum Kind {
     Forward,
 }
 
+/// The subresource of each kind of session.
+const KINDS: [(Kind, &str); 3] = [(Kind::Exec, "exec"), (Kind::Attach, "attach"), (Kind::Forward, "portforward")];
+
 impl Kind {
     /// The kind that a path is for.
     pub fn of(target: &Target) -> Option<Self> {
-        match target.subresource.as_deref().filter(|_| target.kind.kind == "Pod" && target.kind.group.is_empty())? {
-            "exec" => Some(Self::Exec),
-            "attach" => Some(Self::Attach),
-            "portforward" => Some(Self::Forward),
-            _ => None,
-        }
+        let asked = target.subresource.as_deref().filter(|_| target.kind.is("", "Pod"))?;
+        KINDS.iter().find(|(_, name)| *name == asked).map(|(kind, _)| *kind)
     }
 }
 
@@ -86,7 +138,7 @@ struct Session {
     /// The path at the node, with the query for `exec` and `attach`.
     path: String,
     upgrade: OnUpgrade,
-    place: OwnedSemaphorePermit,
+    place: Place,
 }
 
 /// Answers with an upgrade.
@@ -122,7 +174,7 @@ pub(super) async fn answer(
         return Err(Failure::method_not_allowed());
     }
     let upgrade = parts.extensions.remove::<OnUpgrade>().ok_or_else(no_upgrade)?;
-    let session = Session { node, path, upgrade, place: handler.sessions.place()? };
+    let session = Session { node, path, upgrade, place: handler.sessions.place(kind)? };
     if kind == Kind::Forward {
         let pod = forward::Pod { name: name.to_owned(), uid: meta::text(&pod, "uid").to_owned() };
         return forward::open(session, pod, transport, &parts.headers, &query.ports());

@@ -5,8 +5,7 @@ use std::io;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures::stream::{SplitSink, SplitStream};
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
+use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -15,20 +14,20 @@ use tokio_tungstenite::{
     },
 };
 
-use super::handshake::Protocol;
+use super::{Upgrade, handshake::Protocol, upgraded};
 
 /// The largest message taken; clients send tens of kilobytes.
 const LARGEST: usize = 4 * 1024 * 1024;
 
-pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;
+pub(super) type Socket = WebSocketStream<Upgrade>;
 pub(super) type Sender = SplitSink<Socket, Message>;
 pub(super) type Receiver = SplitStream<Socket>;
 
 /// The socket, once the handshake's answer is sent.
 pub(super) async fn open(upgrade: OnUpgrade) -> io::Result<Socket> {
-    let upgraded = upgrade.await.map_err(io::Error::other)?;
+    let upgraded = upgraded(upgrade).await?;
     let config = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
-    Ok(WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await)
+    Ok(WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config)).await)
 }
 
 /// A transport's error as one of input and output.

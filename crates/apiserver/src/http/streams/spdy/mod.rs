@@ -14,7 +14,6 @@ use std::{io, sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf},
     sync::mpsc,
@@ -74,8 +73,7 @@ pub(super) struct Connection {
 
 /// The connection, once the handshake's answer is sent.
 pub(super) async fn open(upgrade: OnUpgrade) -> io::Result<Connection> {
-    let upgraded = upgrade.await.map_err(io::Error::other)?;
-    Ok(Connection::new(TokioIo::new(upgraded)))
+    Ok(Connection::new(super::upgraded(upgrade).await?))
 }
 
 impl Connection {

@@ -13,8 +13,11 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{Answer, full, watch::Watch};
-use crate::status::Failure;
+use super::Watch;
+use crate::{
+    http::{Answer, full},
+    status::Failure,
+};
 
 /// What a client of a watch has to say fits in this: nothing but the closing of the connection.
 const MOST: usize = 4096;
@@ -22,7 +25,7 @@ const MOST: usize = 4096;
 const TOKEN: &str = "base64url.bearer.authorization.k8s.io.";
 
 /// Whether a request asks for a WebSocket.
-pub(super) fn is_asked(headers: &HeaderMap) -> bool {
+pub(in crate::http) fn is_asked(headers: &HeaderMap) -> bool {
     let has = |name: header::HeaderName, wanted: &str| {
         let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
         values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(wanted))
@@ -34,7 +37,11 @@ pub(super) fn is_asked(headers: &HeaderMap) -> bool {
 ///
 /// # Errors
 /// 400 for a handshake that is none.
-pub(super) fn answer(watch: Watch, headers: &HeaderMap, upgrade: Option<OnUpgrade>) -> Result<Answer, Failure> {
+pub(in crate::http) fn answer(
+    watch: Watch,
+    headers: &HeaderMap,
+    upgrade: Option<OnUpgrade>,
+) -> Result<Answer, Failure> {
     let key = headers.get(header::SEC_WEBSOCKET_KEY);
     let (Some(key), Some(upgrade)) = (key, upgrade) else {
         return Err(Failure::bad_request(
