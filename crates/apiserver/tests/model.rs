@@ -1,5 +1,6 @@
 //! Several clients change objects at random while others watch, disconnect, come back, and the server restarts: what each of them
-//! has been told adds up to what there is, with no event lost, told twice, or out of order.
+//! has been told adds up to what there is, with no event lost, told twice, or out of order. They begin with a list, or with a watch
+//! that first tells what there is; others list in pages meanwhile.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
 
@@ -32,17 +33,26 @@ enum Step {
     /// The watcher reads so many events.
     Read(usize, u8),
     Restart,
+    /// A list in pages of so many objects, with a write after each.
+    Pages(usize, Vec<Self>),
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = prop_oneof![
+fn writes() -> impl Strategy<Value = Step> {
+    prop_oneof![
         6 => (0..5u8, any::<bool>()).prop_map(|(name, inside)| Step::Create(name, inside)),
         8 => (0..5u8, any::<bool>()).prop_map(|(name, inside)| Step::Patch(name, inside)),
         4 => (0..5u8, any::<bool>()).prop_map(|(name, stale)| Step::Update(name, stale)),
         4 => (0..5u8).prop_map(Step::Delete),
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        22 => writes(),
         3 => (0..4usize).prop_map(Step::Disconnect),
         8 => (0..4usize, 1..4u8).prop_map(|(watcher, count)| Step::Read(watcher, count)),
         1 => Just(Step::Restart),
+        2 => (1..3usize, prop::collection::vec(writes(), 5)).prop_map(|(limit, writes)| Step::Pages(limit, writes)),
     ];
     prop::collection::vec(step, 1..60)
 }
@@ -87,9 +97,12 @@ impl Server {
 
     async fn list(&self, query: &str) -> (BTreeMap<String, u64>, u64) {
         let (_, list) = self.ask("GET", &format!("{MAPS}?{query}"), "", Value::Null).await;
-        let items = list["items"].as_array().unwrap().iter().map(|item| (name(item), version(item))).collect();
-        (items, version(&list))
+        (items(&list).collect(), version(&list))
     }
+}
+
+fn items(list: &Value) -> impl Iterator<Item = (String, u64)> {
+    list["items"].as_array().unwrap().iter().map(|item| (name(item), version(item)))
 }
 
 async fn open(
@@ -132,6 +145,10 @@ struct Watcher {
     /// What it has seen up to; `None` before its first list.
     seen: Option<u64>,
     events: Option<Events>,
+    /// Whether it begins anew with a watch that tells what there is, or with a list.
+    streams: bool,
+    /// It is being told what there is.
+    begins: bool,
 }
 
 /// Selectors, of which one sees everything and one a single object.
@@ -140,19 +157,32 @@ const QUERIES: [&str; 4] =
 
 impl Watcher {
     fn new(query: &'static str) -> Self {
-        Self { query, view: BTreeMap::new(), seen: None, events: None }
+        Self { query, view: BTreeMap::new(), seen: None, events: None, streams: false, begins: false }
+    }
+
+    fn disconnect(&mut self) {
+        self.events = None;
+        if std::mem::take(&mut self.begins) {
+            // What it was told of what there is, is nothing to go on from.
+            self.seen = None;
+        }
     }
 
     async fn connect(&mut self, server: &Server) {
         if self.events.is_some() {
             return;
         }
-        if self.seen.is_none() {
+        if self.seen.is_none() && self.streams {
+            (self.view, self.seen, self.begins) = (BTreeMap::new(), Some(0), true);
+        } else if self.seen.is_none() {
             let (view, seen) = server.list(self.query).await;
             (self.view, self.seen) = (view, Some(seen));
         }
-        let seen = self.seen.unwrap();
-        let path = format!("{MAPS}?watch=true&resourceVersion={seen}&{}", self.query);
+        let from = match self.seen.filter(|_| !self.begins) {
+            Some(seen) => format!("resourceVersion={seen}"),
+            None => "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true".to_owned(),
+        };
+        let path = format!("{MAPS}?watch=true&{from}&{}", self.query);
         let request = Request::get(path).body(Vec::new()).unwrap();
         let body: Pin<Box<dyn AsyncBufRead + Send>> = Box::pin(server.client().request_stream(request).await.unwrap());
         self.events = Some(body.lines());
@@ -160,7 +190,7 @@ impl Watcher {
 
     /// Reads one event, and checks that it fits what it has seen; or lists, where it has to begin anew.
     async fn read(&mut self, server: &Server) -> Result<(), TestCaseError> {
-        let lists = self.seen.is_none();
+        let lists = self.seen.is_none() && !self.streams;
         self.connect(server).await;
         if lists {
             return Ok(());
@@ -173,10 +203,24 @@ impl Watcher {
         let (sort, object) = (event["type"].as_str().unwrap(), &event["object"]);
         if sort == "ERROR" {
             prop_assert_eq!((&object["code"], &object["reason"]), (&json!(410), &json!("Expired")));
-            (self.seen, self.events) = (None, None);
+            (self.seen, self.events, self.streams) = (None, None, !self.streams);
+            return Ok(());
+        }
+        if sort == "BOOKMARK" {
+            let marks = &object["metadata"]["annotations"]["k8s.io/initial-events-end"];
+            prop_assert_eq!((std::mem::take(&mut self.begins), marks), (true, &json!("true")));
+            let newest = self.view.values().max().copied();
+            prop_assert!(Some(version(object)) >= newest, "{} says less than {:?}", object, newest);
+            self.seen = Some(version(object));
             return Ok(());
         }
         let (name, version) = (name(object), version(object));
+        if self.begins {
+            prop_assert_eq!(sort, "ADDED");
+            prop_assert!(self.view.last_key_value().is_none_or(|(last, _)| *last < name), "{} is out of order", name);
+            self.view.insert(name, version);
+            return Ok(());
+        }
         prop_assert!(Some(version) > self.seen, "{} comes again or late: {} after {:?}", name, version, self.seen);
         self.seen = Some(version);
         let had = self.view.contains_key(&name);
@@ -200,7 +244,7 @@ impl Watcher {
     }
 }
 
-async fn step(server: &mut Server, watchers: &mut [Watcher], number: usize, step: &Step) -> Result<(), TestCaseError> {
+async fn write(server: &Server, number: usize, step: &Step) -> Result<(), TestCaseError> {
     let label = |inside: bool| json!({"in": if inside { "yes" } else { "no" }});
     let path = |name: &u8| format!("{MAPS}/o{name}");
     match step {
@@ -229,7 +273,34 @@ async fn step(server: &mut Server, watchers: &mut [Watcher], number: usize, step
             let (status, _) = server.ask("DELETE", &path(name), "", Value::Null).await;
             prop_assert!(matches!(status.as_u16(), 200 | 404));
         }
-        Step::Disconnect(watcher) => watchers[*watcher].events = None,
+        other => panic!("{other:?} is no write"),
+    }
+    Ok(())
+}
+
+/// The list in pages is the list as it was at the first, whatever is written meanwhile.
+async fn pages(server: &Server, number: usize, limit: usize, writes: &[Step]) -> Result<(), TestCaseError> {
+    let (wanted, revision) = server.list("").await;
+    let (mut found, mut go_on, mut writes) = (Vec::new(), String::new(), writes.iter());
+    loop {
+        let (status, page) = server.ask("GET", &format!("{MAPS}?limit={limit}{go_on}"), "", Value::Null).await;
+        prop_assert_eq!((status.as_u16(), version(&page)), (200, revision));
+        found.extend(items(&page));
+        let left = (wanted.len() - found.len()) as u64;
+        prop_assert_eq!(page["metadata"]["remainingItemCount"].as_u64().unwrap_or(0), left);
+        let Some(token) = page["metadata"]["continue"].as_str() else { break };
+        go_on = format!("&continue={token}");
+        if let Some(step) = writes.next() {
+            write(server, number, step).await?;
+        }
+    }
+    prop_assert_eq!(found, wanted.into_iter().collect::<Vec<_>>());
+    Ok(())
+}
+
+async fn step(server: &mut Server, watchers: &mut [Watcher], number: usize, step: &Step) -> Result<(), TestCaseError> {
+    match step {
+        Step::Disconnect(watcher) => watchers[*watcher].disconnect(),
         Step::Read(watcher, count) => {
             let watcher = &mut watchers[*watcher];
             let (wanted, _) = server.list(watcher.query).await;
@@ -242,9 +313,11 @@ async fn step(server: &mut Server, watchers: &mut [Watcher], number: usize, step
             }
         }
         Step::Restart => {
-            watchers.iter_mut().for_each(|watcher| watcher.events = None);
+            watchers.iter_mut().for_each(Watcher::disconnect);
             server.restart().await;
         }
+        Step::Pages(limit, writes) => pages(server, number, *limit, writes).await?,
+        one => write(server, number, one).await?,
     }
     Ok(())
 }
@@ -252,6 +325,9 @@ async fn step(server: &mut Server, watchers: &mut [Watcher], number: usize, step
 async fn run(network: bool, steps: &[Step]) -> Result<(), TestCaseError> {
     let mut server = Server::start(network).await;
     let mut watchers = QUERIES.map(Watcher::new);
+    for watcher in watchers.iter_mut().step_by(2) {
+        watcher.streams = true;
+    }
     for (number, one) in steps.iter().enumerate() {
         step(&mut server, &mut watchers, number, one).await?;
     }
@@ -294,4 +370,31 @@ fn every_clients_view_is_what_there_is_over_the_network() {
         let steps = steps().new_tree(&mut runner).unwrap().current();
         runtime().block_on(run(true, &steps)).unwrap();
     }
+}
+
+#[test]
+fn a_client_goes_on_after_a_restart_where_a_bookmark_left_it() {
+    runtime().block_on(async {
+        let mut server = Server::start(false).await;
+        let mut watcher = Watcher { streams: true, ..Watcher::new("labelSelector=in%3Dyes") };
+        // What it does not select moves the revision on as well.
+        write(&server, 0, &Step::Create(2, false)).await.unwrap();
+        watcher.read(&server).await.unwrap();
+        assert_eq!((watcher.begins, watcher.view.len()), (false, 0), "the bookmark is all there is to say");
+        watcher.disconnect();
+        server.restart().await;
+        let seen = watcher.seen;
+        write(&server, 0, &Step::Create(1, true)).await.unwrap();
+        watcher.catch_up(&server).await.unwrap();
+        assert_eq!(watcher.view.len(), 1);
+        assert!(watcher.seen > seen, "it was told, and did not have to begin anew");
+        // What happens before a restart is not remembered after it.
+        watcher.disconnect();
+        write(&server, 0, &Step::Delete(1)).await.unwrap();
+        server.restart().await;
+        watcher.read(&server).await.unwrap();
+        assert_eq!(watcher.seen, None);
+        watcher.catch_up(&server).await.unwrap();
+        assert_eq!(watcher.view.len(), 0);
+    });
 }

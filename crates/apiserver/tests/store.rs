@@ -158,6 +158,48 @@ async fn pages_of_an_earlier_state_show_that_state() {
     assert_eq!(page("b", 9), (vec![one("c"), one("e")], 0));
 }
 
+#[tokio::test]
+async fn a_snapshot_that_is_made_while_others_write_is_one_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let writer = |writer: u8| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let mut written = Vec::new();
+            for number in 0..60u32 {
+                let name = format!("{writer}-{}", number % 7);
+                if number % 5 == 4 {
+                    delete(&store, &name).await;
+                    continue;
+                }
+                written.push((name.clone(), put(&store, &name, &number.to_string()).await.revision));
+            }
+            written
+        })
+    };
+    let writers: Vec<_> = (0..4).map(writer).collect();
+    let mut made = Vec::new();
+    while !writers.iter().all(tokio::task::JoinHandle::is_finished) {
+        let read = (store.everything(), store.list(&things(), ""));
+        made.push(read);
+        tokio::task::yield_now().await;
+    }
+    let mut written = BTreeMap::new();
+    for writer in writers {
+        written.extend(writer.await.unwrap().into_iter().map(|(name, revision)| (revision, name)));
+    }
+    assert!(!made.is_empty());
+    for (everything, list) in made {
+        for (revision, objects) in [(everything.revision, everything.objects), (list.revision, list.objects)] {
+            // Nothing of later, and of each object the last that was written by then, or nothing, where it was deleted.
+            for (key, stored) in objects {
+                let last = written.range(..=revision).rev().find(|(_, name)| **name == key.name);
+                assert_eq!(last, Some((&stored.revision, &key.name)), "at revision {revision}");
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

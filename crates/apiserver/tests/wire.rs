@@ -151,6 +151,50 @@ async fn a_watch_with_a_selector_sees_what_enters_and_what_leaves() {
 }
 
 #[tokio::test]
+async fn an_object_that_was_deleted_and_made_again_is_two() {
+    let api = Api::start().await;
+    api.make("a", json!({"in": "yes"})).await;
+    let (_, first) = api.get(&format!("{MAPS}/a")).await;
+    let revision = first["metadata"]["resourceVersion"].as_str().unwrap();
+    for inside in ["no", "yes"] {
+        api.ask("DELETE", &format!("{MAPS}/a"), &[], Value::Null).await;
+        api.make("a", json!({"in": inside})).await;
+    }
+    let (_, last) = api.get(&format!("{MAPS}/a")).await;
+    let mut events = api.watch(&format!("resourceVersion={revision}&labelSelector=in%3Dyes")).await;
+    for (sort, object) in [("DELETED", &first), ("ADDED", &last)] {
+        let event = events.next().await;
+        assert_eq!((&event["type"], &event["object"]["metadata"]["uid"]), (&json!(sort), &object["metadata"]["uid"]));
+    }
+    let mut other = api.watch(&format!("resourceVersion={revision}&labelSelector=in%3Dno")).await;
+    assert_eq!((other.brief().await, other.brief().await), ("ADDED a".to_owned(), "DELETED a".to_owned()));
+}
+
+#[tokio::test]
+async fn a_bookmark_says_how_far_a_client_is_that_nothing_happens_to() {
+    let api = Api::start().await;
+    api.make("a", json!({})).await;
+    let (_, list) = api.get(MAPS).await;
+    let revision = list["metadata"]["resourceVersion"].as_str().unwrap();
+    let mut events = api.watch(&format!("resourceVersion={revision}&allowWatchBookmarks=true")).await;
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}});
+    let (_, secret) = api.post("/api/v1/namespaces/default/secrets", secret).await;
+    tokio::time::pause();
+    tokio::time::advance(std::time::Duration::from_secs(60)).await;
+    tokio::time::resume();
+    let mark = events.next().await;
+    assert_eq!(mark["type"], "BOOKMARK");
+    let version = |object: &Value| object["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap();
+    assert!(version(&mark["object"]) >= version(&secret), "{mark}");
+    let mut later = api.watch(&format!("resourceVersion={}", version(&mark["object"]))).await;
+    api.make("b", json!({})).await;
+    assert_eq!((events.brief().await, later.brief().await), ("ADDED b".to_owned(), "ADDED b".to_owned()));
+    // A client may ask for any time; the longest that there is ends with the server.
+    let mut long = api.watch(&format!("resourceVersion={revision}&timeoutSeconds={}", u64::MAX)).await;
+    assert_eq!(long.brief().await, "ADDED b");
+}
+
+#[tokio::test]
 async fn a_watch_goes_on_from_a_revision_and_says_where_the_beginning_ends() {
     let api = Api::start().await;
     api.make("a", json!({})).await;

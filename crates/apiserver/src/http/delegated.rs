@@ -5,7 +5,7 @@
 //! `X-Remote-Extra-…`); a client's own headers of these names, and its credentials, go no further. An answer is collected before
 //! it is sent, so that a handler that panics, hangs or breaks off is a failed request and nothing more.
 
-use std::{convert::Infallible, fmt::Display, time::Duration};
+use std::{borrow::Cow, convert::Infallible, fmt::Display, time::Duration};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -145,10 +145,10 @@ impl Delegate {
         };
         Sort {
             verb,
-            group: self.group.clone(),
-            version: self.version.clone(),
-            resource: rest.first().filter(|_| found).map(|resource| (*resource).to_owned()).unwrap_or_default(),
-            subresource: String::new(),
+            group: self.group.clone().into(),
+            version: self.version.clone().into(),
+            resource: rest.first().filter(|_| found).map(|resource| (*resource).to_owned().into()).unwrap_or_default(),
+            subresource: Cow::default(),
             scope: match (name, namespaced) {
                 (true, _) => "resource",
                 (false, true) => "namespace",

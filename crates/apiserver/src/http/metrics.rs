@@ -1,6 +1,7 @@
 //! `/metrics`: figures about the API server itself, in Prometheus' text form, under upstream's names.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fmt::Write,
     sync::{
@@ -28,18 +29,18 @@ const SORTS: usize = 4096;
 const LASTING: [&str; 2] = ["WATCH", "CONNECT"];
 
 /// What sort of request it was.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sort {
     /// `LIST`, `WATCH`, `PATCH`, …; `CONNECT` for sessions, whose code says whether they began.
     pub verb: &'static str,
     /// The kind's group, version and plural; empty where there is none.
-    pub group: &'static str,
+    pub group: Cow<'static, str>,
     /// As above.
-    pub version: &'static str,
+    pub version: Cow<'static, str>,
     /// As above.
-    pub resource: &'static str,
+    pub resource: Cow<'static, str>,
     /// `status`, `scale`, …
-    pub subresource: &'static str,
+    pub subresource: Cow<'static, str>,
     /// `cluster`, `namespace` or `resource`.
     pub scope: &'static str,
     /// Whether it was not to change anything.
@@ -246,9 +247,10 @@ mod tests {
     #[test]
     fn requests_are_counted_by_what_they_were() {
         let metrics = Metrics::default();
-        let sort = Sort { verb: "LIST", version: "v1", resource: "pods", scope: "cluster", ..Sort::default() };
-        metrics.note(sort, 200, Duration::from_millis(1));
-        metrics.note(sort, 200, Duration::from_millis(30));
+        let sort =
+            Sort { verb: "LIST", version: "v1".into(), resource: "pods".into(), scope: "cluster", ..Sort::default() };
+        metrics.note(sort.clone(), 200, Duration::from_millis(1));
+        metrics.note(sort.clone(), 200, Duration::from_millis(30));
         metrics.note(sort, 429, Duration::from_secs(100));
         let mut text = Text(String::new());
         metrics.write_requests(&mut text);

@@ -28,6 +28,7 @@ mod watch;
 mod writers;
 
 use std::{
+    borrow::Cow,
     convert::Infallible,
     sync::{Arc, atomic::Ordering},
     time::Instant,
@@ -312,15 +313,14 @@ fn sort(target: &Target, query: &Query, verb: &'static str) -> Sort {
     };
     Sort {
         verb,
-        group: target.kind.group,
-        version: target.kind.version,
-        resource: target.kind.plural,
+        group: target.kind.group.into(),
+        version: target.kind.version.into(),
+        resource: target.kind.plural.into(),
         // Whatever else a path says is no label: there is no end to what paths say.
         subresource: KNOWN
             .iter()
             .find(|name| target.subresource.as_deref() == Some(**name))
-            .copied()
-            .unwrap_or_default(),
+            .map_or_else(Cow::default, |name| Cow::Borrowed(*name)),
         scope,
         dry_run: query.get("dryRun").is_some(),
     }

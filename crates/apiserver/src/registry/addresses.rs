@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     net::Ipv4Addr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use serde_json::{Value, json};
@@ -24,19 +24,19 @@ pub struct Addresses {
 
 /// Holds an address for a Service that is being made; given back unless kept.
 #[derive(Debug)]
-pub struct Held<'a> {
-    addresses: &'a Addresses,
+pub struct Held {
+    addresses: Arc<Addresses>,
     address: Option<Ipv4Addr>,
 }
 
-impl Held<'_> {
+impl Held {
     /// The Service was stored: the address is its own now.
     pub fn keep(mut self) {
         self.address = None;
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for Held {
     fn drop(&mut self) {
         if let Some(address) = self.address {
             self.addresses.lock().remove(&address);
@@ -76,11 +76,11 @@ impl Addresses {
     ///
     /// # Errors
     /// What is wrong with the address that the Service asks for, or that none is left.
-    pub fn assign(&self, service: &mut Value) -> Result<Held<'_>, Cause> {
+    pub fn assign(self: &Arc<Self>, service: &mut Value) -> Result<Held, Cause> {
         let asked = service.pointer("/spec/clusterIP").and_then(Value::as_str).unwrap_or_default().to_owned();
         let alias = service.pointer("/spec/type").and_then(Value::as_str) == Some("ExternalName");
         if alias || asked == "None" {
-            return Ok(Held { addresses: self, address: None });
+            return Ok(Held { addresses: self.clone(), address: None });
         }
         let invalid = |why: &str| Cause::invalid("spec.clusterIPs", &json!([asked]), why);
         let mut used = self.lock();
@@ -103,7 +103,7 @@ impl Addresses {
         let spec = meta::section(service, "spec");
         spec.insert("clusterIP".to_owned(), address.to_string().into());
         spec.insert("clusterIPs".to_owned(), json!([address.to_string()]));
-        Ok(Held { addresses: self, address: Some(address) })
+        Ok(Held { addresses: self.clone(), address: Some(address) })
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeSet<Ipv4Addr>> {
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn each_service_gets_its_own_address_and_gives_it_back() {
-        let addresses = Addresses::new("10.43.0.0/16").unwrap();
+        let addresses = Arc::new(Addresses::new("10.43.0.0/16").unwrap());
         let mut one = json!({"spec": {}});
         addresses.assign(&mut one).unwrap().keep();
         assert_eq!(one["spec"]["clusterIP"], "10.43.0.16");
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn headless_services_have_none_and_foreign_addresses_are_refused() {
-        let addresses = Addresses::new("10.43.0.0/16").unwrap();
+        let addresses = Arc::new(Addresses::new("10.43.0.0/16").unwrap());
         let mut headless = json!({"spec": {"clusterIP": "None"}});
         addresses.assign(&mut headless).unwrap().keep();
         assert_eq!(headless["spec"]["clusterIP"], "None");

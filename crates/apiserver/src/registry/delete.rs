@@ -130,7 +130,7 @@ fn begin(kind: &Kind, current: &Value, next: &mut Value, grace: i64, now: Timest
     meta::set(next, "deletionTimestamp", Some(time(end).into()));
     meta::set(next, "deletionGracePeriodSeconds", Some(grace.into()));
     if let Some(generation) = current.pointer("/metadata/generation").and_then(Value::as_i64) {
-        meta::set(next, "generation", Some((generation + 1).into()));
+        meta::set(next, "generation", Some(generation.saturating_add(1).into()));
     }
     if kind.kind == "Namespace" {
         meta::section(next, "status").insert("phase".to_owned(), json!("Terminating"));

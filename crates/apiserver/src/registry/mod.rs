@@ -170,16 +170,18 @@ impl Registry {
             let encoded = Encoded::new(kind, &mut made, !dry_run);
             let written = self.write(kind, namespace, &name, dry_run, move |current, revision| match current {
                 Some(_) => Err(taken),
-                None => Ok((encoded.at(revision), false)),
+                None => {
+                    // Here, because nobody may be waiting for the answer any more. A commit that fails after this loses an address
+                    // until the next start, and nothing else.
+                    if let Some(held) = held.filter(|_| !dry_run) {
+                        held.keep();
+                    }
+                    Ok((encoded.at(revision), false))
+                }
             });
             match written.await {
                 Err(failure) if generated && failure.reason == "AlreadyExists" => continue,
-                Ok(json) => {
-                    if let (Some(held), false) = (held, dry_run) {
-                        held.keep();
-                    }
-                    return Ok(Made { json, object: made });
-                }
+                Ok(json) => return Ok(Made { json, object: made }),
                 Err(failure) => return Err(failure),
             }
         }
@@ -205,6 +207,7 @@ impl Registry {
         let missing = Failure::not_found(kind, name);
         let of = kind.clone();
         let addresses = self.addresses.clone();
+        let (free, freed) = std::sync::mpsc::channel();
         let written = self.write(kind, namespace, name, dry_run, move |current, revision| {
             let stored = current.ok_or(missing)?;
             let kind = &of;
@@ -233,12 +236,13 @@ impl Registry {
                 && !addresses::needs(&current)
                 && next.pointer("/spec/clusterIP").is_none()
             {
-                // It becomes an alias.
-                addresses.release(&current);
+                // It becomes an alias; until that is durable the address is its own. The receiver lives until then.
+                let _ = free.send(current);
             }
             Ok((encode(kind, &mut next, revision), gone))
         });
         let bytes = written.await?;
+        freed.try_iter().for_each(|service| self.addresses.release(&service));
         self.after_delete(kind, &bytes);
         Ok(bytes)
     }

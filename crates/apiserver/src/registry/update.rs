@@ -83,7 +83,7 @@ pub fn merge(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Res
     }
     if matches!(part, Part::Main | Part::EphemeralContainers) && is_new_generation(kind, current, &wanted) {
         let generation = current.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
-        meta::set(&mut wanted, "generation", Some((generation + 1).into()));
+        meta::set(&mut wanted, "generation", Some(generation.saturating_add(1).into()));
     }
     Ok(wanted)
 }

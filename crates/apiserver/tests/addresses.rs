@@ -1,0 +1,75 @@
+//! Service addresses are never given twice, whatever becomes of the write or of whoever waits for it.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
+
+#[allow(dead_code, reason = "the other tests that share this file use the rest")]
+#[path = "support/disk.rs"]
+mod disk;
+
+use apiserver::{
+    registry::{Registry, addresses::Addresses, update::Part},
+    store::Store,
+};
+use disk::{Fault, TestDisk};
+use objects::kinds::{self, Kind};
+use serde_json::{Value, json};
+
+fn kind(name: &str) -> &'static Kind {
+    kinds::by_kind("", "v1", name).unwrap()
+}
+
+async fn registry(disk: &TestDisk) -> Registry {
+    let store = Store::open_in(disk.clone()).unwrap();
+    let registry = Registry::new(store, Addresses::new("10.43.0.0/16").unwrap());
+    registry.create(kind("Namespace"), "", json!({"metadata": {"name": "n"}}), false).await.unwrap();
+    registry
+}
+
+fn service(name: &str, address: &str) -> Value {
+    json!({"metadata": {"name": name}, "spec": {"clusterIP": address, "ports": [{"port": 80}]}})
+}
+
+/// Why a Service with this address is refused; `None` if it is made.
+async fn refused(registry: &Registry, name: &str, address: &str) -> Option<String> {
+    registry.create(kind("Service"), "n", service(name, address), false).await.err().map(|failure| failure.message)
+}
+
+#[tokio::test]
+async fn a_service_keeps_its_address_when_whoever_made_it_does_not_wait_for_the_answer() {
+    let disk = TestDisk::default();
+    let registry = registry(&disk).await;
+    let slow = disk.hold_sync();
+    tokio::select! {
+        _ = registry.create(kind("Service"), "n", service("a", "10.43.0.99"), false) => panic!("the disk is slow"),
+        () = slow.reached() => {}
+    }
+    slow.let_go();
+    let why = refused(&registry, "b", "10.43.0.99").await.unwrap();
+    assert!(why.contains("already allocated"), "{why}");
+    // Whose write comes later is answered later.
+    assert_eq!(refused(&registry, "c", "10.43.0.97").await, None);
+    assert!(registry.get(kind("Service"), "n", "a").is_ok());
+}
+
+#[tokio::test]
+async fn an_address_is_free_when_its_service_is_refused_or_durably_an_alias() {
+    let disk = TestDisk::default();
+    let registry = registry(&disk).await;
+    assert_eq!(refused(&registry, "a", "10.43.0.98").await, None);
+    assert!(refused(&registry, "a", "10.43.0.99").await.unwrap().contains("already exists"));
+    assert_eq!(refused(&registry, "b", "10.43.0.99").await, None, "nobody has it");
+    let alias = async || {
+        let change = |_: &Value| {
+            Ok(
+                json!({"metadata": {"name": "a"}, "spec": {"type": "ExternalName", "externalName": "a.example", "ports": [{"port": 80}]}}),
+            )
+        };
+        registry.update(kind("Service"), "n", "a", Part::Main, false, change).await.map_err(|failure| failure.message)
+    };
+    disk.fail(Fault::Sync);
+    alias().await.unwrap_err();
+    disk.heal();
+    assert!(refused(&registry, "c", "10.43.0.98").await.unwrap().contains("already allocated"), "it is still its own");
+    alias().await.unwrap();
+    assert_eq!(refused(&registry, "c", "10.43.0.98").await, None);
+}
