@@ -17,6 +17,7 @@ use crate::{
     history::History,
     metrics::{Metric, Source, Wanted},
     pods::{Sample, State, request},
+    predict::Forecast,
     replicas::{CannotTell, Current, Measured, Proposal, by_average, by_pods, by_value},
 };
 
@@ -190,42 +191,61 @@ impl Autoscaler {
 
     /// The highest proposal of the metrics and which metric made it; `None` if they do not suffice to change anything.
     fn proposals(&self, seen: Seen<'_>, pods: &[&Pod], draft: &mut Draft) -> Option<(i32, String)> {
-        let (mut best, mut title, mut invalid) = (0, String::new(), 0);
-        let mut first: Option<(&'static str, String, String)> = None;
-        let mut statuses = vec![MetricStatus::default(); self.metrics.len()];
         let unread = Err("nothing was asked for".to_owned());
-        for (index, (metric, status)) in self.metrics.iter().zip(&mut statuses).enumerate() {
-            let reading = seen.readings.get(index).unwrap_or(&unread);
-            match self.propose(metric, reading, seen.scale, pods, draft.now) {
-                Ok(proposal) => {
-                    *status = metric.status(&proposal);
-                    if best == 0 || proposal.replicas > best {
-                        (best, title) = (proposal.replicas, metric.title());
-                    }
-                }
-                Err(error) => {
-                    let error = metric.failed(&error.0);
-                    invalid += 1;
-                    draft.events.push(Event::warning(metric.failure(), error.clone()));
-                    let whole = metric.failed_wholly(&error);
-                    first.get_or_insert((metric.failure(), error, whole));
-                }
+        let reading = |index: usize| seen.readings.get(index).unwrap_or(&unread);
+        let metrics = self.metrics.iter().enumerate();
+        let proposals: Vec<_> =
+            metrics.map(|(index, metric)| self.propose(metric, reading(index), seen.scale, pods, draft.now)).collect();
+        let mut first: Option<(&'static str, String, String)> = None;
+        let mut statuses = Vec::new();
+        for (metric, proposal) in self.metrics.iter().zip(&proposals) {
+            statuses
+                .push(proposal.as_ref().map_or_else(|_| MetricStatus::default(), |proposal| metric.status(proposal)));
+            if let Err(error) = proposal {
+                let error = metric.failed(&error.0);
+                draft.events.push(Event::warning(metric.failure(), error.clone()));
+                let whole = metric.failed_wholly(&error);
+                first.get_or_insert((metric.failure(), error, whole));
             }
         }
         draft.status.current_metrics = Some(statuses);
-        if let Some((reason, error, whole)) = first
-            && (invalid >= self.metrics.len() || best < seen.scale.replicas)
-        {
+        let highest = highest(&proposals, seen.scale.replicas);
+        if let (None, Some((reason, error, whole))) = (highest, first) {
             let message = format!("the HPA was unable to compute the replica count: {error}");
             draft.set(ACTIVE, false, reason, message);
-            let count = self.metrics.len();
+            let (count, invalid) = (proposals.len(), proposals.iter().filter(|proposal| proposal.is_err()).count());
             let message = format!("invalid metrics ({invalid} invalid out of {count}), first error is: {whole}");
             draft.events.push(Event::warning("FailedComputeMetricsReplicas", message));
             return None;
         }
+        let (index, best) = highest.unwrap_or_default();
+        let title = self.metrics.get(index).map_or_else(String::new, Metric::title);
         let message = format!("the HPA was able to successfully calculate a replica count from {title}");
         draft.set(ACTIVE, true, "ValidMetricFound", message);
         Some((best, title))
+    }
+
+    /// The count after one look, without a word about it: for who has proposals and wants counts by the million, as a
+    /// simulation does. It is what `decide` comes to.
+    pub fn count(
+        &self,
+        proposals: &[Result<Proposal, CannotTell>],
+        current: i32,
+        (demand, forecast): (Demand, &Forecast),
+        history: &mut History,
+        now: Moment,
+    ) -> i32 {
+        history.observe(current, now);
+        let Bounds { min, max } = self.bounds;
+        if current == 0 && min != 0 {
+            return current;
+        }
+        if current > max || current < min {
+            return current.clamp(min, max);
+        }
+        let highest = highest(proposals, current).map(|(_, wanted)| wanted);
+        self.wanted(highest, current, demand, forecast)
+            .map_or(current, |wanted| self.normalize(history, current, wanted, now.steady).limited.replicas)
     }
 
     /// What one metric asks for.
@@ -286,6 +306,13 @@ impl Autoscaler {
         }
     }
 
+    /// What is wanted by the metrics, in view of who waits and of what is ahead; `None` if nobody can say.
+    fn wanted(&self, highest: Option<i32>, current: i32, demand: Demand, forecast: &Forecast) -> Option<i32> {
+        let by_metrics = highest.map(|highest| self.by_demand(highest, current, demand));
+        let raised = forecast.raise(by_metrics.unwrap_or(current), self.tolerances.up);
+        by_metrics.map(|_| raised).or((raised > current).then_some(raised))
+    }
+
     /// Takes a recommendation through windows, policies and bounds, and notes it.
     pub fn normalize(&self, history: &mut History, current: i32, wanted: i32, now: SignedDuration) -> Normalized {
         let (stable, limited, why) = match &self.behavior {
@@ -331,6 +358,20 @@ impl Autoscaler {
             observed_generation: self.generation,
         }
     }
+}
+
+/// The metric with the highest proposal, and that; `None` where a metric is invalid and the others would lower the count, or all
+/// are.
+fn highest(proposals: &[Result<Proposal, CannotTell>], current: i32) -> Option<(usize, i32)> {
+    let (mut best, mut invalid) = ((0, 0), 0);
+    for (index, proposal) in proposals.iter().enumerate() {
+        match proposal {
+            Ok(proposal) if best.1 == 0 || proposal.replicas > best.1 => best = (index, proposal.replicas),
+            Ok(_) => {}
+            Err(_) => invalid += 1,
+        }
+    }
+    (invalid == 0 || (invalid < proposals.len() && best.1 >= current)).then_some(best)
 }
 
 /// A status in the making.

@@ -14,7 +14,9 @@ pub mod history;
 pub mod metrics;
 pub mod overlap;
 pub mod pods;
+pub mod predict;
 pub mod replicas;
 mod settings;
+pub mod simulate;
 
 pub use settings::{Moment, Settings, Tolerances};

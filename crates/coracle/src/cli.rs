@@ -22,6 +22,11 @@ enum Command {
     Gateway(Box<Alone>),
     /// Say what would be refused or have no effect here, and what a cluster needs to run the same; nothing is started.
     Check(Check),
+    /// Look at HorizontalPodAutoscalers before they run.
+    Hpa {
+        #[command(subcommand)]
+        action: HpaAction,
+    },
     /// Save every object in one file, look at such a file, or make a data directory of it.
     Snapshot {
         #[command(subcommand)]
@@ -33,6 +38,13 @@ enum Command {
         #[arg(short = 'k', long = "kustomize", value_name = "DIR")]
         folder: PathBuf,
     },
+}
+
+/// What `coracle hpa` does.
+#[derive(Debug, Subcommand)]
+pub enum HpaAction {
+    /// Put HorizontalPodAutoscalers into simulated demand, and show what they would do; nothing is started.
+    Simulate(Box<crate::hpa::Simulate>),
 }
 
 /// What `coracle snapshot` does.
@@ -282,6 +294,7 @@ impl Cli {
             Command::Route(flags) => crate::route::run(&flags),
             Command::Gateway(flags) => crate::alone::run(&flags),
             Command::Check(flags) => return crate::check::run(&flags),
+            Command::Hpa { action: HpaAction::Simulate(flags) } => crate::hpa::simulate(&flags),
             Command::Snapshot { action } => crate::snapshot::run(&action),
             Command::Build { folder } => crate::build::run(&folder),
         }

@@ -9,6 +9,7 @@ mod cli;
 mod config;
 mod data_dir;
 mod handover;
+mod hpa;
 mod platform;
 mod route;
 mod snapshot;

@@ -20,6 +20,8 @@ use crate::{
 pub struct Verdict {
     /// Its kind; `None`: there is no such kind here.
     pub kind: Option<KindRef>,
+    /// The object as it would be stored, with its defaults and in the stored version; `None` if it would be refused.
+    pub stored: Option<Value>,
     /// Why it would be refused; empty if it would not.
     pub refused: Vec<Refusal>,
     /// What it says that would have no effect, or not the effect it has elsewhere.
@@ -52,16 +54,16 @@ pub fn check(object: Value, kinds: &Kinds) -> Verdict {
             (false, _) => format!("; it is served as {}", served.join(" and ")),
         };
         let message = format!("there is no kind {name:?} in version {api_version:?} here{instead}");
-        return Verdict { kind: None, refused: vec![Refusal { field: String::new(), message }], warnings: Vec::new() };
+        return Verdict { kind: None, stored: None, refused: vec![Refusal { field: String::new(), message }], warnings: Vec::new() };
     };
     let without_effect = support::warnings(&kind, &object);
     match admit(&kind, object) {
         Ok((stored, mut warnings)) => {
             warnings.extend(crate::warnings::of(&kind.storage(), &stored));
             warnings.extend(support::warnings(&kind, &stored));
-            Verdict { kind: Some(kind), refused: Vec::new(), warnings }
+            Verdict { kind: Some(kind), stored: Some(stored), refused: Vec::new(), warnings }
         }
-        Err(failure) => Verdict { kind: Some(kind), refused: refusals(&failure), warnings: without_effect },
+        Err(failure) => Verdict { kind: Some(kind), stored: None, refused: refusals(&failure), warnings: without_effect },
     }
 }
 

@@ -1,0 +1,254 @@
+//! `coracle hpa`: HorizontalPodAutoscalers before they run. Their files are read as the API would read them.
+
+use std::{
+    fs,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use autoscaling::simulate::{
+    LONGEST, Scenario,
+    capacity::keys,
+    demand::Demand,
+    pattern::{self, Pattern},
+    plot::{svg, terminal},
+    report::{Report, table},
+    service::Capacity,
+    time::seconds,
+};
+use clap::Args;
+use k8s_openapi::api::{autoscaling::v2::HorizontalPodAutoscaler, core::v1::PodSpec};
+use nix::libc;
+use objects::kinds::Kinds;
+use serde_json::{Value, json};
+
+use crate::cli::Output;
+
+/// Columns of a plot that is not shown on a terminal.
+const COLUMNS: usize = 100;
+
+/// The flags of `coracle hpa simulate`.
+#[derive(Debug, Args)]
+#[command(after_help = help())]
+pub struct Simulate {
+    /// The file with the HorizontalPodAutoscaler, or `-` for standard input; if what it scales is there too, requests, limits and
+    /// the time to drain are its pods'.
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    pub filename: PathBuf,
+    /// The HorizontalPodAutoscaler, where the file has several.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Replay recorded demand: lines time,requests_per_second (CSV, or JSON objects with these fields), with times in RFC 3339 or
+    /// seconds.
+    #[arg(long, value_name = "FILE", required_unless_present = "pattern", conflicts_with = "pattern")]
+    pub traffic: Option<PathBuf>,
+    /// Make up demand, such as `step:from=10,to=200,at=5m` (all patterns are below).
+    #[arg(long, value_name = "NAME[:KEY=VALUE,…]", value_parser = Pattern::parse)]
+    pub pattern: Option<Pattern>,
+    /// Vary the demand by this share of it (one standard deviation).
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub noise: f64,
+    /// How requests arrive: `random` around the demand, or `even`.
+    #[arg(long, value_name = "HOW", default_value = "random")]
+    pub arrivals: Arrive,
+    /// What chance depends on: the same seed brings the same.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
+    /// How long to simulate [default: as long as the recording, or an hour].
+    #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
+    pub duration: Option<f64>,
+    /// How long a pod takes from its creation until it is ready.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = seconds)]
+    pub start_up: f64,
+    /// What a pod can do, such as `requests=8,time=100ms,cpu=20ms` (all keys are below; repeatable).
+    #[arg(long, value_name = "KEY=VALUE,…")]
+    pub capacity: Vec<String>,
+    /// Pods at the start [default: the least that the autoscaler allows].
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(..=10_000))]
+    pub replicas: Option<u32>,
+    /// Past which time a request is late.
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = seconds)]
+    pub late: f64,
+    /// How often the autoscaler looks.
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = seconds)]
+    pub sync: f64,
+    /// How old the figures of pods are when the autoscaler sees them.
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = seconds)]
+    pub lag: f64,
+    /// Put another HorizontalPodAutoscaler beside it, in the same demand.
+    #[arg(long, value_name = "FILE")]
+    pub compare: Option<PathBuf>,
+    /// Write the plot to FILE, too.
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// Columns of the plot [default: as wide as the terminal].
+    #[arg(long, value_name = "NUMBER")]
+    pub width: Option<usize>,
+    /// How it is printed; `json` is one object with every row.
+    #[arg(long, env = "CORACLE_OUTPUT", value_name = "FORMAT", default_value = "text")]
+    pub output: Output,
+}
+
+/// How requests arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Arrive {
+    /// At random, as those of many clients do.
+    Random,
+    /// At even distances.
+    Even,
+}
+
+fn help() -> String {
+    let mut text = "Patterns, with their parameters as they are if not given:\n".to_owned();
+    pattern::described().for_each(|pattern| text.push_str(&format!("  {pattern}\n")));
+    text.push_str("\nKeys of --capacity:\n");
+    keys().for_each(|(key, meaning)| text.push_str(&format!("  {key:15} {meaning}\n")));
+    text
+}
+
+/// Simulates and prints.
+///
+/// # Errors
+/// When a file cannot be read or written, and when what it says cannot be simulated.
+pub fn simulate(flags: &Simulate) -> anyhow::Result<()> {
+    let demand = demand(flags)?;
+    let mut reports = Vec::new();
+    for file in [Some(&flags.filename), flags.compare.as_ref()].into_iter().flatten() {
+        let report = one(flags, file, demand.clone()).with_context(|| file.display().to_string())?;
+        reports.push(report);
+    }
+    tell_apart(&mut reports, flags);
+    if let Some(file) = &flags.svg {
+        fs::write(file, svg::plot(&reports)).with_context(|| format!("write {}", file.display()))?;
+    }
+    match flags.output {
+        Output::Json => println!("{}", json!({"simulations": reports})),
+        Output::Text => print!("{}", text(&reports, style(flags.width))),
+    }
+    Ok(())
+}
+
+fn demand(flags: &Simulate) -> anyhow::Result<Demand> {
+    let demand = match (&flags.traffic, &flags.pattern) {
+        (Some(file), _) => {
+            let text = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+            Demand::recorded(&text).with_context(|| file.display().to_string())?
+        }
+        (None, Some(pattern)) => Demand::pattern(pattern.clone()),
+        (None, None) => bail!("name the demand with --traffic or --pattern"),
+    };
+    if !(flags.noise.is_finite() && flags.noise >= 0.0) {
+        bail!("--noise must be a share, zero or more");
+    }
+    Ok(demand.with_noise(flags.noise))
+}
+
+fn one(flags: &Simulate, file: &Path, demand: Demand) -> anyhow::Result<Report> {
+    let found = Found::read(file, flags.name.as_deref())?;
+    let mut scenario = Scenario::new(demand);
+    scenario.capacity = capacity(flags, &found)?;
+    scenario.replicas = flags.replicas;
+    scenario.pipeline.lag = flags.lag;
+    scenario.objective = flags.late;
+    scenario.random = flags.arrivals == Arrive::Random;
+    scenario.seed = flags.seed;
+    if !(0.1..=3600.0).contains(&flags.sync) {
+        bail!("--sync must be from 100ms to 1h");
+    }
+    scenario.sync = flags.sync;
+    if let Some(duration) = flags.duration {
+        if !(1.0..=LONGEST).contains(&duration) {
+            bail!("--for must be from 1s to 366d");
+        }
+        if let Some(length) = scenario.demand.length().filter(|length| duration > *length) {
+            bail!("--for is longer than the recording, which covers {length} s");
+        }
+        scenario.duration = duration;
+    }
+    Ok(autoscaling::simulate::simulate(&found.autoscaler, &scenario)?)
+}
+
+fn capacity(flags: &Simulate, found: &Found) -> anyhow::Result<Capacity> {
+    let mut capacity = Capacity::default();
+    if let Some(template) = &found.template {
+        capacity.of_pods(template);
+    }
+    capacity.start_up = flags.start_up;
+    for text in &flags.capacity {
+        capacity.change(text).context("--capacity")?;
+    }
+    Ok(capacity)
+}
+
+/// An autoscaler and the pods of what it scales, as far as its file has them.
+struct Found {
+    autoscaler: HorizontalPodAutoscaler,
+    template: Option<PodSpec>,
+}
+
+impl Found {
+    fn read(file: &Path, name: Option<&str>) -> anyhow::Result<Self> {
+        let objects = crate::up::read(&[], &[file.to_owned()])?;
+        let is_autoscaler = |object: &&Value| object["kind"] == "HorizontalPodAutoscaler";
+        let named = |object: &&Value| name.is_none_or(|name| object["metadata"]["name"] == name);
+        let mut all = objects.iter().filter(is_autoscaler).filter(named);
+        let object = match (all.next(), all.next()) {
+            (Some(object), None) => object,
+            (None, _) => bail!("there is no such HorizontalPodAutoscaler"),
+            (Some(_), Some(_)) => bail!("there is more than one HorizontalPodAutoscaler: choose one with --name"),
+        };
+        let verdict = apiserver::http::check(object.clone(), &Kinds::new(Vec::new()));
+        if let Some(refusal) = verdict.refused.first() {
+            bail!("the API would refuse it: {}: {}", refusal.field, refusal.message);
+        }
+        let stored = verdict.stored.unwrap_or_default();
+        let target = &stored["spec"]["scaleTargetRef"];
+        let scaled = objects
+            .iter()
+            .find(|object| object["kind"] == target["kind"] && object["metadata"]["name"] == target["name"]);
+        let template = scaled.and_then(|scaled| scaled.pointer("/spec/template/spec")).cloned();
+        let template =
+            template.map(serde_json::from_value).transpose().context("read the template of what it scales")?;
+        Ok(Self { autoscaler: serde_json::from_value(stored)?, template })
+    }
+}
+
+/// Two of the same name are told apart by their files.
+fn tell_apart(reports: &mut [Report], flags: &Simulate) {
+    if let ([first, second], Some(other)) = (reports, &flags.compare)
+        && first.name == second.name
+    {
+        let name = |file: &Path| file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
+        (first.name, second.name) = (name(&flags.filename), name(other));
+        if first.name == second.name {
+            (first.name, second.name) = (flags.filename.display().to_string(), other.display().to_string());
+        }
+    }
+}
+
+fn text(reports: &[Report], style: terminal::Style) -> String {
+    let mut text = String::new();
+    for report in reports {
+        text.push_str(&terminal::plot(report, reports, style));
+        text.push('\n');
+    }
+    text.push_str(&table(reports));
+    text
+}
+
+/// As wide as the terminal, and coloured on one (unless `NO_COLOR` says otherwise).
+fn style(width: Option<usize>) -> terminal::Style {
+    let is_terminal = std::io::stdout().is_terminal();
+    let colour = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let width = width.or_else(|| is_terminal.then(columns).flatten()).unwrap_or(COLUMNS);
+    terminal::Style { width: width.min(1000), colour }
+}
+
+/// The columns of the terminal that standard output is.
+fn columns() -> Option<usize> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the call writes one `winsize`, which is what it is given, and keeps nothing.
+    let outcome = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    (outcome == 0 && size.ws_col > 0).then_some(usize::from(size.ws_col))
+}
