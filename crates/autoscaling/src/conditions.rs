@@ -11,6 +11,8 @@ pub const ABLE: &str = "AbleToScale";
 pub const ACTIVE: &str = "ScalingActive";
 /// Whether the count would be another without limits.
 pub const LIMITED: &str = "ScalingLimited";
+/// Whether a forecast takes part in the count; there only where prediction is on. No other autoscaler has it.
+pub const PREDICTING: &str = "PredictionActive";
 
 /// Something to tell about an autoscaler.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,11 +13,12 @@ use kube::ResourceExt;
 use crate::{
     Moment, Settings, Tolerances,
     behavior::{self, Behavior, Bounds, Limited},
-    conditions::{ABLE, ACTIVE, Event, LIMITED, set, whole_seconds},
+    conditions::{ABLE, ACTIVE, Event, LIMITED, PREDICTING, set, whole_seconds},
+    count::highest,
     history::History,
     metrics::{Metric, Source, Wanted},
     pods::{Sample, State, request},
-    predict::Forecast,
+    predict::{self, Forecast, Outlook},
     replicas::{CannotTell, Current, Measured, Proposal, by_average, by_pods, by_value},
 };
 
@@ -107,6 +108,8 @@ pub struct Decision {
     pub scale: Option<(i32, String)>,
     /// What to tell.
     pub events: Vec<Event>,
+    /// How many replicas the demand needs now, before rounding: what a predictor learns from.
+    pub needed: Option<f64>,
     current: i32,
     /// Whether the status says that the present count is the wanted one.
     settled: bool,
@@ -142,9 +145,23 @@ impl Autoscaler {
 
     /// Decides, noting in `history` what is recommended. `old` is the status as it was written last.
     pub fn decide(&self, old: &Status, seen: Seen<'_>, history: &mut History, now: Moment) -> Decision {
+        self.decide_ahead(old, seen, None, history, now)
+    }
+
+    /// Decides in view of what is ahead, where it is to be foreseen: more replicas than the metrics ask for, never fewer, and
+    /// within the same windows, policies and bounds.
+    pub fn decide_ahead(
+        &self,
+        old: &Status,
+        seen: Seen<'_>,
+        outlook: Option<Outlook>,
+        history: &mut History,
+        now: Moment,
+    ) -> Decision {
         let current = seen.scale.replicas;
         history.observe(current, now);
-        let mut draft = Draft { status: self.draft(old, current), events: Vec::new(), now };
+        let mut draft = Draft { status: self.draft(old, current), events: Vec::new(), needed: None, now };
+        draft.outlook(outlook);
         let got = "the HPA controller was able to get the target's current scale";
         draft.set(ABLE, true, "SucceededGetScale", got.to_owned());
         let Bounds { min, max } = self.bounds;
@@ -159,10 +176,10 @@ impl Autoscaler {
         if current < min {
             return draft.scale(current, min, "Current number of replicas below Spec.MinReplicas".to_owned());
         }
-        self.by_metrics(seen, history, draft)
+        self.by_metrics(seen, &outlook.map_or(Forecast::Learning, |outlook| outlook.forecast), history, draft)
     }
 
-    fn by_metrics(&self, seen: Seen<'_>, history: &mut History, mut draft: Draft) -> Decision {
+    fn by_metrics(&self, seen: Seen<'_>, forecast: &Forecast, history: &mut History, mut draft: Draft) -> Decision {
         let (current, now) = (seen.scale.replicas, draft.now);
         let pods = match seen.pods {
             Ok(pods) => pods,
@@ -173,16 +190,20 @@ impl Autoscaler {
             draft.set(ACTIVE, false, "ScaledToZero", why.to_owned());
             return draft.hold(current, true);
         }
-        let Some((wanted, title)) = self.proposals(seen, pods, &mut draft) else { return draft.hold(current, false) };
-        let wanted = self.by_demand(wanted, current, seen.demand);
+        let (by_metrics, title) = self.proposals(seen, pods, &mut draft).unzip();
+        let Some(wanted) = self.wanted(by_metrics, current, seen.demand, forecast) else {
+            return draft.hold(current, false);
+        };
         let normalized = self.normalize(history, current, wanted, now.steady);
         draft.normalized(&normalized);
         let desired = normalized.limited.replicas;
         if desired == current {
             return draft.hold(current, true);
         }
+        let is_ahead = by_metrics.is_none_or(|by_metrics| by_metrics.max(current) < wanted);
         let why = match wanted.cmp(&current) {
-            std::cmp::Ordering::Greater => format!("{title} above target"),
+            std::cmp::Ordering::Greater if is_ahead && current > 0 => format!("{wanted} are needed ahead"),
+            std::cmp::Ordering::Greater => format!("{} above target", title.unwrap_or_default()),
             std::cmp::Ordering::Less => "All metrics below target".to_owned(),
             std::cmp::Ordering::Equal => String::new(),
         };
@@ -209,6 +230,10 @@ impl Autoscaler {
             }
         }
         draft.status.current_metrics = Some(statuses);
+        let wanted = self.metrics.iter().zip(&proposals);
+        let wanted = wanted.filter_map(|(metric, proposal)| Some((metric.wanted.as_ref().ok()?, proposal)));
+        let ready = pods.iter().filter(|pod| State::of(pod).is_ready()).count();
+        draft.needed = predict::needed(wanted, ready as f64, seen.scale.observed);
         let highest = highest(&proposals, seen.scale.replicas);
         if let (None, Some((reason, error, whole))) = (highest, first) {
             let message = format!("the HPA was unable to compute the replica count: {error}");
@@ -223,29 +248,6 @@ impl Autoscaler {
         let message = format!("the HPA was able to successfully calculate a replica count from {title}");
         draft.set(ACTIVE, true, "ValidMetricFound", message);
         Some((best, title))
-    }
-
-    /// The count after one look, without a word about it: for who has proposals and wants counts by the million, as a
-    /// simulation does. It is what `decide` comes to.
-    pub fn count(
-        &self,
-        proposals: &[Result<Proposal, CannotTell>],
-        current: i32,
-        (demand, forecast): (Demand, &Forecast),
-        history: &mut History,
-        now: Moment,
-    ) -> i32 {
-        history.observe(current, now);
-        let Bounds { min, max } = self.bounds;
-        if current == 0 && min != 0 {
-            return current;
-        }
-        if current > max || current < min {
-            return current.clamp(min, max);
-        }
-        let highest = highest(proposals, current).map(|(_, wanted)| wanted);
-        self.wanted(highest, current, demand, forecast)
-            .map_or(current, |wanted| self.normalize(history, current, wanted, now.steady).limited.replicas)
     }
 
     /// What one metric asks for.
@@ -297,20 +299,13 @@ impl Autoscaler {
 
     /// Where the count may be 0: metrics of pods never ask for none while a pod idles, and no metric may ask for none while
     /// somebody waits.
-    fn by_demand(&self, wanted: i32, current: i32, demand: Demand) -> i32 {
+    pub(crate) fn by_demand(&self, wanted: i32, current: i32, demand: Demand) -> i32 {
         match demand {
             _ if self.bounds.min != 0 || current == 0 => wanted,
             Demand::Busy => wanted.max(1),
             Demand::Idle if wanted <= 1 && self.metrics.iter().all(Metric::is_of_pods) => 0,
             Demand::Idle | Demand::Unknown => wanted,
         }
-    }
-
-    /// What is wanted by the metrics, in view of who waits and of what is ahead; `None` if nobody can say.
-    fn wanted(&self, highest: Option<i32>, current: i32, demand: Demand, forecast: &Forecast) -> Option<i32> {
-        let by_metrics = highest.map(|highest| self.by_demand(highest, current, demand));
-        let raised = forecast.raise(by_metrics.unwrap_or(current), self.tolerances.up);
-        by_metrics.map(|_| raised).or((raised > current).then_some(raised))
     }
 
     /// Takes a recommendation through windows, policies and bounds, and notes it.
@@ -360,30 +355,28 @@ impl Autoscaler {
     }
 }
 
-/// The metric with the highest proposal, and that; `None` where a metric is invalid and the others would lower the count, or all
-/// are.
-fn highest(proposals: &[Result<Proposal, CannotTell>], current: i32) -> Option<(usize, i32)> {
-    let (mut best, mut invalid) = ((0, 0), 0);
-    for (index, proposal) in proposals.iter().enumerate() {
-        match proposal {
-            Ok(proposal) if best.1 == 0 || proposal.replicas > best.1 => best = (index, proposal.replicas),
-            Ok(_) => {}
-            Err(_) => invalid += 1,
-        }
-    }
-    (invalid == 0 || (invalid < proposals.len() && best.1 >= current)).then_some(best)
-}
-
 /// A status in the making.
 struct Draft {
     status: Status,
     events: Vec<Event>,
+    needed: Option<f64>,
     now: Moment,
 }
 
 impl Draft {
     fn set(&mut self, type_: &str, holds: bool, reason: &str, message: String) {
         set(self.status.conditions.get_or_insert_default(), type_, holds, reason, message, self.now.wall);
+    }
+
+    /// Says what is known of the time ahead, where that is wanted.
+    fn outlook(&mut self, outlook: Option<Outlook>) {
+        match outlook {
+            Some(Outlook { forecast, ahead }) => {
+                let (holds, reason, message) = forecast.condition(ahead);
+                self.set(PREDICTING, holds, reason, message);
+            }
+            None => self.status.conditions.iter_mut().for_each(|all| all.retain(|one| one.type_ != PREDICTING)),
+        }
     }
 
     fn unselected(mut self, current: i32, why: &Unselected) -> Decision {
@@ -417,12 +410,12 @@ impl Draft {
     }
 
     fn hold(self, current: i32, settled: bool) -> Decision {
-        Decision { scale: None, events: self.events, current, settled, draft: self.status }
+        Decision { scale: None, events: self.events, needed: self.needed, current, settled, draft: self.status }
     }
 
     fn scale(self, current: i32, to: i32, reason: String) -> Decision {
         let scale = Some((to, reason));
-        Decision { scale, events: self.events, current, settled: true, draft: self.status }
+        Decision { scale, events: self.events, needed: self.needed, current, settled: true, draft: self.status }
     }
 }
 

@@ -3,12 +3,13 @@
 //!
 //! `pods` says which pods count, `replicas` how many pods a metric asks for, `history` and `behavior` how fast the count may
 //! change, `metrics` what a metric of the object is about, and `decide` puts them together for one object: the count, its
-//! conditions, its status and its events.
+//! conditions, its status and its events. `predict` learns what is ahead, and `simulate` puts autoscalers into simulated time.
 //!
 //! Where the outcome differs from upstream's, [`Settings::calm`] is on and the rule stands with [`replicas`].
 
 pub mod behavior;
 pub mod conditions;
+mod count;
 pub mod decide;
 pub mod history;
 pub mod metrics;
@@ -18,5 +19,6 @@ pub mod predict;
 pub mod replicas;
 mod settings;
 pub mod simulate;
+pub mod time;
 
 pub use settings::{Moment, Settings, Tolerances};

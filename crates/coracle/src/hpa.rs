@@ -7,14 +7,16 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use autoscaling::simulate::{
-    LONGEST, Scenario,
-    capacity::keys,
-    demand::Demand,
-    pattern::{self, Pattern},
-    plot::{svg, terminal},
-    report::{Report, table},
-    service::Capacity,
+use autoscaling::{
+    simulate::{
+        LONGEST, Scenario,
+        capacity::keys,
+        demand::Demand,
+        pattern::{self, Pattern},
+        plot::{svg, terminal},
+        report::{Report, table},
+        service::Capacity,
+    },
     time::seconds,
 };
 use clap::Args;

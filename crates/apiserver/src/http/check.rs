@@ -54,7 +54,12 @@ pub fn check(object: Value, kinds: &Kinds) -> Verdict {
             (false, _) => format!("; it is served as {}", served.join(" and ")),
         };
         let message = format!("there is no kind {name:?} in version {api_version:?} here{instead}");
-        return Verdict { kind: None, stored: None, refused: vec![Refusal { field: String::new(), message }], warnings: Vec::new() };
+        return Verdict {
+            kind: None,
+            stored: None,
+            refused: vec![Refusal { field: String::new(), message }],
+            warnings: Vec::new(),
+        };
     };
     let without_effect = support::warnings(&kind, &object);
     match admit(&kind, object) {
@@ -63,7 +68,9 @@ pub fn check(object: Value, kinds: &Kinds) -> Verdict {
             warnings.extend(support::warnings(&kind, &stored));
             Verdict { kind: Some(kind), stored: Some(stored), refused: Vec::new(), warnings }
         }
-        Err(failure) => Verdict { kind: Some(kind), stored: None, refused: refusals(&failure), warnings: without_effect },
+        Err(failure) => {
+            Verdict { kind: Some(kind), stored: None, refused: refusals(&failure), warnings: without_effect }
+        }
     }
 }
 

@@ -11,13 +11,16 @@ mod record;
 use std::{collections::BTreeMap, fmt};
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
 
 pub use record::Record;
 use record::{BUCKET, DAY, WEEK, bucket};
 
 use crate::{
     metrics::Wanted,
+    pods::State,
     replicas::{CannotTell, Proposal, Target},
+    time::seconds,
 };
 
 /// The annotation of a HorizontalPodAutoscaler that turns prediction on, with the value `enabled`.
@@ -41,6 +44,26 @@ const AHEAD: i64 = 3600;
 /// Whether a HorizontalPodAutoscaler with these annotations wants to be told what is ahead.
 pub fn is_enabled(annotations: &BTreeMap<String, String>) -> bool {
     annotations.get(ANNOTATION).is_some_and(|value| value == "enabled")
+}
+
+/// Start-ups that took longer than this were something else: a pod that became ready again.
+const LONGEST_START: SignedDuration = SignedDuration::from_mins(10);
+
+/// How long a pod takes from its creation until it is ready: what the annotation says, or else the median of these pods. `None` if
+/// no pod tells.
+pub fn start_up(annotations: &BTreeMap<String, String>, pods: &[&Pod]) -> Option<SignedDuration> {
+    let own = annotations.get(START_UP_ANNOTATION).and_then(|text| seconds(text).ok());
+    if let Some(own) = own {
+        return SignedDuration::try_from_secs_f64(own).ok();
+    }
+    let took = pods.iter().filter_map(|pod| {
+        let ready = State::of(pod).ready.filter(|ready| ready.status == Some(true))?;
+        let created = pod.metadata.creation_timestamp.as_ref()?.0;
+        Some(ready.since.duration_since(created))
+    });
+    let mut took: Vec<_> = took.filter(|took| (SignedDuration::ZERO..=LONGEST_START).contains(took)).collect();
+    took.sort_unstable();
+    took.get(took.len() / 2).copied()
 }
 
 /// How many replicas the demand needs, before rounding: the most that any metric says whose sum does not depend on the count of
@@ -146,16 +169,16 @@ impl Forecast {
         if needed <= enough || needed.is_nan() { proposed } else { proposed.max(needed.ceil() as i32) }
     }
 
-    /// What `status.conditions` says of it: status, reason and message.
-    pub fn condition(&self, ahead: SignedDuration) -> (&'static str, &'static str, String) {
+    /// What `status.conditions` says of it: whether it is used, reason and message.
+    pub fn condition(&self, ahead: SignedDuration) -> (bool, &'static str, String) {
         match self {
             Self::Learning => (
-                "False",
+                false,
                 "Learning",
                 "the recorded demand is too short, or has too many gaps, for a forecast; it takes two days".to_owned(),
             ),
             Self::Uncertain { error } => (
-                "False",
+                false,
                 "ForecastUncertain",
                 format!(
                     "forecasts were off by {:.0} % of the demand lately; no replica is added by them",
@@ -163,7 +186,7 @@ impl Forecast {
                 ),
             ),
             Self::Known { needed, error, season } => (
-                "True",
+                true,
                 "Forecast",
                 format!(
                     "the {season} pattern needs {needed:.1} replicas within {}s; its forecasts were off by {:.0} % lately",
@@ -173,6 +196,15 @@ impl Forecast {
             ),
         }
     }
+}
+
+/// A forecast, and how far ahead it looks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outlook {
+    /// What is known.
+    pub forecast: Forecast,
+    /// The time from now: a pod's start-up, the time until the autoscaler looks again, and its window on the way up.
+    pub ahead: SignedDuration,
 }
 
 /// Samples of the bucket that is not over yet.

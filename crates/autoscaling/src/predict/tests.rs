@@ -86,6 +86,30 @@ fn within_the_tolerance_the_forecast_agrees_with_the_metrics() {
 }
 
 #[test]
+fn a_start_up_is_what_the_annotation_says_or_the_median_of_the_pods() {
+    let pod = |ready: &str, status: &str| -> Pod {
+        serde_json::from_value(serde_json::json!({
+            "metadata": {"creationTimestamp": "2026-03-02T08:00:00Z"},
+            "status": {"conditions": [{"type": "Ready", "status": status, "lastTransitionTime": ready}]},
+        }))
+        .unwrap()
+    };
+    let pods = [
+        pod("2026-03-02T08:00:10Z", "True"),
+        pod("2026-03-02T08:00:40Z", "True"),
+        pod("2026-03-02T08:00:20Z", "True"),
+        pod("2026-03-02T08:00:01Z", "False"),
+        pod("2026-03-02T12:00:00Z", "True"),
+    ];
+    let pods: Vec<&Pod> = pods.iter().collect();
+    let none = BTreeMap::new();
+    assert_eq!(start_up(&none, &pods), Some(SignedDuration::from_secs(20)));
+    assert_eq!(start_up(&none, &[]), None);
+    let own = BTreeMap::from([(START_UP_ANNOTATION.to_owned(), "1m30s".to_owned())]);
+    assert_eq!(start_up(&own, &pods), Some(SignedDuration::from_secs(90)));
+}
+
+#[test]
 fn a_restart_knows_what_was_known_before() {
     let mut predictor = Predictor::default();
     learn(&mut predictor, 0, 16, week);
@@ -106,7 +130,7 @@ fn conditions_say_what_is_known() {
     let ahead = SignedDuration::from_secs(45);
     let known = Forecast::Known { needed: 4.25, error: 0.081, season: Season::Weekly };
     let (status, reason, message) = known.condition(ahead);
-    assert_eq!((status, reason), ("True", "Forecast"));
+    assert_eq!((status, reason), (true, "Forecast"));
     assert_eq!(message, "the weekly pattern needs 4.2 replicas within 45s; its forecasts were off by 8 % lately");
     assert_eq!(Forecast::Learning.condition(ahead).1, "Learning");
     assert_eq!(Forecast::Uncertain { error: 0.5 }.condition(ahead).1, "ForecastUncertain");

@@ -3,10 +3,8 @@
 use k8s_openapi::api::core::v1::PodSpec;
 use objects::quantity::Quantity;
 
-use super::{
-    service::Capacity,
-    time::{TimeError, seconds},
-};
+use super::service::Capacity;
+use crate::time::{TimeError, seconds};
 
 /// What a value counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,6 @@ mod planner;
 pub mod plot;
 pub mod report;
 pub mod service;
-pub mod time;
 
 use jiff::Timestamp;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;

@@ -2,7 +2,7 @@
 
 use std::f64::consts::TAU;
 
-use super::time::{TimeError, seconds, words};
+use crate::time::{TimeError, seconds, words};
 
 const DAY: f64 = 86_400.0;
 

@@ -8,7 +8,6 @@ use kube::ResourceExt;
 use super::{
     figures::{FIGURES, Figure, Scraper, by_name},
     service::{Service, SimulatedPod},
-    time::{TimeError, seconds},
 };
 use crate::{
     Moment, Settings,
@@ -18,6 +17,7 @@ use crate::{
     pods::{Phase, Ready, Sample, State},
     predict::{self, Forecast, Predictor},
     replicas::{CannotTell, Current, Measured, Proposal, by_average, by_pods, by_value},
+    time::{TimeError, seconds},
 };
 
 /// Seconds that a figure of requests is the mean of when its selector has no label `window`.

@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::{
     latency::Histogram,
     service::{Counts, Service, Sums},
-    time::words,
 };
+use crate::time::words;
 
 /// A stretch of the simulated time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

@@ -3,10 +3,8 @@
 pub mod svg;
 pub mod terminal;
 
-use super::{
-    report::{Report, Row},
-    time::words,
-};
+use super::report::{Report, Row};
+use crate::time::words;
 
 /// One curve over time.
 struct Curve {

@@ -1,7 +1,7 @@
 //! Plots as SVG: one file that needs no other, in light and in dark as the reader has it.
 
 use super::{PANELS, Panel, Report, ticks};
-use crate::simulate::{report::Row, time::words};
+use crate::{simulate::report::Row, time::words};
 
 const WIDTH: f64 = 860.0;
 const LEFT: f64 = 64.0;

@@ -1,7 +1,7 @@
 //! Plots of characters: each has eight dots (Braille), so that a hundred columns show two hundred moments.
 
 use super::{PANELS, Panel, Report, ticks};
-use crate::simulate::{report::Row, time::words};
+use crate::{simulate::report::Row, time::words};
 
 /// Rows of characters of a panel.
 const HEIGHT: usize = 6;
