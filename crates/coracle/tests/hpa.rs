@@ -155,6 +155,6 @@ fn what_is_wrong_is_said_where_it_is() {
     );
     let error = stderr(&format!("-f {refused} --pattern step"));
     assert!(error.contains("refused.yaml: the API would refuse it: spec.maxReplicas"), "{error}");
-    let error = stderr("-f systems/hello/base --pattern step");
+    let error = stderr("-f systems/hello/base/service.yaml --pattern step");
     assert!(error.contains("there is no such HorizontalPodAutoscaler"), "{error}");
 }
