@@ -105,6 +105,7 @@ impl ApiServer {
 
     /// Hands a group and version to whoever serves it, from now on; as upstream's aggregator does for an `APIService`. The requests
     /// are authenticated, discovery shows what the handler says that it has, and whoever served it before does so no more.
+    /// All handlers are let go when [`Self::serve`] ends.
     pub fn delegate(&self, delegate: &Delegate) {
         self.handler.delegates.add(delegate);
     }
@@ -122,6 +123,8 @@ impl ApiServer {
         let mut tls = self.pki.server_config(&self.names, true)?;
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         serve::serve(self.handler.clone(), tls, listener, stop).await;
+        // They may hold clients of this server, and so the server itself.
+        self.handler.delegates.clear();
         Ok(())
     }
 

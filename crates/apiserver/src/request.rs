@@ -1,11 +1,8 @@
 //! From a request's path and query to what is asked (the resource handler's request info).
 
-use std::collections::HashMap;
-
 use http::Method;
 use objects::kinds::{KindRef, Kinds};
-
-use crate::status::Failure;
+pub use objects::wire::{Query, decode};
 
 /// What a path of `/api` or `/apis` names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,61 +42,6 @@ impl Target {
         // A kind without namespaces has no path in one; an object that is in one has no other path.
         let fits = if kind.namespaced { !namespace.is_empty() || name.is_none() } else { namespace.is_empty() };
         (fits && parts.len() <= 3).then_some(Self { kind, namespace, name, subresource })
-    }
-}
-
-/// Percent-decodes one path segment or query value.
-pub fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => {
-                let digits = [rest.next()?, rest.next()?];
-                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
-            }
-            other => other,
-        });
-    }
-    String::from_utf8(bytes).ok()
-}
-
-/// The query's parameters; the first of a repeated one counts.
-#[derive(Clone, Debug, Default)]
-pub struct Query(HashMap<String, String>);
-
-impl Query {
-    /// Reads `a=b&c=d`.
-    pub fn parse(query: Option<&str>) -> Self {
-        let mut all = HashMap::new();
-        for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let plain = |text: &str| decode(&text.replace('+', " "));
-            if let (Some(key), Some(value)) = (plain(key), plain(value)) {
-                all.entry(key).or_insert(value);
-            }
-        }
-        Self(all)
-    }
-
-    /// A parameter's value; empty ones count as absent.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
-    }
-
-    /// Whether a boolean parameter is on, in any of Go's spellings: the Python client writes `True`.
-    pub fn is_on(&self, name: &str) -> bool {
-        self.0.get(name).is_some_and(|value| matches!(value.as_str(), "1" | "t" | "T" | "true" | "True" | "TRUE"))
-    }
-
-    /// A number.
-    ///
-    /// # Errors
-    /// 400 naming the parameter.
-    pub fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Failure> {
-        let parse =
-            |value: &str| value.parse().map_err(|_| Failure::bad_request(format!("{name}: {value:?} is not a number")));
-        self.get(name).map(parse).transpose()
     }
 }
 
@@ -170,13 +112,5 @@ mod tests {
         ] {
             assert_eq!(parsed(unknown), None, "{unknown}");
         }
-    }
-
-    #[test]
-    fn queries_are_decoded_and_their_mistakes_named() {
-        let query = Query::parse(Some("labelSelector=a%3Db%2Cc&watch=1&limit=x&empty="));
-        assert_eq!(query.get("labelSelector"), Some("a=b,c"));
-        assert!(query.is_on("watch") && query.get("empty").is_none());
-        assert!(query.number::<u64>("limit").unwrap_err().message.contains("limit"));
     }
 }

@@ -248,13 +248,7 @@ impl Failure {
 
     /// The object that is sent.
     pub fn to_value(&self) -> Value {
-        let mut status = json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code.as_u16(),
-        });
-        if let (true, Some(object)) = (self.reason.is_empty(), status.as_object_mut()) {
-            object.remove("reason");
-        }
+        let mut status = objects::wire::failure(self.code.as_u16(), self.reason, &self.message);
         if let (Some(details), Some(object)) = (&self.details, status.as_object_mut()) {
             object.insert("details".to_owned(), details.clone());
         }
@@ -262,6 +256,12 @@ impl Failure {
             object.insert("metadata".to_owned(), json!({"continue": token}));
         }
         status
+    }
+}
+
+impl From<objects::wire::NotANumber> for Failure {
+    fn from(error: objects::wire::NotANumber) -> Self {
+        Self::bad_request(error.to_string())
     }
 }
 

@@ -1,10 +1,10 @@
-//! The node's own HTTP endpoint over TLS: container logs and streams for the API server, the pods, and health.
+//! The node's own HTTP endpoint over TLS: container logs and streams for the API server, the pods, what they use, and health.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
     body::{Frame, Incoming},
@@ -78,6 +78,12 @@ pub(crate) fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body>
     response
 }
 
+fn typed(body: String, media: &'static str) -> Response<Body> {
+    let mut response = text(StatusCode::OK, body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    response
+}
+
 async fn answer(
     ctx: Arc<Context>,
     sessions: Sessions,
@@ -92,6 +98,11 @@ async fn answer(
             let list = serde_json::json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": pods});
             text(StatusCode::OK, list.to_string())
         }
+        ["metrics", "resource"] => {
+            let (figures, media) = ctx.figures.resource_metrics().await;
+            typed(figures, media)
+        }
+        ["stats", "summary"] => typed(ctx.figures.summary().await.to_string(), "application/json"),
         ["containerLogs", namespace, pod, container] => {
             let query = Query::parse(request.uri().query().unwrap_or_default(), jiff::Timestamp::now());
             container_log(&ctx, namespace, pod, container, query).await

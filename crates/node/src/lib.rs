@@ -4,6 +4,7 @@ mod clock;
 mod endpoint;
 mod env;
 mod events;
+pub mod figures;
 pub mod images;
 mod logs;
 mod monitor;
@@ -24,19 +25,15 @@ mod volumes;
 mod worker;
 
 use std::{
-    collections::HashMap,
     net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::{Client, ResourceExt};
-use tokio::{
-    net::TcpListener,
-    sync::{Mutex, watch},
-    task::JoinSet,
-};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// The cluster's DNS, as pods are told.
@@ -66,6 +63,8 @@ pub struct Options {
     pub internal_ip: IpAddr,
     /// Where the node's endpoint listens.
     pub listener: TcpListener,
+    /// About how long rates are taken over, and how often they are asked for: metrics-server's `--metric-resolution`.
+    pub metric_resolution: Duration,
 }
 
 /// Why the node cannot run.
@@ -91,7 +90,8 @@ pub(crate) struct Context {
     clock: clock::Clock,
     sources: sources::Sources,
     events: events::Events,
-    pods: Mutex<HashMap<String, Known>>,
+    pods: figures::Pods,
+    figures: figures::Figures,
 }
 
 /// A pod that has a worker.
@@ -153,12 +153,23 @@ fn logs_dir(data_dir: &Path, pod: &Pod) -> PathBuf {
 pub struct Node {
     client: Client,
     options: Options,
+    pods: figures::Pods,
+    figures: figures::Figures,
 }
 
 impl Node {
     /// A node that acts through this client.
     pub fn new(client: Client, options: Options) -> Self {
-        Self { client, options }
+        let pods = figures::Pods::default();
+        let (runtime, resolution) = (options.runtime.clone(), options.metric_resolution);
+        let figures =
+            figures::Figures::new(client.clone(), options.name.clone(), runtime, Arc::clone(&pods), resolution);
+        Self { client, options, pods, figures }
+    }
+
+    /// What the pods and the node use.
+    pub fn figures(&self) -> &figures::Figures {
+        &self.figures
     }
 
     /// Runs the pods that are bound to this node until told to stop; the pods then run on and are taken back at the next
@@ -167,7 +178,7 @@ impl Node {
     /// # Errors
     /// When the endpoint or the machine's state cannot be read at the start.
     pub async fn run(self, stop: CancellationToken) -> Result<(), NodeError> {
-        let Options { name, data_dir, runtime, images, dns, tls, internal_ip, listener } = self.options;
+        let Options { name, data_dir, runtime, images, dns, tls, internal_ip, listener, .. } = self.options;
         let port = listener.local_addr()?.port();
         let found = runtime.recover().await?;
         let clock = clock::Clock::machine();
@@ -183,7 +194,8 @@ impl Node {
             dns,
             internal_ip,
             clock,
-            pods: Mutex::default(),
+            pods: self.pods,
+            figures: self.figures,
         });
         let facts = register::Facts { name, internal_ip, port };
         let mut tasks = JoinSet::new();

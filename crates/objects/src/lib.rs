@@ -15,3 +15,4 @@ pub mod schema;
 pub mod selector;
 pub mod session;
 pub mod support;
+pub mod wire;

@@ -45,6 +45,11 @@ impl Quantity {
         Self { nanos: millis.saturating_mul(NANOS / 1000), format: Format::DecimalSi }
     }
 
+    /// A number of billionths, written in decimal units.
+    pub fn from_nanos(nanos: i128) -> Self {
+        Self { nanos, format: Format::DecimalSi }
+    }
+
     /// A number of bytes, written in binary units.
     pub fn from_bytes(bytes: i128) -> Self {
         Self { nanos: bytes.saturating_mul(NANOS), format: Format::BinarySi }

@@ -5,7 +5,7 @@
 //! `X-Remote-Extra-…`); a client's own headers of these names, and its credentials, go no further. An answer is collected before
 //! it is sent, so that a handler that panics, hangs or breaks off is a failed request and nothing more.
 
-use std::{borrow::Cow, convert::Infallible, fmt::Display, time::Duration};
+use std::{borrow::Cow, convert::Infallible, fmt::Display, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -223,6 +223,11 @@ impl Delegates {
             all.push(delegate.clone());
             all
         });
+    }
+
+    /// Lets all handlers go.
+    pub(crate) fn clear(&self) {
+        self.0.store(Arc::default());
     }
 
     /// Who serves a path.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
-use objects::kinds::Kind;
+use objects::{kinds::Kind, wire};
 use serde_json::{Value, json};
 
 use super::{Answer, full};
@@ -31,18 +31,12 @@ impl Form {
     /// 406 when there is nothing that it asks for.
     pub fn negotiate(headers: &HeaderMap) -> Result<Self, Failure> {
         let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        for media in accept.split(',') {
-            let mut parameters = media.split(';').map(str::trim);
-            if !matches!(parameters.next(), Some("application/json" | "*/*" | "application/*" | "")) {
-                continue;
-            }
-            match parameters.find_map(|p| p.strip_prefix("as=")) {
-                Some("Table") => return Ok(Self::Table),
-                Some("PartialObjectMetadata" | "PartialObjectMetadataList") => return Ok(Self::Metadata),
-                _ => return Ok(Self::Whole),
-            }
+        match wire::Form::accepted(accept) {
+            Some(wire::Form::Whole) => Ok(Self::Whole),
+            Some(wire::Form::Metadata) => Ok(Self::Metadata),
+            Some(wire::Form::Table) => Ok(Self::Table),
+            None => Err(Failure::not_acceptable()),
         }
-        Err(Failure::not_acceptable())
     }
 
     /// One stored object in this form, as `kind` has it.

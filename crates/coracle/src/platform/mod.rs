@@ -1,5 +1,6 @@
 //! The boxes, started in order and stopped in reverse. This is the one place that knows them all.
 
+mod delegated;
 mod gateway;
 mod images;
 mod lifecycle;
@@ -105,6 +106,7 @@ impl Platform {
             tasks.spawn("cluster DNS", |stop| ::network::dns::run(client, dns, stop));
         }
         let node = pods::node(config, &api, &data, &network, runtime.clone()).await?;
+        delegated::metrics(&api, node.figures());
         tasks.spawn("node", |stop| node.run(stop));
         Ok((Self { data, api, address, socket, gateway, metrics, kubeconfig, network, runtime }, tasks))
     }

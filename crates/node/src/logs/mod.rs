@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 pub use follow::stream;
 pub use reader::{Reader, files, tail};
-pub use run::{attempt, running};
+pub use run::{attempt, number, running};
 
 /// Which part of a log is wanted (`v1.PodLogOptions`).
 #[derive(Clone, Debug, Default)]

@@ -47,7 +47,7 @@ fn waits(status: &ContainerStatus, pod: &str, container: &str) -> String {
 }
 
 /// The attempt in a container's id, `coracle://<uid>/<name>/<attempt>`.
-fn number(id: Option<&str>) -> Option<u32> {
+pub fn number(id: Option<&str>) -> Option<u32> {
     id?.rsplit_once('/')?.1.parse().ok()
 }
 

@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::runtime::{
-    ContainerSpec, ContainerStatus, ExecOutput, Exit, Features, RuntimeError, SandboxSpec, SandboxStatus,
+    ContainerSpec, ContainerStatus, ExecOutput, Exit, Features, RuntimeError, SandboxSpec, SandboxStatus, usage::Usage,
 };
 
 /// A runtime in which nothing runs.
@@ -73,6 +73,9 @@ impl Runtime for Nothing {
     }
     async fn dial(&self, pod_uid: &str, _: u16) -> Result<TcpStream, RuntimeError> {
         Err(RuntimeError::NotFound(pod_uid.to_owned()))
+    }
+    fn usage(&self, runs: &[ContainerId]) -> Vec<Option<Usage>> {
+        vec![None; runs.len()]
     }
     async fn remove(&self, _: &ContainerId) -> Result<(), RuntimeError> {
         Ok(())

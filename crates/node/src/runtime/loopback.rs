@@ -1,6 +1,12 @@
 //! Pods as plain child processes, for where nothing else is allowed: no isolation, no limits, one loopback address for each pod.
 
-use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use nix::sys::signal::Signal;
@@ -9,8 +15,9 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::{
     ContainerId, ContainerSpec, ContainerStatus, ExecOutput, Exit, Features, PodNetwork, Runtime, RuntimeError,
-    SandboxSpec, SandboxStatus,
+    SandboxSpec, SandboxStatus, processes,
     runs::{Runs, collect, failed},
+    usage::Usage,
 };
 use crate::shim::{Command, record};
 
@@ -22,6 +29,8 @@ const HOST: &str = "HOST";
 pub struct Loopback {
     runs: Runs,
     network: Arc<dyn PodNetwork>,
+    /// The shims of the runs that are measured, by number and start, so that their records are read once.
+    measured: Mutex<HashMap<ContainerId, (i32, u64)>>,
 }
 
 impl Loopback {
@@ -30,7 +39,7 @@ impl Loopback {
     /// # Errors
     /// When the directory cannot be made.
     pub fn new(state_dir: PathBuf, shim: Command, network: Arc<dyn PodNetwork>) -> io::Result<Self> {
-        Ok(Self { runs: Runs::open(state_dir, shim)?, network })
+        Ok(Self { runs: Runs::open(state_dir, shim)?, network, measured: Mutex::default() })
     }
 
     /// Pods share the machine's ports, so a program that listened on all addresses would keep the others' pods from theirs. Many
@@ -123,6 +132,20 @@ impl Runtime for Loopback {
         // Not the machine's own 127.0.0.1: what listens there may be anybody's.
         let operation = format!("connect to {}:{port}", pod.ip);
         TcpStream::connect((pod.ip, port)).await.map_err(failed(&operation))
+    }
+
+    fn usage(&self, runs: &[ContainerId]) -> Vec<Option<Usage>> {
+        let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        let shim = |id: &ContainerId| {
+            let known = measured.get(id).copied();
+            known.or_else(|| self.runs.started(id).ok().map(|started| (started.shim.pid, started.shim.ticks)))
+        };
+        let roots: Vec<_> = runs.iter().map(shim).collect();
+        // Only those that are asked for are kept.
+        *measured = runs.iter().zip(&roots).filter_map(|(id, root)| Some((id.clone(), (*root)?))).collect();
+        drop(measured);
+        let at = Instant::now();
+        processes::usage(&processes::all(), &roots, processes::shared, at)
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {

@@ -3,7 +3,9 @@
 
 pub mod loopback;
 pub mod native;
+mod processes;
 mod runs;
+pub mod usage;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
@@ -284,6 +286,10 @@ pub trait Runtime: Send + Sync {
 
     /// Connects to a port of the pod, from the inside where the pod has a network of its own.
     async fn dial(&self, pod_uid: &str, port: u16) -> Result<TcpStream, RuntimeError>;
+
+    /// What these runs have used, in their order; `None` for one that has ended or cannot be measured. It reads files of the kernel,
+    /// and blocks for as long as that takes.
+    fn usage(&self, runs: &[ContainerId]) -> Vec<Option<usage::Usage>>;
 
     /// Forgets an ended run and removes its runtime files (not its log).
     async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError>;

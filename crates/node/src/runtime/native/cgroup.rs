@@ -1,12 +1,16 @@
-//! Resource limits: one cgroup for each container, side by side in one group of this Coracle's own, so that weights compare all
+//! Resource limits and accounts: one cgroup for each container, side by side in one group of this Coracle's own, so that weights compare all
 //! containers of the machine with each other. Versions 1 and 2, and both at once.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
-use super::super::Limits;
+use super::{
+    super::{Limits, usage::Usage},
+    account,
+};
 use crate::shim::mountinfo::{self, Mounted};
 
 /// The period of CPU bandwidth, 100 ms, in microseconds.
@@ -15,7 +19,7 @@ const PERIOD: u64 = 100_000;
 const SHIMS: &str = "shims";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
+pub(super) enum Version {
     One,
     Two,
 }
@@ -25,18 +29,24 @@ enum Version {
 struct Hierarchy {
     version: Version,
     mount: PathBuf,
-    /// Those of `cpu`, `memory` and `pids` that it has.
+    /// Those of [`LIMITS`] and [`ACCOUNT`] that it has.
     controllers: Vec<&'static str>,
 }
 
-const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
+/// What limits go through.
+const LIMITS: [&str; 3] = ["cpu", "memory", "pids"];
+/// What counts CPU time in version 1; in version 2 every group does.
+const ACCOUNT: &str = "cpuacct";
 
 /// The machine's hierarchies. Version 1 puts each controller into one of its own, beside which systemd's counts too: it decides
 /// which unit a process belongs to. What version 2 has is in a file, read by the caller.
 fn hierarchies(mounts: &[Mounted], version_2_has: &dyn Fn(&Path) -> String) -> Vec<Hierarchy> {
     let mut found: Vec<Hierarchy> = Vec::new();
     for mount in mounts {
-        let has = |text: &[String]| CONTROLLERS.into_iter().filter(|c| text.iter().any(|o| o == c)).collect::<Vec<_>>();
+        let has = |text: &[String]| {
+            let known = LIMITS.into_iter().chain([ACCOUNT]);
+            known.filter(|c| text.iter().any(|o| o == c)).collect::<Vec<_>>()
+        };
         let (version, controllers) = match mount.kind.as_str() {
             "cgroup" => (Version::One, has(&mount.options)),
             "cgroup2" => {
@@ -122,7 +132,7 @@ impl Cgroups {
     /// The limits that cannot be set here.
     pub fn missing(&self) -> Vec<&'static str> {
         let here = |name: &&str| self.hierarchies.iter().any(|h| h.controllers.contains(name) && self.root(h).is_ok());
-        CONTROLLERS.into_iter().filter(|name| !here(name)).collect()
+        LIMITS.into_iter().filter(|name| !here(name)).collect()
     }
 
     /// Makes the group in one hierarchy.
@@ -173,6 +183,25 @@ impl Cgroups {
             Some(make(&dir).map(|()| dir))
         };
         self.hierarchies.iter().filter_map(make_in).collect()
+    }
+
+    /// What a container has used; `None` if it is not there or this machine does not count both CPU time and memory.
+    pub fn usage(&self, name: &str) -> Option<Usage> {
+        let with = |controller: &str| {
+            let has = |h: &&Hierarchy| h.controllers.contains(&controller);
+            self.hierarchies.iter().find(has).map(|h| (h.version, h.mount.join(&self.group).join(name)))
+        };
+        // A container that was started before its CPU time was counted by version 1 is in version 2 where that is mounted too.
+        let second = || {
+            let found = self.hierarchies.iter().find(|h| h.version == Version::Two)?;
+            account::read_cpu(Version::Two, &found.mount.join(&self.group).join(name))
+        };
+        let at = Instant::now();
+        let first = with(ACCOUNT).and_then(|(version, dir)| account::read_cpu(version, &dir));
+        let cpu_nanos = first.or_else(second)?;
+        let (version, dir) = with("memory")?;
+        let memory = account::read_memory(version, &dir)?;
+        Some(Usage { at, cpu_nanos, memory })
     }
 
     /// Removes a container's cgroups, if they are there and empty.
@@ -234,9 +263,8 @@ mod tests {
 
     #[test]
     fn limits_become_the_files_of_either_version() {
-        let of = |version| {
-            settings(version, &CONTROLLERS, &limits()).iter().map(|(f, v)| format!("{f}={v}")).collect::<Vec<_>>()
-        };
+        let of =
+            |version| settings(version, &LIMITS, &limits()).iter().map(|(f, v)| format!("{f}={v}")).collect::<Vec<_>>();
         let one = [
             "cpu.shares=102",
             "cpu.cfs_period_us=100000",
@@ -255,7 +283,7 @@ mod tests {
             "pids.max=10",
         ];
         assert_eq!(of(Version::Two), two);
-        let none = settings(Version::One, &CONTROLLERS, &Limits::default());
+        let none = settings(Version::One, &LIMITS, &Limits::default());
         assert_eq!(none, [("cpu.shares", "2".to_owned())]);
         assert!(settings(Version::Two, &[], &limits()).is_empty());
     }
@@ -273,7 +301,7 @@ mod tests {
         let found = hierarchies(&mounts, &|_| "cpuset pids".to_owned());
         let text: Vec<_> = found.iter().map(|h| (h.mount.to_str().unwrap(), h.controllers.join(","))).collect();
         let expected = [
-            ("/sys/fs/cgroup/cpu,cpuacct", "cpu"),
+            ("/sys/fs/cgroup/cpu,cpuacct", "cpu,cpuacct"),
             ("/sys/fs/cgroup/memory", "memory"),
             ("/sys/fs/cgroup/systemd", ""),
             ("/sys/fs/cgroup/unified", "pids"),

@@ -5,6 +5,7 @@
 //! `net`, `ipc`, `uts` and `shm` are mounts that keep what the containers share, `sandbox.json` says that the pod is complete, and
 //! each run has a directory with its records, the layers of its root file system, and the place where that is mounted.
 
+mod account;
 mod cgroup;
 mod dial;
 mod files;
@@ -28,6 +29,7 @@ use super::{
     ContainerId, ContainerSpec, ContainerStatus, ExecOutput, Exit, Features, PodNetwork, Runtime, RuntimeError,
     SandboxSpec, SandboxStatus,
     runs::{Runs, collect, failed},
+    usage::Usage,
 };
 use crate::shim::{
     Command, IPC, NET, UTS,
@@ -271,6 +273,10 @@ impl Runtime for Native {
         let sandbox = self.sandbox(pod_uid)?;
         let network = (!sandbox.spec.host_network).then(|| self.runs.pod(pod_uid).join(NET));
         dial::localhost(network, port).await.map_err(failed(&format!("connect to localhost:{port} inside the pod")))
+    }
+
+    fn usage(&self, runs: &[ContainerId]) -> Vec<Option<Usage>> {
+        runs.iter().map(|id| self.cgroups.usage(&Self::group(id))).collect()
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {

@@ -20,7 +20,7 @@ use crate::{
     clock::Clock,
     runtime::{
         ContainerId, ContainerSpec, ContainerStatus, ExecOutput, Exit, Features, Runtime, RuntimeError, SandboxSpec,
-        SandboxStatus,
+        SandboxStatus, usage::Usage,
     },
 };
 
@@ -212,6 +212,10 @@ impl Runtime for Handle {
 
     async fn dial(&self, pod_uid: &str, _: u16) -> Result<TcpStream, RuntimeError> {
         Err(RuntimeError::NotFound(pod_uid.to_owned()))
+    }
+
+    fn usage(&self, runs: &[ContainerId]) -> Vec<Option<Usage>> {
+        vec![None; runs.len()]
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {

@@ -20,6 +20,7 @@ use crate::{
     Context,
     clock::Clock,
     events::Events,
+    figures::{Figures, Pods},
     images::{HostImage, Images},
     sources::{Sources, tests::Given},
 };
@@ -66,18 +67,23 @@ impl Bench {
         tokio::spawn(writer.run(CancellationToken::new()));
         let mut images = Images::default();
         images.insert_builtin("hello", HostImage::program(PathBuf::from("/bin/true")));
+        let runtime = Arc::new(Handle(machine.clone()));
+        let pods = Pods::default();
+        let figures =
+            Figures::new(api.client(), "node".to_owned(), runtime.clone(), pods.clone(), Duration::from_secs(15));
         let context = Arc::new(Context {
             client: api.client(),
             name: "node".to_owned(),
             data_dir: dir.path().to_owned(),
-            runtime: Arc::new(Handle(machine.clone())),
+            runtime,
             images,
             dns: None,
             internal_ip: [127, 0, 0, 1].into(),
             clock,
             sources,
             events,
-            pods: tokio::sync::Mutex::default(),
+            pods,
+            figures,
         });
         let stop = CancellationToken::new();
         let worker = Self::work(&api, &context, &stop).await;
