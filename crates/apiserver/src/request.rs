@@ -15,6 +15,8 @@ pub struct Target {
     pub name: Option<String>,
     /// `status`, `scale`, `log`, …
     pub subresource: Option<String>,
+    /// The path behind `proxy`, as it was sent, without a slash in front; empty for all other subresources.
+    pub behind: String,
 }
 
 impl Target {
@@ -39,9 +41,17 @@ impl Target {
         let kind = kinds.by_resource(group, version, parts.first()?)?;
         let name = parts.get(1).map(|name| decode(name)).map_or(Some(None), |name| name.map(Some))?;
         let subresource = parts.get(2).map(|sub| (*sub).to_owned());
+        let behind = parts.get(3..).unwrap_or_default();
+        let proxied = subresource.as_deref() == Some("proxy");
         // A kind without namespaces has no path in one; an object that is in one has no other path.
         let fits = if kind.namespaced { !namespace.is_empty() || name.is_none() } else { namespace.is_empty() };
-        (fits && parts.len() <= 3).then_some(Self { kind, namespace, name, subresource })
+        (fits && (behind.is_empty() || proxied)).then(|| Self {
+            kind,
+            namespace,
+            name,
+            subresource,
+            behind: behind.join("/"),
+        })
     }
 }
 
@@ -99,6 +109,8 @@ mod tests {
         assert_eq!(parsed("/api/v1/namespaces/a/pods/b/log"), Some(("pods", "a".into(), some("b"), some("log"))));
         let scale = "/apis/apps/v1/namespaces/a/deployments/b/scale";
         assert_eq!(parsed(scale), Some(("deployments", "a".into(), some("b"), some("scale"))));
+        let proxied = Target::parse("/api/v1/nodes/a/proxy/stats/summary", &Kinds::default()).unwrap();
+        assert_eq!((proxied.subresource.as_deref(), proxied.behind.as_str()), (Some("proxy"), "stats/summary"));
         for unknown in [
             "/",
             "/api",

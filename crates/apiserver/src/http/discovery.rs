@@ -152,6 +152,7 @@ pub(crate) fn subresources(kind: &Kind) -> Vec<Subresource> {
             all.push(("log", own, &["get"]));
             all.push(("portforward", ("", "v1", "PodPortForwardOptions"), OPEN));
         }
+        "Node" => all.push(("proxy", ("", "v1", "NodeProxyOptions"), &["get"])),
         "Namespace" => all.push(("finalize", own, &["update"])),
         "ServiceAccount" => all.push(("token", ("authentication.k8s.io", "v1", "TokenRequest"), CREATE)),
         _ => {}

@@ -1,5 +1,8 @@
-//! `GET pods/NAME/log`: the options are checked here, and the text comes from the pod's node, over HTTPS with the API server's
-//! own client certificate, from the address and port that the Node object names.
+//! What a node says, passed on as it comes: over HTTPS with the API server's own client certificate, from the address and port that
+//! the Node object names.
+//!
+//! `GET pods/NAME/log` is a container's log, and its options are checked here. `GET nodes/NAME/proxy/…` is whatever the node's
+//! endpoint answers to a question, such as `metrics/resource` or `stats/summary`.
 
 use std::convert::Infallible;
 
@@ -41,6 +44,30 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, Failure> {
         return Ok(text(full(Bytes::new())));
     };
     fetch(&node, &format!("/containerLogs/{namespace}/{name}/{container}{options}")).await
+}
+
+/// Answers with what the node says to a question.
+///
+/// # Errors
+/// 404 for a node that is not there, 405 for anything but a question, 500 when the node does not answer.
+pub(super) async fn proxy(call: &Call<'_>) -> Result<Answer, Failure> {
+    if call.verb != Verb::Get {
+        return Err(Failure::method_not_allowed());
+    }
+    // `NAME:PORT` says again where the endpoint is.
+    let name = call.name().split(':').next().unwrap_or_default();
+    let node = Node::named(call.handler, name)?;
+    let path = format!("/{}", call.target.behind);
+    let request = Request::get(path.as_str()).body(Empty::<Bytes>::new());
+    let request = request.map_err(|error| node.failed(&path, &error))?;
+    let (answer, connection) = node.ask(request).await?;
+    let (parts, body) = answer.into_parts();
+    let mut response = Response::new(pass(body, connection));
+    *response.status_mut() = parts.status;
+    if let Some(media) = parts.headers.get(header::CONTENT_TYPE) {
+        response.headers_mut().insert(header::CONTENT_TYPE, media.clone());
+    }
+    Ok(response)
 }
 
 fn text(body: super::Body) -> Answer {

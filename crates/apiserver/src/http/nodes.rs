@@ -38,12 +38,17 @@ impl Node {
     /// When the node is not there, or does not say where its endpoint is.
     pub fn of(handler: &Handler, pod: &Value) -> Result<Option<Self>, Failure> {
         let name = pod.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or_default();
-        if name.is_empty() {
-            return Ok(None);
-        }
+        if name.is_empty() { Ok(None) } else { Self::named(handler, name).map(Some) }
+    }
+
+    /// The node of this name.
+    ///
+    /// # Errors
+    /// When it is not there, or does not say where its endpoint is.
+    pub fn named(handler: &Handler, name: &str) -> Result<Self, Failure> {
         let kind = kinds::by_kind("", "v1", "Node").ok_or_else(|| Failure::internal("there is no kind Node"))?;
         let (host, port) = endpoint(&parse(&handler.registry.get(kind, "", name)?)?)?;
-        Ok(Some(Self { tls: handler.node_tls.clone(), host, port }))
+        Ok(Self { tls: handler.node_tls.clone(), host, port })
     }
 
     /// 500: asking for a path did not work.

@@ -60,6 +60,7 @@ impl Call<'_> {
             Some("proxy") if self.target.kind.kind == "Pod" => {
                 Err(Failure::not_implemented("pods/proxy is not served here yet"))
             }
+            Some("proxy") if self.target.kind.is("", "Node") => logs::proxy(&self).await,
             Some("token") if self.target.kind.kind == "ServiceAccount" => self.issue_token().await,
             Some(_) => Err(Failure::no_such_path()),
         }
