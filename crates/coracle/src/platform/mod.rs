@@ -1,6 +1,5 @@
 //! The boxes, started in order and stopped in reverse. This is the one place that knows them all.
 
-mod delegated;
 mod gateway;
 mod images;
 mod lifecycle;
@@ -106,7 +105,7 @@ impl Platform {
             tasks.spawn("cluster DNS", |stop| ::network::dns::run(client, dns, stop));
         }
         let node = pods::node(config, &api, &data, &network, runtime.clone()).await?;
-        delegated::metrics(&api, node.figures());
+        pods::answer_for(&api, node.figures());
         tasks.spawn("node", |stop| node.run(stop));
         Ok((Self { data, api, address, socket, gateway, metrics, kubeconfig, network, runtime }, tasks))
     }

@@ -1,15 +1,18 @@
 //! The node and its runtime, and how its pods are stopped when Coracle is.
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
-use apiserver::ApiServer;
+use apiserver::{ApiServer, Delegate};
 use futures::future::join_all;
 use nix::unistd::Uid;
-use node::runtime::{
-    ContainerId, Runtime,
-    loopback::Loopback,
-    native::{self, Native},
+use node::{
+    figures::{self, Figures},
+    runtime::{
+        ContainerId, Runtime,
+        loopback::Loopback,
+        native::{self, Native},
+    },
 };
 use tokio::net::TcpListener;
 
@@ -99,6 +102,16 @@ pub async fn node(
         metric_resolution: METRIC_RESOLUTION,
     };
     Ok(node::Node::new(api.client("system:node:coracle"), options))
+}
+
+/// Answers for the API what pods and the node use.
+pub fn answer_for(api: &ApiServer, figures: &Figures) {
+    let figures = figures.clone();
+    let handler = tower::service_fn(move |request: http::Request<_>| {
+        let figures = figures.clone();
+        async move { Ok::<_, Infallible>(figures.answer(request).await) }
+    });
+    api.delegate(&Delegate::new(figures::GROUP, figures::VERSION, handler));
 }
 
 /// Stops every pod: SIGTERM to all containers, then, after the grace period, whatever is left is killed.

@@ -15,7 +15,8 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::{
     ContainerId, ContainerSpec, ContainerStatus, ExecOutput, Exit, Features, PodNetwork, Runtime, RuntimeError,
-    SandboxSpec, SandboxStatus, processes,
+    SandboxSpec, SandboxStatus,
+    processes::{self, Processes},
     runs::{Runs, collect, failed},
     usage::Usage,
 };
@@ -29,8 +30,15 @@ const HOST: &str = "HOST";
 pub struct Loopback {
     runs: Runs,
     network: Arc<dyn PodNetwork>,
-    /// The shims of the runs that are measured, by number and start, so that their records are read once.
-    measured: Mutex<HashMap<ContainerId, (i32, u64)>>,
+    measured: Mutex<Measured>,
+}
+
+/// What is known of the processes that are measured.
+#[derive(Default)]
+struct Measured {
+    /// The shims of the runs, by number and start, so that their records are read once.
+    shims: HashMap<ContainerId, (i32, u64)>,
+    processes: Processes,
 }
 
 impl Loopback {
@@ -136,16 +144,17 @@ impl Runtime for Loopback {
 
     fn usage(&self, runs: &[ContainerId]) -> Vec<Option<Usage>> {
         let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        let Measured { shims, processes } = &mut *measured;
         let shim = |id: &ContainerId| {
-            let known = measured.get(id).copied();
+            let known = shims.get(id).copied();
             known.or_else(|| self.runs.started(id).ok().map(|started| (started.shim.pid, started.shim.ticks)))
         };
         let roots: Vec<_> = runs.iter().map(shim).collect();
         // Only those that are asked for are kept.
-        *measured = runs.iter().zip(&roots).filter_map(|(id, root)| Some((id.clone(), (*root)?))).collect();
-        drop(measured);
+        *shims = runs.iter().zip(&roots).filter_map(|(id, root)| Some((id.clone(), (*root)?))).collect();
         let at = Instant::now();
-        processes::usage(&processes::all(), &roots, processes::shared, at)
+        let all = processes.all();
+        processes::usage(&all, &roots, |process| processes.shared(process), at)
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {

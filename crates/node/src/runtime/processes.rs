@@ -4,7 +4,13 @@
 //! of the children it has waited for, so the time of those that have ended is in the sum; only children of a process that ignores
 //! their ends are lost. The shim itself does not count, but what it has waited for does.
 
-use std::{collections::HashMap, fs, sync::OnceLock, time::Instant};
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    os::unix::fs::FileExt,
+    sync::OnceLock,
+    time::Instant,
+};
 
 use nix::unistd::{SysconfVar, sysconf};
 
@@ -25,7 +31,17 @@ pub(super) struct Process {
     faults: (u64, u64),
 }
 
+/// More than there is in any line of `/proc/<pid>/stat`.
+const LINE: usize = 4096;
+
 impl Process {
+    /// Reads the process of an open `/proc/<pid>/stat`; `None` if it is gone.
+    fn read(stat: &File) -> Option<Self> {
+        let mut bytes = [0; LINE];
+        let read = stat.read_at(&mut bytes, 0).ok()?;
+        Self::parse(&String::from_utf8_lossy(bytes.get(..read)?))
+    }
+
     /// Reads the one line of `/proc/<pid>/stat`.
     fn parse(stat: &str) -> Option<Self> {
         let (head, rest) = stat.rsplit_once(')')?;
@@ -47,15 +63,60 @@ impl Process {
     }
 }
 
-/// Every process that runs now. Those with lower numbers, which parents mostly have, are read first: a child that ends meanwhile is
-/// then missed until the next time, and not counted twice.
-pub(super) fn all() -> Vec<Process> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let mut pids: Vec<i32> = pids.collect();
-    pids.sort_unstable();
-    let read = |pid: i32| Process::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?);
-    pids.into_iter().filter_map(read).collect()
+/// Processes whose files are kept open.
+const KEPT: usize = 4096;
+
+/// The processes of the machine, as they are looked at again and again. Their files are kept open: reading one again costs less than
+/// half of opening and reading it, and what is open is one process's for good, whoever has its number later.
+#[derive(Default)]
+pub(super) struct Processes {
+    open: HashMap<i32, Open>,
+}
+
+struct Open {
+    stat: File,
+    /// How many pages were resident, and how many of those were of files or shared, when that was read last.
+    pages: Option<(u64, u64)>,
+}
+
+impl Processes {
+    /// Every process that runs now. Those with lower numbers, which parents mostly have, are read first: a child that ends
+    /// meanwhile is then missed until the next time, and not counted twice.
+    pub fn all(&mut self) -> Vec<Process> {
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let mut pids: Vec<i32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        pids.sort_unstable();
+        let mut before = std::mem::take(&mut self.open);
+        let mut read = |pid: i32| {
+            let again = before.remove(&pid).and_then(|open| Some((Process::read(&open.stat)?, open)));
+            let (process, open) = again.or_else(|| {
+                let stat = File::open(format!("/proc/{pid}/stat")).ok()?;
+                Some((Process::read(&stat)?, Open { stat, pages: None }))
+            })?;
+            if self.open.len() < KEPT {
+                self.open.insert(pid, open);
+            }
+            Some(process)
+        };
+        pids.into_iter().filter_map(|pid| read(pid)).collect()
+    }
+
+    /// How many of a process's resident pages are of files or shared, by `/proc/<pid>/statm`; read again when there are more or
+    /// fewer resident ones.
+    pub fn shared(&mut self, process: &Process) -> Option<u64> {
+        let known = self.open.get_mut(&process.pid);
+        if let Some((resident, shared)) = known.as_ref().and_then(|open| open.pages)
+            && resident == process.resident
+        {
+            return Some(shared);
+        }
+        let text = fs::read_to_string(format!("/proc/{}/statm", process.pid)).ok()?;
+        let shared = text.split(' ').nth(2)?.parse().ok()?;
+        if let Some(open) = known {
+            open.pages = Some((process.resident, shared));
+        }
+        Some(shared)
+    }
 }
 
 /// For each process the index of the root that it descends from; roots are their own.
@@ -87,7 +148,7 @@ fn owners(all: &[Process], roots: &HashMap<i32, usize>) -> Vec<Option<usize>> {
 pub(super) fn usage(
     all: &[Process],
     roots: &[Option<(i32, u64)>],
-    shared: impl Fn(i32) -> Option<u64>,
+    mut shared: impl FnMut(&Process) -> Option<u64>,
     at: Instant,
 ) -> Vec<Option<Usage>> {
     let starts: HashMap<i32, u64> = all.iter().map(|process| (process.pid, process.start)).collect();
@@ -102,7 +163,7 @@ pub(super) fn usage(
             continue;
         }
         sum.ticks = sum.ticks.saturating_add(process.own);
-        let shared = shared(process.pid).unwrap_or(0).min(process.resident);
+        let shared = shared(process).unwrap_or(0).min(process.resident);
         sum.anonymous = sum.anonymous.saturating_add(process.resident - shared);
         sum.shared = sum.shared.max(shared);
         sum.faults.0 = sum.faults.0.saturating_add(process.faults.0);
@@ -125,11 +186,6 @@ struct Sum {
     anonymous: u64,
     shared: u64,
     faults: (u64, u64),
-}
-
-/// How many of a process's resident pages are of files or shared, by `/proc/<pid>/statm`.
-pub(super) fn shared(pid: i32) -> Option<u64> {
-    fs::read_to_string(format!("/proc/{pid}/statm")).ok()?.split(' ').nth(2)?.parse().ok()
 }
 
 /// Nanoseconds of a clock tick, and bytes of a page.
@@ -176,7 +232,7 @@ mod tests {
         let roots = [Some((10, 7)), Some((20, 7)), Some((30, 8)), None];
         let at = Instant::now();
         let (tick, page) = units();
-        let usage = usage(&all, &roots, |pid| Some(if pid == 11 { 4 } else { 6 }), at);
+        let usage = usage(&all, &roots, |process| Some(if process.pid == 11 { 4 } else { 6 }), at);
         assert_eq!(usage[0].unwrap().cpu_nanos, (5 + 30 + 2 + 1) * tick);
         assert_eq!(usage[0].unwrap().memory.rss, (6 + 4) * page);
         assert_eq!(usage[0].unwrap().memory.working_set, (6 + 4 + 6) * page, "what is shared counts once");
@@ -192,5 +248,22 @@ mod tests {
         let at = Instant::now();
         assert_eq!(usage(&all, &[Some((9, 7))], |_| None, at), [None]);
         assert_eq!(owners(&all, &HashMap::from([(9, 0)])), [None, None, None]);
+    }
+
+    #[test]
+    fn processes_that_are_looked_at_again_are_those_that_run_then() {
+        let mut processes = Processes::default();
+        let own = i32::try_from(std::process::id()).unwrap();
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let find = |all: &[Process], pid| all.iter().find(|process| process.pid == pid).copied();
+        let all = processes.all();
+        assert_eq!(find(&all, pid).unwrap().parent, own);
+        assert!(processes.shared(&find(&all, own).unwrap()).is_some());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let all = processes.all();
+        assert!(find(&all, pid).is_none() && find(&all, own).is_some());
+        assert!(!processes.open.contains_key(&pid));
     }
 }

@@ -2,14 +2,16 @@
 //! containers of the machine with each other. Versions 1 and 2, and both at once.
 
 use std::{
+    collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
 use super::{
     super::{Limits, usage::Usage},
-    account,
+    account::Account,
 };
 use crate::shim::mountinfo::{self, Mounted};
 
@@ -116,7 +118,12 @@ const OPTIONAL: [&str; 3] = ["memory.memsw.limit_in_bytes", "memory.swap.max", "
 pub(super) struct Cgroups {
     hierarchies: Vec<Hierarchy>,
     group: String,
+    /// The containers' accounts that were read last.
+    accounts: Mutex<HashMap<String, Account>>,
 }
+
+/// Accounts that are kept open, of three files each.
+const ACCOUNTS: usize = 512;
 
 impl Cgroups {
     /// Finds the machine's hierarchies; `group` names this Coracle's own group in each.
@@ -126,7 +133,7 @@ impl Cgroups {
     pub fn open(group: String) -> io::Result<Self> {
         let mounts = mountinfo::parse(&fs::read_to_string("/proc/self/mountinfo")?);
         let has = |at: &Path| fs::read_to_string(at.join("cgroup.controllers")).unwrap_or_default();
-        Ok(Self { hierarchies: hierarchies(&mounts, &has), group })
+        Ok(Self { hierarchies: hierarchies(&mounts, &has), group, accounts: Mutex::default() })
     }
 
     /// The limits that cannot be set here.
@@ -185,27 +192,44 @@ impl Cgroups {
         self.hierarchies.iter().filter_map(make_in).collect()
     }
 
-    /// What a container has used; `None` if it is not there or this machine does not count both CPU time and memory.
-    pub fn usage(&self, name: &str) -> Option<Usage> {
-        let with = |controller: &str| {
-            let has = |h: &&Hierarchy| h.controllers.contains(&controller);
-            self.hierarchies.iter().find(has).map(|h| (h.version, h.mount.join(&self.group).join(name)))
+    /// What containers have used, in their order; `None` for those that are not there, or where this machine does not count both
+    /// CPU time and memory.
+    pub fn usage<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<Option<Usage>> {
+        let mut before = std::mem::take(&mut *self.accounts());
+        // What is asked for no more is let go.
+        let mut kept = HashMap::new();
+        let read = |name: &str| {
+            let mut account = before.remove(name).or_else(|| self.account(name))?;
+            let at = Instant::now();
+            let (cpu_nanos, memory) = account.read()?;
+            if kept.len() < ACCOUNTS {
+                kept.insert(name.to_owned(), account);
+            }
+            Some(Usage { at, cpu_nanos, memory })
         };
+        let all = names.map(read).collect();
+        *self.accounts() = kept;
+        all
+    }
+
+    fn account(&self, name: &str) -> Option<Account> {
+        let dir = |h: &Hierarchy| (h.version, h.mount.join(&self.group).join(name));
+        let with = |controller: &str| self.hierarchies.iter().find(|h| h.controllers.contains(&controller)).map(dir);
+        let unified = || self.hierarchies.iter().find(|h| h.version == Version::Two).map(dir);
+        let (version, memory) = with("memory")?;
+        let memory = (version, memory.as_path());
+        let open = |(version, cpu): (Version, PathBuf)| Account::open((version, &cpu), memory).ok();
         // A container that was started before its CPU time was counted by version 1 is in version 2 where that is mounted too.
-        let second = || {
-            let found = self.hierarchies.iter().find(|h| h.version == Version::Two)?;
-            account::read_cpu(Version::Two, &found.mount.join(&self.group).join(name))
-        };
-        let at = Instant::now();
-        let first = with(ACCOUNT).and_then(|(version, dir)| account::read_cpu(version, &dir));
-        let cpu_nanos = first.or_else(second)?;
-        let (version, dir) = with("memory")?;
-        let memory = account::read_memory(version, &dir)?;
-        Some(Usage { at, cpu_nanos, memory })
+        with(ACCOUNT).and_then(open).or_else(|| unified().and_then(open))
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, HashMap<String, Account>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes a container's cgroups, if they are there and empty.
     pub fn remove(&self, name: &str) {
+        self.accounts().remove(name);
         for hierarchy in &self.hierarchies {
             // A process that is still ending keeps it for a moment: the next start or removal takes it away.
             let _ = fs::remove_dir(hierarchy.mount.join(&self.group).join(name));

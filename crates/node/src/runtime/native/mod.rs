@@ -276,7 +276,8 @@ impl Runtime for Native {
     }
 
     fn usage(&self, runs: &[ContainerId]) -> Vec<Option<Usage>> {
-        runs.iter().map(|id| self.cgroups.usage(&Self::group(id))).collect()
+        let groups: Vec<String> = runs.iter().map(Self::group).collect();
+        self.cgroups.usage(groups.iter().map(String::as_str))
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {
