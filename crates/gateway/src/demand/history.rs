@@ -347,6 +347,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
         #[test]
         fn a_window_is_about_as_long_as_asked_for_however_samples_come(
             steps in prop::collection::vec(1_u64..2_500, 1..1_000),

@@ -73,14 +73,22 @@ impl Demand {
     pub async fn run(&self, stop: CancellationToken) {
         while stop.run_until_cancelled(self.asked.notified()).await.is_some() {
             while stop.run_until_cancelled(sleep(TICK)).await.is_some() {
-                let mut state = self.state.lock().await;
-                let now = (self.clock)();
-                if state.asked.is_none_or(|asked| now.saturating_duration_since(asked) > PATIENCE) {
+                if !self.tick().await {
                     break;
                 }
-                self.refresh(&mut state, TICK / 2).await;
             }
         }
+    }
+
+    /// Takes a sample for whoever asks next; `false` if nobody has asked for long.
+    async fn tick(&self) -> bool {
+        let mut state = self.state.lock().await;
+        let now = (self.clock)();
+        let is_asked = state.asked.is_some_and(|asked| now.saturating_duration_since(asked) <= PATIENCE);
+        if is_asked {
+            self.refresh(&mut state, TICK / 2).await;
+        }
+        is_asked
     }
 
     /// Takes a sample unless the newest is younger than this.
@@ -99,5 +107,44 @@ impl Demand {
         self.asked.notify_one();
         self.refresh(&mut state, FRESH).await;
         read(&state.history, state.taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::proxy::Options;
+    use history::{Unknown, Whose};
+
+    #[tokio::test]
+    async fn samples_are_taken_until_nobody_has_asked_for_long() {
+        let proxy = Arc::new(Proxy::start(Options { workers: 1, ..Options::default() }).unwrap());
+        let (seconds, start) = (Arc::<AtomicU64>::default(), Instant::now());
+        let passed = seconds.clone();
+        let demand = Demand::new(proxy, move || start + Duration::from_secs(passed.load(Ordering::SeqCst)));
+        let pass = |time| _ = seconds.fetch_add(time, Ordering::SeqCst);
+        let minute = async || {
+            let change = |history: &History, _| history.change(Duration::from_secs(60), &Whose::Namespace("a"), true);
+            demand.look(change).await.map(|change| change.elapsed / 1_000_000_000)
+        };
+        assert!(!demand.tick().await, "nobody has asked");
+        pass(3_600);
+        assert_eq!(minute().await, Err(Unknown::TooEarly));
+        let is_known = |elapsed: Result<u64, Unknown>| elapsed.is_ok_and(|seconds| seconds.abs_diff(60) <= 6);
+        let mut ticks = 0;
+        while demand.tick().await {
+            pass(TICK.as_secs());
+            ticks += 1;
+            if ticks == 60 {
+                assert!(is_known(minute().await));
+            }
+        }
+        // From the second question on.
+        assert_eq!(ticks, 60 + PATIENCE.as_secs() / TICK.as_secs() + 1);
+        assert!(is_known(minute().await), "the last sample is not old yet");
+        pass(3_600);
+        assert_eq!(minute().await, Err(Unknown::TooEarly));
     }
 }
