@@ -70,7 +70,7 @@ impl History {
 
     /// Notes the present count, before anything is decided.
     pub fn observe(&mut self, replicas: i32, now: Moment) {
-        if self.recommendations.is_empty() || self.seen == Some(0) && replicas > 0 {
+        if self.seen == Some(0) && replicas > 0 {
             self.recommendations.push(Recommendation { replicas, at: now.steady });
         }
         self.seen = Some(replicas);
