@@ -2,10 +2,9 @@
 //! once the target's scale was written, or could not be.
 
 use jiff::SignedDuration;
+pub use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscalerStatus as Status;
 use k8s_openapi::api::{
-    autoscaling::v2::{
-        HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec, HorizontalPodAutoscalerStatus as Status, MetricStatus,
-    },
+    autoscaling::v2::{HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec, MetricStatus},
     core::v1::Pod,
 };
 use kube::ResourceExt;

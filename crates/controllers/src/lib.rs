@@ -3,6 +3,7 @@
 //! `cache` holds what the API has, once for all controllers; `served` says which kinds it has; `queue` says which keys are due; `runner` ties both to a
 //! controller. A controller is told a key and nothing else: it reads the state again, plans, acts.
 
+pub mod autoscaler;
 mod cache;
 mod claim;
 pub mod deployment;
@@ -34,6 +35,8 @@ use served::Served;
 /// What controllers need to know besides the API.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
+    /// The settings of the autoscaler.
+    pub autoscaler: autoscaler::Options,
     /// The authority's certificate in PEM: every namespace gets it as the ConfigMap `kube-root-ca.crt`.
     pub root_ca: Option<String>,
 }
@@ -61,6 +64,8 @@ pub async fn run(client_for: impl Fn(&str) -> Client, options: Options, stop: Ca
     let accounts = serviceaccount::Controller::new(client("service-account-controller"), c.clone(), o.root_ca);
     tasks.spawn(run_controller(accounts, c.clone()));
     tasks.spawn(run_controller(scheduler::Controller::new(client_for("system:kube-scheduler"), c.clone()), c.clone()));
+    let scaling = autoscaler::run(client("horizontal-pod-autoscaler"), c.clone(), served.clone(), o.autoscaler);
+    tasks.spawn(scaling);
     tasks.spawn(garbage::run(client("generic-garbage-collector"), served));
     tasks.spawn(nodes::run(client("node-controller"), c.clone()));
     tasks.spawn(expiry::run(client("event-expiry")));

@@ -4,6 +4,8 @@ use std::{net::IpAddr, num::NonZeroUsize, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::scaling::Scaling;
+
 /// Runs an API in production on one machine from the manifests of the cloud-native stack.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 120)]
@@ -128,6 +130,8 @@ pub struct Up {
     pub observe: Observe,
     #[command(flatten)]
     pub limits: Limits,
+    #[command(flatten)]
+    pub scaling: Scaling,
     /// Take over from the Coracle that runs with the same data directory, without refusing a connection; it ends when this one
     /// serves. Where none runs this is an ordinary start.
     #[arg(long)]

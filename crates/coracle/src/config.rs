@@ -11,10 +11,13 @@ use anyhow::{Context, bail};
 use gateway::observe::{AccessLog, Destination, Format};
 use serde::Deserialize;
 
-use crate::cli::{Alone, Observe, RuntimeKind, Up};
+use crate::{
+    cli::{Alone, Observe, RuntimeKind, Up},
+    scaling::{self, Keys},
+};
 
 /// Settings with every default filled in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where all state is kept.
     pub data_dir: PathBuf,
@@ -38,6 +41,8 @@ pub struct Config {
     pub access_log: Option<AccessLog>,
     /// Connections of clients at a time, if somebody has said how many.
     pub max_connections: Option<NonZeroUsize>,
+    /// How HorizontalPodAutoscalers are followed.
+    pub scaling: controllers::autoscaler::Options,
 }
 
 /// The settings of the gateway.
@@ -108,6 +113,24 @@ struct File {
     access_log: Option<PathBuf>,
     access_log_format: Option<String>,
     max_connections: Option<NonZeroUsize>,
+    horizontal_pod_autoscaler_sync_period: Option<String>,
+    horizontal_pod_autoscaler_tolerance: Option<f64>,
+    horizontal_pod_autoscaler_downscale_stabilization: Option<String>,
+    horizontal_pod_autoscaler_cpu_initialization_period: Option<String>,
+    horizontal_pod_autoscaler_initial_readiness_delay: Option<String>,
+}
+
+impl File {
+    /// Those about the autoscaler.
+    fn scaling(&self) -> Keys {
+        Keys {
+            sync_period: self.horizontal_pod_autoscaler_sync_period.clone(),
+            tolerance: self.horizontal_pod_autoscaler_tolerance,
+            downscale_stabilization: self.horizontal_pod_autoscaler_downscale_stabilization.clone(),
+            cpu_initialization_period: self.horizontal_pod_autoscaler_cpu_initialization_period.clone(),
+            initial_readiness_delay: self.horizontal_pod_autoscaler_initial_readiness_delay.clone(),
+        }
+    }
 }
 
 /// What the machine says about itself.
@@ -170,6 +193,7 @@ impl Config {
 
     fn resolve(flags: &Up, file: File, machine: &Machine) -> anyhow::Result<Self> {
         let bind = flags.bind.or(file.bind).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let scaling = scaling::resolve(&flags.scaling, &file.scaling())?;
         let asked = if flags.publish.is_empty() { file.publish } else { Some(flags.publish.clone()) };
         let image = if flags.image.is_empty() { file.image.unwrap_or_default() } else { flags.image.clone() };
         Ok(Self {
@@ -187,6 +211,7 @@ impl Config {
             metrics: metrics(flags.observe.metrics_port.or(file.metrics_port), bind),
             access_log: access_log(&flags.observe, file.access_log, file.access_log_format)?,
             max_connections: flags.limits.max_connections.or(file.max_connections),
+            scaling,
         })
     }
 }

@@ -12,6 +12,7 @@ mod handover;
 mod hpa;
 mod platform;
 mod route;
+mod scaling;
 mod snapshot;
 mod up;
 

@@ -1,6 +1,6 @@
 //! Label and field selectors, from their text form and from `LabelSelector` objects.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
@@ -74,6 +74,27 @@ impl Labels {
             Requirement::In(key, values) => labels.get(key).is_some_and(|v| values.contains(v)),
             Requirement::NotIn(key, values) => labels.get(key).is_none_or(|v| !values.contains(v)),
         })
+    }
+}
+
+impl fmt::Display for Labels {
+    /// The text form, which `parse` reads back.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, requirement) in self.requirements.iter().enumerate() {
+            f.write_str(if index == 0 { "" } else { "," })?;
+            match requirement {
+                Requirement::Exists(key) => f.write_str(key)?,
+                Requirement::Absent(key) => write!(f, "!{key}")?,
+                Requirement::In(key, values) | Requirement::NotIn(key, values) => {
+                    let without = matches!(requirement, Requirement::NotIn(..));
+                    match values.as_slice() {
+                        [one] => write!(f, "{key}{}{one}", if without { "!=" } else { "=" })?,
+                        all => write!(f, "{key} {} ({})", if without { "notin" } else { "in" }, all.join(","))?,
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -220,6 +241,13 @@ mod tests {
 
     fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_selector_is_written_as_it_is_read() {
+        for text in ["", "a=b", "a!=b,c", "!c,a in (b,d),e notin (f,g)"] {
+            assert_eq!(Labels::parse(text).unwrap().to_string(), text);
+        }
     }
 
     #[test]

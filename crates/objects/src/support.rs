@@ -55,7 +55,6 @@ const ROWS: &[Row] = &[
     row("Job", &[], NO_RUNNER),
     row("CronJob", &[], NO_RUNNER),
     row("ReplicationController", &[], NO_RUNNER),
-    row("HorizontalPodAutoscaler", &[], "it is stored, but nothing scales by it yet"),
     row("PersistentVolume", &[], NO_STORAGE),
     row("PersistentVolumeClaim", &[], NO_STORAGE),
     row("StorageClass", &[], NO_STORAGE),

@@ -7,7 +7,9 @@ use crate::status::Cause;
 
 pub(super) fn spec(spec: &At<'_>, causes: &mut Vec<Cause>) {
     let (least, most) = (spec.field("minReplicas"), spec.field("maxReplicas"));
-    causes.extend(least.at_least(1, "must be greater than or equal to 1"));
+    // Upstream wants an Object or External metric for 0 (and a feature gate). Here any autoscaler may have it: a target sleeps
+    // when its Services are idle, and the gateway wakes it for the first request.
+    causes.extend(least.at_least(0, "must be greater than or equal to 0"));
     match most.number().unwrap_or(0) {
         ..1 => causes.push(Cause::invalid(&most.path, &most.number().unwrap_or(0).into(), "must be greater than 0")),
         number if least.number().is_some_and(|least| number < least) => {

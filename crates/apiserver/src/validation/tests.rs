@@ -227,10 +227,11 @@ fn an_autoscaler_wants_something_possible() {
         wrong("HorizontalPodAutoscaler", json!({"spec": all}))
     };
     assert!(autoscaler(json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}}})).is_empty());
+    assert!(autoscaler(json!({"minReplicas": 0})).is_empty(), "a target may sleep, whatever its metrics");
     let metric =
         |target: Value| json!({"metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]});
     for (mistake, expected) in [
-        (json!({"minReplicas": 0}), "spec.minReplicas: Invalid value: 0: must be greater than or equal to 1"),
+        (json!({"minReplicas": -1}), "spec.minReplicas: Invalid value: -1: must be greater than or equal to 0"),
         (json!({"maxReplicas": 0}), "spec.maxReplicas: Invalid value: 0: must be greater than 0"),
         (
             json!({"minReplicas": 5}),

@@ -4,7 +4,7 @@ use autoscaling::{
     conditions::Event,
     decide::{Autoscaler, Reading, Scale, Seen, Unselected},
     history::{History, Recommendation, ScaleEvent},
-    overlap::{self, Selects},
+    overlap,
     pods::Sample,
 };
 use jiff::SignedDuration;
@@ -144,10 +144,12 @@ impl Row {
             None => {}
         }
         let (own, other) = (Labels::parse("name=test-pod").unwrap(), Labels::parse(self.other.as_deref()?).unwrap());
-        let all = [Selects { name: "test-hpa", selector: &own }, Selects { name: "test-hpa-2", selector: &other }];
-        let names = overlap::counting(&all, pods.iter().filter_map(|pod| pod.metadata.labels.as_ref()));
+        let labels = pods.iter().filter_map(|pod| pod.metadata.labels.as_ref());
+        let found = overlap::select(&[Some(&own), Some(&other)], labels);
+        let names: Vec<&str> = found[0].shared.iter().map(|place| ["test-hpa", "test-hpa-2"][*place]).collect();
+        assert_eq!(found[0].pods.len(), pods.len());
         let message = overlap::message("name=test-pod", "test-namespace", &names);
-        (names.len() > 1).then_some(Unselected::Ambiguous(message))
+        (!names.is_empty()).then_some(Unselected::Ambiguous(message))
     }
 
     fn run(&self, calm: bool) -> Outcome {

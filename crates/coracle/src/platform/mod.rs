@@ -90,9 +90,9 @@ impl Platform {
         tasks.spawn("kubeconfig", renew_kubeconfig(api.clone(), data.path().to_owned(), url));
         let serving = api.clone();
         tasks.spawn("API server", |stop| async move { serving.serve(listener, stop).await });
-        let managed = api.clone();
+        let (managed, autoscaler) = (api.clone(), config.scaling.clone());
         tasks.spawn("controllers", |stop| async move {
-            let options = controllers::Options { root_ca: Some(managed.pki().ca_pem()) };
+            let options = controllers::Options { root_ca: Some(managed.pki().ca_pem()), autoscaler };
             controllers::run(|identity: &str| managed.client(identity), options, stop).await;
             Ok::<_, anyhow::Error>(())
         });

@@ -1,0 +1,276 @@
+//! Scales what HorizontalPodAutoscalers are for. The decisions are the crate `autoscaling`'s; here they are fed and carried out.
+//!
+//! A round looks at every autoscaler: it reads the scales of their targets (again only when the target has changed), asks the
+//! metrics APIs each question once, decides for each, and writes what changed. A round keeps nothing that the next one needs,
+//! but for what upstream keeps in memory, too; `autoscaling::history` says what stands in for that after a restart.
+
+mod demand;
+mod figures;
+mod round;
+mod target;
+
+use std::{
+    collections::HashMap,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use autoscaling::{
+    Moment, Settings,
+    conditions::Event,
+    decide::{Autoscaler, Decision},
+    history::History,
+};
+use futures::{FutureExt, StreamExt};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, HorizontalPodAutoscalerStatus as Status};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{Patch, PatchParams},
+    runtime::{
+        WatchStreamExt,
+        reflector::{self, Store},
+        watcher::{self, watcher},
+    },
+};
+use serde_json::{Value, json};
+use tokio::time::MissedTickBehavior;
+
+use crate::{
+    cache::{Cache, Key},
+    events::{EventKind, Recorder},
+    runner::gone_is_fine,
+    served::Served,
+};
+use target::Target;
+
+/// Writes under way at a time.
+const AT_ONCE: usize = 16;
+/// A status in which only the figures changed is written this often at most: upstream's default period, however short ours is.
+const FIGURES_EVERY: Duration = Duration::from_secs(15);
+
+/// The settings of the autoscaler.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// From one look at everything to the next.
+    pub sync_period: Duration,
+    /// What holds for all autoscalers.
+    pub settings: Settings,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { sync_period: Duration::from_secs(15), settings: Settings::default() }
+    }
+}
+
+/// What is remembered of an autoscaler from one round to the next.
+#[derive(Debug)]
+struct Memory {
+    uid: Option<String>,
+    history: Option<History>,
+    target: Option<Target>,
+    /// The status as it was written last, which the watch may not have brought yet.
+    status: Option<Status>,
+    written: Option<Instant>,
+}
+
+/// Something to write for one autoscaler.
+struct Act {
+    key: Key,
+    object: Arc<HorizontalPodAutoscaler>,
+    autoscaler: Autoscaler,
+    old: Status,
+    todo: Todo,
+}
+
+enum Todo {
+    /// A decision, for this target.
+    Decided(Box<Decision>, Target),
+    /// A status and an event, for there is no scale.
+    Unreadable(Box<Status>, Event),
+}
+
+/// What was written.
+struct Done {
+    key: Key,
+    autoscaler: Autoscaler,
+    status: Option<Status>,
+    /// From which count to which.
+    scaled: Option<(i32, i32)>,
+}
+
+struct Loop {
+    client: Client,
+    cache: Arc<Cache>,
+    served: Served,
+    options: Options,
+    recorder: Recorder,
+    objects: Store<HorizontalPodAutoscaler>,
+    memory: HashMap<Key, Memory>,
+    start: Instant,
+}
+
+/// Runs until it is dropped.
+pub(crate) async fn run(client: Client, cache: Arc<Cache>, served: Served, options: Options) {
+    let (objects, writer) = reflector::store();
+    let api = Api::<HorizontalPodAutoscaler>::all(client.clone());
+    let watch = watcher(api, watcher::Config::default()).default_backoff().reflect(writer);
+    let watch = watch.for_each(|event| async move {
+        if let Err(error) = event {
+            tracing::warn!("watch horizontalpodautoscalers: {error}");
+        }
+    });
+    let recorder = Recorder::new(client.clone(), "horizontal-pod-autoscaler");
+    let (memory, start) = (HashMap::new(), Instant::now());
+    let period = options.sync_period;
+    let mut work = Loop { client, cache, served, options, recorder, objects, memory, start };
+    let rounds = async {
+        let mut ticks = tokio::time::interval(period);
+        // A round that takes longer than the period is followed by a whole period of rest.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if AssertUnwindSafe(work.round()).catch_unwind().await.is_err() {
+                tracing::error!("horizontal-pod-autoscaler: a round panicked; the next one looks at everything again");
+            }
+        }
+    };
+    tokio::join!(watch, rounds);
+}
+
+impl Loop {
+    fn now(&self) -> Moment {
+        let steady = SignedDuration::try_from(self.start.elapsed()).unwrap_or(SignedDuration::MAX);
+        Moment { wall: Timestamp::now(), steady }
+    }
+
+    /// Looks at every autoscaler once.
+    async fn round(&mut self) {
+        let objects = self.objects.state();
+        let here: HashMap<Key, Option<String>> =
+            objects.iter().map(|object| (Key::of(object.as_ref()), object.uid())).collect();
+        self.memory.retain(|key, memory| here.get(key).is_some_and(|uid| *uid == memory.uid));
+        if objects.is_empty() {
+            return;
+        }
+        let acts = self.decide(objects).await;
+        let this = &*self;
+        let done: Vec<Done> =
+            futures::stream::iter(acts).map(|act| this.act(act)).buffer_unordered(AT_ONCE).collect().await;
+        let now = self.now();
+        for done in done {
+            let Some(memory) = self.memory.get_mut(&done.key) else { continue };
+            if let (Some((from, to)), Some(history)) = (done.scaled, &mut memory.history) {
+                done.autoscaler.scaled(history, from, to, now);
+                memory.target = None;
+            }
+            if done.status.is_some() {
+                memory.status = done.status;
+                memory.written = Some(Instant::now());
+            }
+        }
+    }
+
+    /// Carries out what was decided for one autoscaler.
+    async fn act(&self, act: Act) -> Done {
+        let Act { key, object, autoscaler, old, todo } = act;
+        let mut scaled = None;
+        let (status, event) = match todo {
+            Todo::Unreadable(status, event) => (*status, Some(event)),
+            Todo::Decided(decision, target) => {
+                for event in &decision.events {
+                    self.tell(&object, event).await;
+                }
+                match decision.scale.as_ref().map(|(to, _)| *to) {
+                    None => (decision.held(), None),
+                    Some(to) => match target::write(&self.client, &target, target.scale.replicas, to).await {
+                        Ok(()) => {
+                            scaled = Some((target.scale.replicas, to));
+                            let (status, event) = decision.done(self.now());
+                            tracing::info!("{}/{}: {}", key.namespace, key.name, event.message);
+                            (status, Some(event))
+                        }
+                        Err(error) => {
+                            let (status, event) = decision.failed(&error, self.now());
+                            (status, Some(event))
+                        }
+                    },
+                }
+            }
+        };
+        if let Some(event) = &event {
+            self.tell(&object, event).await;
+        }
+        let fresh =
+            self.memory.get(&key).and_then(|memory| memory.written).is_some_and(|at| at.elapsed() < FIGURES_EVERY);
+        let status = if status == old || (fresh && same_but_figures(&status, &old)) {
+            None
+        } else {
+            self.write(&object, &status).await.then_some(status)
+        };
+        Done { key, autoscaler, status, scaled }
+    }
+
+    async fn tell(&self, object: &HorizontalPodAutoscaler, event: &Event) {
+        let kind = if event.warning { EventKind::Warning } else { EventKind::Normal };
+        self.recorder.record(object, kind, event.reason, &event.message).await;
+    }
+
+    /// Writes a status; what could not be written is written the next time.
+    async fn write(&self, object: &HorizontalPodAutoscaler, status: &Status) -> bool {
+        let api: Api<HorizontalPodAutoscaler> =
+            Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
+        let patch = Patch::Merge(json!({"status": whole(status)}));
+        let written = api.patch_status(&object.name_any(), &PatchParams::default(), &patch).await;
+        if let Err(error) = gone_is_fine(written) {
+            tracing::warn!("horizontal-pod-autoscaler: status of {}: {error}", object.name_any());
+            return false;
+        }
+        true
+    }
+}
+
+/// A status as a merge patch that leaves nothing of another one.
+fn whole(status: &Status) -> Value {
+    let mut value = serde_json::to_value(status).unwrap_or_default();
+    for field in ["conditions", "currentMetrics", "lastScaleTime", "observedGeneration"] {
+        if let Some(map) = value.as_object_mut() {
+            map.entry(field).or_insert(Value::Null);
+        }
+    }
+    value
+}
+
+/// Whether two statuses differ in nothing but what was measured.
+fn same_but_figures(one: &Status, other: &Status) -> bool {
+    let figures = |status: &Status| status.current_metrics.as_ref().map(Vec::len);
+    figures(one) == figures(other) && Status { current_metrics: other.current_metrics.clone(), ..one.clone() } == *other
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_patch_takes_away_what_the_status_has_not() {
+        let status = Status { desired_replicas: 2, ..Status::default() };
+        let patch = whole(&status);
+        assert_eq!(patch["desiredReplicas"], 2);
+        assert!(
+            patch["currentMetrics"].is_null() && patch.as_object().is_some_and(|map| map.contains_key("lastScaleTime"))
+        );
+    }
+
+    #[test]
+    fn figures_alone_do_not_make_another_status() {
+        let of = |share: i32, desired_replicas: i32| -> Status {
+            let current = json!({"averageUtilization": share});
+            let metric = json!({"type": "Resource", "resource": {"name": "cpu", "current": current}});
+            serde_json::from_value(json!({"desiredReplicas": desired_replicas, "currentMetrics": [metric]})).unwrap()
+        };
+        assert!(same_but_figures(&of(1, 2), &of(3, 2)));
+        assert!(!same_but_figures(&of(1, 2), &of(3, 4)));
+    }
+}

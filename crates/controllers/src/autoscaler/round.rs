@@ -1,0 +1,185 @@
+//! One round up to its decisions: what every autoscaler sees, and what comes of it.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
+
+use autoscaling::{
+    Moment,
+    decide::{Autoscaler, Demand, Reading, Seen, Status, Unselected},
+    history::History,
+    metrics::Source,
+    overlap,
+};
+use k8s_openapi::api::{autoscaling::v2::HorizontalPodAutoscaler, core::v1::Pod};
+use kube::ResourceExt;
+use objects::{
+    kinds::{KindRef, Kinds},
+    selector::Labels,
+};
+
+use super::{
+    Act, Loop, Memory, Todo, demand,
+    figures::Figures,
+    target::{self, Target},
+};
+use crate::cache::{Key, in_namespace};
+
+/// One autoscaler in this round.
+struct Look {
+    key: Key,
+    object: Arc<HorizontalPodAutoscaler>,
+    autoscaler: Autoscaler,
+    target: Result<Target, String>,
+    selector: Result<Labels, Unselected>,
+}
+
+impl Loop {
+    /// What every one of these comes to.
+    pub(super) async fn decide(&mut self, objects: Vec<Arc<HorizontalPodAutoscaler>>) -> Vec<Act> {
+        let kinds = self.served.now().await.kinds;
+        let mut looks = Vec::with_capacity(objects.len());
+        for object in objects.into_iter().filter(|object| object.metadata.deletion_timestamp.is_none()) {
+            looks.push(self.look(object, &kinds).await);
+        }
+        let resources = |look: &&Look| {
+            look.target.is_ok()
+                && look.autoscaler.metrics.iter().any(|one| matches!(one.source, Source::Resource { .. }))
+        };
+        let namespaces: HashSet<&str> =
+            looks.iter().filter(resources).map(|look| look.key.namespace.as_str()).collect();
+        let client = self.client.clone();
+        let mut figures = Figures::new(&client, namespaces.len());
+        let mut by_namespace: BTreeMap<String, Vec<Look>> = BTreeMap::new();
+        for look in looks {
+            by_namespace.entry(look.key.namespace.clone()).or_default().push(look);
+        }
+        let mut acts = Vec::new();
+        for (namespace, looks) in by_namespace {
+            acts.extend(self.decide_in(&namespace, looks, &mut figures, &kinds).await);
+        }
+        acts
+    }
+
+    async fn look(&mut self, object: Arc<HorizontalPodAutoscaler>, kinds: &Kinds) -> Look {
+        let key = Key::of(object.as_ref());
+        let known = self.memory.get(&key).and_then(|memory| memory.target.clone());
+        let target = target::read(&self.client, &self.cache, kinds, &object, known).await;
+        let memory = self.memory.entry(key.clone()).or_insert_with(|| Memory {
+            uid: object.uid(),
+            history: None,
+            target: None,
+            status: None,
+            written: None,
+        });
+        memory.target = target.as_ref().ok().cloned();
+        let selector = match target.as_ref().map(|target| target.scale.selector.as_str()) {
+            Ok("") | Err(_) => Err(Unselected::Absent),
+            Ok(text) => Labels::parse(text).map_err(|error| Unselected::Unreadable(error.to_string())),
+        };
+        let autoscaler = Autoscaler::of(&object, &self.options.settings);
+        Look { key, object, autoscaler, target, selector }
+    }
+
+    /// Decides for the autoscalers of one namespace.
+    async fn decide_in(
+        &mut self,
+        namespace: &str,
+        looks: Vec<Look>,
+        figures: &mut Figures<'_>,
+        kinds: &Kinds,
+    ) -> Vec<Act> {
+        let pods = in_namespace(&self.cache.pods, namespace);
+        let selected = selected(&looks, &pods);
+        let wakes = looks.iter().any(|look| look.autoscaler.bounds.min == 0);
+        let services = if wakes { in_namespace(&self.cache.services, namespace) } else { Vec::new() };
+        let services: Vec<_> = services.iter().map(AsRef::as_ref).collect();
+        let mut seen = Vec::with_capacity(looks.len());
+        for (look, (pods, wrong)) in looks.iter().zip(selected) {
+            let (mut readings, mut wanted) = (Vec::new(), Demand::Unknown);
+            if look.target.is_ok() && wrong.is_none() {
+                readings = read(look, namespace, &pods, figures, kinds).await;
+                if look.autoscaler.bounds.min == 0 {
+                    wanted = demand::demand(figures, namespace, &pods, &services).await;
+                }
+            }
+            seen.push(Sight { pods, wrong, readings, demand: wanted });
+        }
+        let now = self.now();
+        let decided: Vec<_> = looks.iter().zip(&seen).map(|(look, sight)| self.decide_one(look, sight, now)).collect();
+        let act = |(look, (old, todo)): (Look, _)| {
+            let Look { key, object, autoscaler, .. } = look;
+            Act { key, object, autoscaler, old, todo }
+        };
+        looks.into_iter().zip(decided).map(act).collect()
+    }
+
+    fn decide_one(&mut self, look: &Look, sight: &Sight<'_>, now: Moment) -> (Status, Todo) {
+        let memory = self.memory.get_mut(&look.key);
+        let (mut fresh, mut status) = (None, None);
+        let history = match memory {
+            Some(memory) => {
+                status.clone_from(&memory.status);
+                &mut memory.history
+            }
+            None => &mut fresh,
+        };
+        let old = status.or_else(|| look.object.status.clone()).unwrap_or_default();
+        let target = match &look.target {
+            Ok(target) => target,
+            Err(error) => {
+                let (status, event) = look.autoscaler.unreadable(&old, error, now);
+                return (old, Todo::Unreadable(Box::new(status), event));
+            }
+        };
+        let history = history.get_or_insert_with(|| History::restored(target.scale.replicas, Some(&old), now));
+        let pods = sight.wrong.as_ref().map_or(Ok(sight.pods.as_slice()), Err);
+        let seen = Seen { scale: &target.scale, pods, readings: &sight.readings, demand: sight.demand };
+        let decision = look.autoscaler.decide(&old, seen, history, now);
+        (old, Todo::Decided(Box::new(decision), target.clone()))
+    }
+}
+
+/// What one autoscaler sees.
+struct Sight<'a> {
+    pods: Vec<&'a Pod>,
+    wrong: Option<Unselected>,
+    readings: Vec<Result<Reading, String>>,
+    demand: Demand,
+}
+
+/// The pods of each autoscaler, and what is wrong with how it selects them.
+fn selected<'a>(looks: &[Look], pods: &'a [Arc<Pod>]) -> Vec<(Vec<&'a Pod>, Option<Unselected>)> {
+    let selectors: Vec<Option<&Labels>> = looks.iter().map(|look| look.selector.as_ref().ok()).collect();
+    let found = overlap::select(&selectors, pods.iter().map(|pod| pod.labels()));
+    let of = |(look, selection): (&Look, overlap::Selection)| {
+        let mine = selection.pods.iter().filter_map(|place| pods.get(*place)).map(AsRef::as_ref).collect();
+        let mut names: Vec<&str> =
+            selection.shared.iter().filter_map(|place| looks.get(*place)).map(|look| look.key.name.as_str()).collect();
+        names.sort_unstable();
+        let selector = look.target.as_ref().map_or("", |target| target.scale.selector.as_str());
+        let shared = || Unselected::Ambiguous(overlap::message(selector, &look.key.namespace, &names));
+        let wrong = look.selector.as_ref().err().cloned().or_else(|| (!names.is_empty()).then(shared));
+        (mine, wrong)
+    };
+    looks.iter().zip(found).map(of).collect()
+}
+
+/// What the metrics APIs say to one autoscaler.
+async fn read(
+    look: &Look,
+    namespace: &str,
+    pods: &[&Pod],
+    figures: &mut Figures<'_>,
+    kinds: &Kinds,
+) -> Vec<Result<Reading, String>> {
+    let of_group = |group: &str, name: &str| -> Option<KindRef> {
+        kinds.all().find(|kind| kind.group == group && kind.kind == name)
+    };
+    let mut readings = Vec::with_capacity(look.autoscaler.metrics.len());
+    for metric in &look.autoscaler.metrics {
+        readings.push(figures.of(metric, namespace, pods, of_group).await);
+    }
+    readings
+}
