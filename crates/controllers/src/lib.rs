@@ -37,6 +37,8 @@ use served::Served;
 pub struct Options {
     /// The settings of the autoscaler.
     pub autoscaler: autoscaler::Options,
+    /// Where the autoscaler's forecasts are published.
+    pub forecasts: autoscaler::Published,
     /// The authority's certificate in PEM: every namespace gets it as the ConfigMap `kube-root-ca.crt`.
     pub root_ca: Option<String>,
 }
@@ -64,7 +66,8 @@ pub async fn run(client_for: impl Fn(&str) -> Client, options: Options, stop: Ca
     let accounts = serviceaccount::Controller::new(client("service-account-controller"), c.clone(), o.root_ca);
     tasks.spawn(run_controller(accounts, c.clone()));
     tasks.spawn(run_controller(scheduler::Controller::new(client_for("system:kube-scheduler"), c.clone()), c.clone()));
-    let scaling = autoscaler::run(client("horizontal-pod-autoscaler"), c.clone(), served.clone(), o.autoscaler);
+    let scaling =
+        autoscaler::run(client("horizontal-pod-autoscaler"), c.clone(), served.clone(), o.autoscaler, o.forecasts);
     tasks.spawn(scaling);
     tasks.spawn(garbage::run(client("generic-garbage-collector"), served));
     tasks.spawn(nodes::run(client("node-controller"), c.clone()));

@@ -1,6 +1,6 @@
 //! `coracle gateway`: the gateway of a cluster that has everything else.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, ensure};
 use gateway::control::{
@@ -56,7 +56,7 @@ async fn serve(flags: &Alone, edge: &Edge, election: Election, reached: Reached)
         options.controller = controller.as_str().into();
     }
     gateway.start(client.clone(), options, &mut tasks);
-    gateway.observe(scraped, &mut tasks)?;
+    gateway.observe(scraped, Arc::new(String::new), &mut tasks)?;
     tasks.spawn("leader election", |stop| async move {
         leader::run(client, election, lead, stop).await;
         Ok::<_, anyhow::Error>(())

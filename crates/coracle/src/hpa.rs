@@ -25,7 +25,10 @@ use nix::libc;
 use objects::kinds::Kinds;
 use serde_json::{Value, json};
 
-use crate::cli::Output;
+use crate::{
+    cli::Output,
+    scaling::{self, Keys, Scaling},
+};
 
 /// Columns of a plot that is not shown on a terminal.
 const COLUMNS: usize = 100;
@@ -72,9 +75,8 @@ pub struct Simulate {
     /// Past which time a request is late.
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = seconds)]
     pub late: f64,
-    /// How often the autoscaler looks.
-    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = seconds)]
-    pub sync: f64,
+    #[command(flatten)]
+    pub scaling: Scaling,
     /// How old the figures of pods are when the autoscaler sees them.
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = seconds)]
     pub lag: f64,
@@ -155,10 +157,8 @@ fn one(flags: &Simulate, file: &Path, demand: Demand) -> anyhow::Result<Report> 
     scenario.objective = flags.late;
     scenario.random = flags.arrivals == Arrive::Random;
     scenario.seed = flags.seed;
-    if !(0.1..=3600.0).contains(&flags.sync) {
-        bail!("--sync must be from 100ms to 1h");
-    }
-    scenario.sync = flags.sync;
+    let options = scaling::resolve(&flags.scaling, &Keys::default())?;
+    (scenario.sync, scenario.settings) = (options.sync_period.as_secs_f64(), options.settings);
     if let Some(duration) = flags.duration {
         if !(1.0..=LONGEST).contains(&duration) {
             bail!("--for must be from 1s to 366d");

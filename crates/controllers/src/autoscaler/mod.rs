@@ -6,6 +6,7 @@
 
 mod demand;
 mod figures;
+mod forecast;
 mod round;
 mod target;
 
@@ -43,6 +44,9 @@ use crate::{
     runner::gone_is_fine,
     served::Served,
 };
+pub use forecast::Published;
+
+use forecast::Forecasts;
 use target::Target;
 
 /// Writes under way at a time.
@@ -109,11 +113,12 @@ struct Loop {
     recorder: Recorder,
     objects: Store<HorizontalPodAutoscaler>,
     memory: HashMap<Key, Memory>,
+    forecasts: Forecasts,
     start: Instant,
 }
 
 /// Runs until it is dropped.
-pub(crate) async fn run(client: Client, cache: Arc<Cache>, served: Served, options: Options) {
+pub(crate) async fn run(client: Client, cache: Arc<Cache>, served: Served, options: Options, published: Published) {
     let (objects, writer) = reflector::store();
     let api = Api::<HorizontalPodAutoscaler>::all(client.clone());
     let watch = watcher(api, watcher::Config::default()).default_backoff().reflect(writer);
@@ -125,7 +130,8 @@ pub(crate) async fn run(client: Client, cache: Arc<Cache>, served: Served, optio
     let recorder = Recorder::new(client.clone(), "horizontal-pod-autoscaler");
     let (memory, start) = (HashMap::new(), Instant::now());
     let period = options.sync_period;
-    let mut work = Loop { client, cache, served, options, recorder, objects, memory, start };
+    let forecasts = Forecasts::new(client.clone(), period, published);
+    let mut work = Loop { client, cache, served, options, recorder, objects, memory, forecasts, start };
     let rounds = async {
         let mut ticks = tokio::time::interval(period);
         // A round that takes longer than the period is followed by a whole period of rest.
@@ -152,10 +158,11 @@ impl Loop {
         let here: HashMap<Key, Option<String>> =
             objects.iter().map(|object| (Key::of(object.as_ref()), object.uid())).collect();
         self.memory.retain(|key, memory| here.get(key).is_some_and(|uid| *uid == memory.uid));
+        self.forecasts.begin(&here);
         if objects.is_empty() {
             return;
         }
-        let acts = self.decide(objects).await;
+        let acts = self.decide(objects.clone()).await;
         let this = &*self;
         let done: Vec<Done> =
             futures::stream::iter(acts).map(|act| this.act(act)).buffer_unordered(AT_ONCE).collect().await;
@@ -170,6 +177,9 @@ impl Loop {
                 memory.status = done.status;
                 memory.written = Some(Instant::now());
             }
+        }
+        for object in &objects {
+            self.forecasts.keep(object).await;
         }
     }
 

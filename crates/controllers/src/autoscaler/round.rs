@@ -11,6 +11,7 @@ use autoscaling::{
     history::History,
     metrics::Source,
     overlap,
+    predict::Outlook,
 };
 use k8s_openapi::api::{autoscaling::v2::HorizontalPodAutoscaler, core::v1::Pod};
 use kube::ResourceExt;
@@ -104,7 +105,9 @@ impl Loop {
                     wanted = demand::demand(figures, namespace, &pods, &services).await;
                 }
             }
-            seen.push(Sight { pods, wrong, readings, demand: wanted });
+            let wall = self.now().wall;
+            let outlook = self.forecasts.outlook(&look.object, &look.autoscaler, &pods, wall).await;
+            seen.push(Sight { pods, wrong, readings, demand: wanted, outlook });
         }
         let now = self.now();
         let decided: Vec<_> = looks.iter().zip(&seen).map(|(look, sight)| self.decide_one(look, sight, now)).collect();
@@ -136,7 +139,10 @@ impl Loop {
         let history = history.get_or_insert_with(|| History::restored(target.scale.replicas, Some(&old), now));
         let pods = sight.wrong.as_ref().map_or(Ok(sight.pods.as_slice()), Err);
         let seen = Seen { scale: &target.scale, pods, readings: &sight.readings, demand: sight.demand };
-        let decision = look.autoscaler.decide(&old, seen, history, now);
+        let decision = look.autoscaler.decide_ahead(&old, seen, sight.outlook, history, now);
+        if let Some(needed) = decision.needed {
+            self.forecasts.learn(&look.key, needed, now.wall);
+        }
         (old, Todo::Decided(Box::new(decision), target.clone()))
     }
 }
@@ -147,6 +153,7 @@ struct Sight<'a> {
     wrong: Option<Unselected>,
     readings: Vec<Result<Reading, String>>,
     demand: Demand,
+    outlook: Option<Outlook>,
 }
 
 /// The pods of each autoscaler, and what is wrong with how it selects them.

@@ -188,14 +188,14 @@ impl Gateway {
         }
     }
 
-    /// Serves the metrics, and opens the access log's file again on SIGUSR1.
+    /// Serves the metrics, with `more` than the gateway's, and opens the access log's file again on SIGUSR1.
     ///
     /// # Errors
     /// A signal cannot be listened for.
-    pub fn observe(&self, listener: Option<TcpListener>, tasks: &mut Tasks) -> anyhow::Result<()> {
+    pub fn observe(&self, listener: Option<TcpListener>, more: metrics::More, tasks: &mut Tasks) -> anyhow::Result<()> {
         if let Some(listener) = listener {
             let (proxy, stage) = (self.proxy.clone(), self.stage.subscribe());
-            tasks.spawn("metrics", |stop| metrics::serve(listener, proxy, stage, stop));
+            tasks.spawn("metrics", |stop| metrics::serve(listener, proxy, stage, more, stop));
         }
         let (proxy, mut moved) =
             (self.proxy.clone(), signal(SignalKind::user_defined1()).context("listen for SIGUSR1")?);

@@ -24,8 +24,13 @@ use crate::config::Metrics;
 const SCRAPERS: usize = 16;
 /// For one scrape.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What ends a text of OpenMetrics.
+const OPENMETRICS_END: &str = "# EOF\n";
 /// After a connection could not be accepted.
 const AGAIN: Duration = Duration::from_millis(100);
+
+/// Figures that are not the gateway's, in the text format of Prometheus: gauges alone.
+pub type More = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// Takes the port.
 ///
@@ -53,6 +58,7 @@ pub async fn serve(
     listener: TcpListener,
     proxy: Arc<Proxy>,
     stage: watch::Receiver<Stage>,
+    more: More,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let scrapers = Arc::new(Semaphore::new(SCRAPERS));
@@ -70,10 +76,10 @@ pub async fn serve(
             sleep(AGAIN).await;
             continue;
         };
-        let (proxy, stage) = (proxy.clone(), *stage.borrow());
+        let (proxy, stage, more) = (proxy.clone(), *stage.borrow(), more.clone());
         tokio::spawn(async move {
             let _turn = turn;
-            if let Err(error) = timeout(PATIENCE, answer(TokioIo::new(stream), &proxy, stage)).await {
+            if let Err(error) = timeout(PATIENCE, answer(TokioIo::new(stream), &proxy, stage, &more)).await {
                 tracing::debug!(%peer, "a scraper took too long: {error}");
             }
         });
@@ -81,15 +87,15 @@ pub async fn serve(
 }
 
 /// Answers one request of a connection.
-async fn answer(stream: TokioIo<tokio::net::TcpStream>, proxy: &Proxy, stage: Stage) {
-    let service = service_fn(async |request| Ok::<_, Infallible>(respond(&request, proxy, stage).await));
+async fn answer(stream: TokioIo<tokio::net::TcpStream>, proxy: &Proxy, stage: Stage, more: &More) {
+    let service = service_fn(async |request| Ok::<_, Infallible>(respond(&request, proxy, stage, more).await));
     let connection = http1::Builder::new().keep_alive(false).timer(TokioTimer::new()).serve_connection(stream, service);
     if let Err(error) = connection.await {
         tracing::debug!("a scrape failed: {error}");
     }
 }
 
-async fn respond(request: &Request<Incoming>, proxy: &Proxy, stage: Stage) -> Response<String> {
+async fn respond(request: &Request<Incoming>, proxy: &Proxy, stage: Stage, more: &More) -> Response<String> {
     let plain = |status, text: &str| {
         let mut response = Response::new(format!("{text}\n"));
         *response.status_mut() = status;
@@ -108,10 +114,13 @@ async fn respond(request: &Request<Incoming>, proxy: &Proxy, stage: Stage) -> Re
     let accepted = request.headers().get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let wants_openmetrics = accepted.into_iter().any(|accepted| accepted.contains("application/openmetrics-text"));
     let metrics = proxy.metrics().await;
-    let (text, kind) = match wants_openmetrics {
-        true => (metrics.openmetrics(), OPENMETRICS),
-        false => (metrics.prometheus(), PROMETHEUS),
+    let (mut text, kind, end) = match wants_openmetrics {
+        true => (metrics.openmetrics(), OPENMETRICS, OPENMETRICS_END),
+        false => (metrics.prometheus(), PROMETHEUS, ""),
     };
+    text.truncate(text.len() - if text.ends_with(end) { end.len() } else { 0 });
+    text.push_str(&more());
+    text.push_str(end);
     let mut response = Response::new(text);
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
     response

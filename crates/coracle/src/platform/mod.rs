@@ -91,14 +91,19 @@ impl Platform {
         let serving = api.clone();
         tasks.spawn("API server", |stop| async move { serving.serve(listener, stop).await });
         let (managed, autoscaler) = (api.clone(), config.scaling.clone());
+        let forecasts = controllers::autoscaler::Published::default();
+        let more: metrics::More = {
+            let forecasts = forecasts.clone();
+            Arc::new(move || forecasts.prometheus())
+        };
         tasks.spawn("controllers", |stop| async move {
-            let options = controllers::Options { root_ca: Some(managed.pki().ca_pem()), autoscaler };
+            let options = controllers::Options { root_ca: Some(managed.pki().ca_pem()), autoscaler, forecasts };
             controllers::run(|identity: &str| managed.client(identity), options, stop).await;
             Ok::<_, anyhow::Error>(())
         });
         let options = ::gateway::control::Options { callers_known: network.tells_callers(), ..gateway.options() };
         gateway.start(api.client("system:coracle:gateway"), options, &mut tasks);
-        gateway.observe(scraped, &mut tasks)?;
+        gateway.observe(scraped, more, &mut tasks)?;
         gateway.answer_for(&api);
         if let Some(dns) = network.dns() {
             let client = api.client("coracle:dns");
