@@ -12,7 +12,7 @@ use k8s_openapi::api::{
     discovery::v1::EndpointSlice,
 };
 
-use super::Snapshot;
+use super::{Snapshot, sleepers::Sleepers};
 use crate::{
     balance::{Endpoint, Policy, renew},
     table::{BackendTls, Cluster, Upstream},
@@ -129,6 +129,14 @@ impl Clusters {
             known.uses.retain(|one| one.used);
             !known.uses.is_empty()
         });
+    }
+
+    /// Tells every cluster where to wait for an endpoint, if its Service sleeps.
+    pub(super) fn sleep(&self, sleepers: &Sleepers) {
+        for known in self.known.values() {
+            let sleeper = sleepers.of(&known.service);
+            known.uses.iter().for_each(|one| one.cluster.sleeps_as(sleeper));
+        }
     }
 
     /// Takes in changed EndpointSlices without compiling anything.

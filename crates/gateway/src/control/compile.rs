@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Service, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use objects::gateway::{GRPCRoute, HTTPRoute};
+use tokio::sync::Notify;
 
 use super::{
     Options, Snapshot, addresses,
@@ -20,6 +21,7 @@ use super::{
     reached,
     routes::{self, Built},
     services,
+    sleepers::{Sleepers, Waking},
     status::{StatusKind, StatusUpdate},
     trust::Trusts,
 };
@@ -68,19 +70,33 @@ pub struct Memory {
     keys: Keys,
     trusts: Trusts,
     callers: Arc<Callers>,
+    sleepers: Sleepers,
 }
 
 impl Memory {
-    /// Takes in changed EndpointSlices and Pods without compiling anything.
+    /// Takes in changed EndpointSlices, Pods and autoscalers without compiling anything.
     pub fn refresh(&mut self, snapshot: &Snapshot) {
+        self.sleepers.set(snapshot);
+        self.clusters.sleep(&self.sleepers);
         self.clusters.refresh(snapshot);
         self.callers.set(mesh::callers(snapshot));
+    }
+
+    /// The Services that sleep.
+    pub(super) fn wakings(&self) -> Vec<Waking> {
+        self.sleepers.all()
+    }
+
+    /// Notified when one of them is wanted.
+    pub(super) fn asked(&self) -> Arc<Notify> {
+        self.sleepers.asked()
     }
 }
 
 /// Compiles a snapshot. Clusters and certificates known from an earlier call are used again, brought up to date.
 pub fn compile(snapshot: &Snapshot, options: &Options, memory: &mut Memory, now: Timestamp) -> Compiled {
-    let Memory { clusters, keys, trusts, callers } = memory;
+    let Memory { clusters, keys, trusts, callers, sleepers } = memory;
+    sleepers.set(snapshot);
     callers.set(mesh::callers(snapshot));
     clusters.begin();
     let key = |s: &'_ Arc<Service>| (s.metadata.namespace.clone(), s.metadata.name.clone());
@@ -138,6 +154,7 @@ pub fn compile(snapshot: &Snapshot, options: &Options, memory: &mut Memory, now:
         table.listeners.extend(services::listeners(service, &context.slices, context.clusters, &mut mesh));
     }
     context.clusters.end();
+    context.clusters.sleep(sleepers);
     statuses.extend(context.policies.end(now));
     Compiled { table, statuses }
 }

@@ -4,6 +4,7 @@
 mod addresses;
 mod attach;
 mod authorities;
+mod autoscalers;
 mod backend_tls;
 mod backends;
 mod certificates;
@@ -30,12 +31,15 @@ mod policies;
 mod reached;
 mod routes;
 mod run;
+mod scalable;
 mod services;
+mod sleepers;
 mod snapshot;
 mod status;
 mod trust;
 mod unbound;
 mod verify;
+mod wake;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -56,6 +60,7 @@ pub use development::{Issued, Issuer};
 pub use dump::dump;
 pub use reached::Reached;
 pub use run::run;
+pub use scalable::Scalable;
 pub use snapshot::{KINDS, Unserved, unserved};
 pub use status::{StatusKind, StatusUpdate};
 
@@ -200,6 +205,8 @@ pub struct Snapshot {
     pub pods: Vec<Arc<Pod>>,
     /// Namespaces, for `allowedRoutes` selectors.
     pub namespaces: Vec<Arc<Namespace>>,
+    /// What autoscalers may take all pods of, whatever its kind.
+    pub scalables: Vec<Arc<Scalable>>,
     /// What the proxy could not bind when it took the last table.
     pub bind_errors: Vec<BindError>,
 }

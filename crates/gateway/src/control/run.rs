@@ -33,13 +33,18 @@ use serde_json::json;
 use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{BindError, Memory, Options, Sink, Snapshot, StatusKind, StatusUpdate, compile, unbound::Unbound};
+use super::{
+    BindError, Memory, Options, Sink, Snapshot, StatusKind, StatusUpdate, autoscalers, compile, unbound::Unbound, wake,
+};
 
 /// Changes closer together than this are compiled once.
 const COALESCE: Duration = Duration::from_millis(10);
 /// After an address could not be bound, at first and at most: it may be one that is just being closed here, or somebody may
 /// have it for long.
 const BIND_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// For what autoscalers may take to zero to be known, before the first table: without it, requests that could wait for a pod would
+/// be refused.
+const AUTOSCALERS: Duration = Duration::from_secs(2);
 /// After a status could not be written.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -68,14 +73,21 @@ pub async fn run(client: Client, options: Options, sink: impl Sink, stop: Cancel
         () = stop.cancelled() => return,
         () = watched.ready() => {}
     }
+    let (found, scalables) = tokio::sync::watch::channel(None);
+    tasks.spawn(autoscalers::run(client.clone(), found));
+    _ = tokio::time::timeout(AUTOSCALERS, scalables.clone().wait_for(Option::is_some)).await;
+    tasks.spawn(wake_by(scalables.clone(), wake.clone()));
     wake.objects();
     let (statuses, pending) = tokio::sync::watch::channel(Vec::new());
     let unbound = Unbound::new(client.clone());
+    let mut memory = Memory::default();
+    let (wakings, sleepers) = tokio::sync::watch::channel(Vec::new());
+    tasks.spawn(wake::run(client.clone(), sleepers, memory.asked()));
     tasks.spawn(write_statuses(client, pending, wake.clone(), options.clone()));
     if let Some(leading) = options.leading.clone() {
         tasks.spawn(wake_leader(leading, wake.clone()));
     }
-    let (mut memory, mut bind_errors, mut again) = (Memory::default(), Vec::new(), BIND_AGAIN.0);
+    let (mut bind_errors, mut again) = (Vec::new(), BIND_AGAIN.0);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -85,7 +97,9 @@ pub async fn run(client: Client, options: Options, sink: impl Sink, stop: Cancel
                 wake.objects();
             }
         }
-        let snapshot = Arc::new(watched.snapshot(&bind_errors));
+        let mut snapshot = watched.snapshot(&bind_errors);
+        snapshot.scalables = scalables.borrow().clone().unwrap_or_default();
+        let snapshot = Arc::new(snapshot);
         sink.objects(&snapshot);
         if wake.objects.swap(false, Ordering::AcqRel) {
             let compiled = compile(&snapshot, &options, &mut memory, Timestamp::now());
@@ -103,6 +117,12 @@ pub async fn run(client: Client, options: Options, sink: impl Sink, stop: Cancel
             memory.refresh(&snapshot);
             sink.endpoints_changed();
         }
+        let waking = memory.wakings();
+        wakings.send_if_modified(|known| {
+            let matters = !(known.is_empty() && waking.is_empty());
+            *known = waking;
+            matters
+        });
         tokio::time::sleep(COALESCE).await;
     }
 }
@@ -126,7 +146,8 @@ macro_rules! watched {
             }
 
             fn snapshot(&self, bind_errors: &[BindError]) -> Snapshot {
-                Snapshot { $($field: self.$field.state(),)* bind_errors: bind_errors.to_vec() }
+                let bind_errors = bind_errors.to_vec();
+                Snapshot { $($field: self.$field.state(),)* bind_errors, ..Snapshot::default() }
             }
         }
     };
@@ -192,7 +213,7 @@ where
 
 /// A kind that the API does not have, such as one of the experimental channel, is one without objects; it is asked for again
 /// and again, ever more seldom.
-fn absent_is_empty<K>(
+pub(super) fn absent_is_empty<K>(
     event: Result<watcher::Event<K>, watcher::Error>,
 ) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> {
     use watcher::{Error::InitialListFailed, Event};
@@ -270,6 +291,13 @@ async fn write_statuses(
             tokio::time::sleep(RETRY).await;
             wake.objects();
         }
+    }
+}
+
+/// What autoscalers may take to zero is taken in as changed endpoints are.
+async fn wake_by(mut scalables: tokio::sync::watch::Receiver<autoscalers::Found>, wake: Arc<Wake>) {
+    while scalables.changed().await.is_ok() {
+        wake.notify.notify_one();
     }
 }
 

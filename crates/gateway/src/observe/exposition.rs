@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use super::{
-    figures::{BOUNDS, CONNECTED, ClassFigures, ListenerFigures, ListenerKey, RouteFigures, TLS_FAULTS, WorkerFigures},
+    figures::{
+        BOUNDS, CONNECTED, ClassFigures, HELD, ListenerFigures, ListenerKey, RouteFigures, TLS_FAULTS, WorkerFigures,
+    },
     flags::{Fault, MEANINGS},
 };
 
@@ -90,6 +92,7 @@ impl Text {
         self.errors(figures);
         self.tls(figures);
         self.upstream(figures);
+        self.held(figures);
         self.log(figures);
         self.out
     }
@@ -179,6 +182,28 @@ impl Text {
                 let labels = format!("service=\"{}\",result=\"{result}\"", escaped(cluster));
                 self.sample(name, Kind::Counter, &labels, *count);
             }
+        }
+    }
+
+    fn held(&mut self, figures: &WorkerFigures) {
+        let name = "held_requests";
+        self.family(name, Kind::Gauge, "Requests and connections that wait for a Service's first endpoint now.");
+        let of = |service: &str| format!("service=\"{}\"", escaped(service));
+        for (service, held) in &figures.held {
+            self.sample(name, Kind::Gauge, &of(service), held.now);
+        }
+        let name = "held";
+        self.family(name, Kind::Counter, "Requests and connections that had to wait for a first endpoint, and what came of it.");
+        for (service, held) in &figures.held {
+            for (result, count) in HELD.iter().zip(held.ended).filter(|(_, count)| *count > 0) {
+                self.sample(name, Kind::Counter, &format!("{},result=\"{result}\"", of(service)), count);
+            }
+        }
+        let name = "held_seconds";
+        self.family(name, Kind::Counter, "How long they have waited, together.");
+        for (service, held) in &figures.held {
+            let labels = of(service);
+            _ = writeln!(self.out, "coracle_gateway_{name}_total{{{labels}}} {}", seconds(held.nanoseconds));
         }
     }
 

@@ -171,6 +171,42 @@ pub(crate) enum Connected {
 /// These as labels, in the order of their numbers.
 pub(super) const CONNECTED: [&str; 4] = ["opened", "refused", "timeout", "tls"];
 
+/// How the wait for an endpoint of a Service that sleeps has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Held {
+    /// There was one to ask.
+    Released,
+    /// None came in time.
+    Late,
+    /// It did not begin: no more may wait.
+    Full,
+    /// The client went away.
+    Gone,
+    /// The Service does not sleep any more.
+    Off,
+}
+
+/// These as labels, in the order of their numbers.
+pub(super) const HELD: [&str; 5] = ["released", "timeout", "overflow", "client_gone", "off"];
+
+/// What is counted of the wait for one cluster's endpoints.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct HeldFigures {
+    /// Those who wait now.
+    pub now: u64,
+    pub ended: [u64; HELD.len()],
+    pub nanoseconds: u64,
+}
+
+impl HeldFigures {
+    fn add(&mut self, other: &Self) {
+        self.now += other.now;
+        add(&mut self.ended, &other.ended);
+        self.nanoseconds = self.nanoseconds.wrapping_add(other.nanoseconds);
+    }
+}
+
 /// What is counted of a listener.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ListenerFigures {
@@ -250,6 +286,8 @@ pub(crate) struct WorkerFigures {
     pub(super) connected: BTreeMap<Arc<str>, [u64; CONNECTED.len()]>,
     /// What endpoints have to do.
     pub(super) endpoints: BTreeMap<SocketAddr, Loads>,
+    /// Requests and connections that wait for an endpoint, by the name of their cluster.
+    pub(super) held: BTreeMap<Arc<str>, HeldFigures>,
     /// Lines that were given to the access log's writer, and lines that it could not take.
     pub(super) log_lines: [u64; 2],
 }
@@ -291,6 +329,9 @@ impl WorkerFigures {
         }
         for (cluster, counts) in other.connected {
             add(self.connected.entry(cluster).or_default(), &counts);
+        }
+        for (cluster, held) in other.held {
+            self.held.entry(cluster).or_default().add(&held);
         }
         add(&mut self.log_lines, &other.log_lines);
     }
@@ -368,9 +409,10 @@ mod tests {
             route.count(404, Fault::Client, 1);
             listened.routes.insert(("rule".into(), "cluster".into()), route);
             let connected = [("cluster".into(), [1, 0, 0, 0])].into();
+            let held = [("cluster".into(), HeldFigures { now: 1, ..HeldFigures::default() })].into();
             let key = ListenerKey { name: "listener".into(), port, edge: true };
             let endpoints = [(SocketAddr::from(([127, 0, 0, 1], 80)), Loads::default())].into();
-            WorkerFigures { listeners: [(key, listened)].into(), connected, endpoints, log_lines: [1, 0] }
+            WorkerFigures { listeners: [(key, listened)].into(), connected, endpoints, held, log_lines: [1, 0] }
         };
         let mut sum = figures(1);
         sum.add(figures(1));
@@ -381,5 +423,6 @@ mod tests {
         let [(name, class)] = route.classes().collect::<Vec<_>>().try_into().unwrap();
         assert_eq!((name, class.requests, class.buckets[0]), ("4xx", [0, 2, 0, 0], 2));
         assert_eq!((sum.connected["cluster"], sum.endpoints.len()), ([3, 0, 0, 0], 1));
+        assert_eq!(sum.held["cluster"].now, 3);
     }
 }

@@ -14,7 +14,7 @@ use foldhash::fast::FixedState;
 
 use super::{
     figures::{
-        CONNECTED, Connected, Listened, ListenerFigures, ListenerKey, Live, RouteFigures, RouteKey, TlsFault,
+        CONNECTED, Connected, Held, HeldFigures, Listened, ListenerFigures, ListenerKey, Live, RouteFigures, RouteKey, TlsFault,
         WorkerFigures, increment,
     },
     load::Loads,
@@ -41,6 +41,8 @@ pub(crate) struct Observe {
     connected: RefCell<HashMap<Arc<str>, Connects>>,
     /// Endpoints that were asked for something; not those over the bound.
     endpoints: RefCell<HashMap<SocketAddr, Rc<EndpointSeen>, FixedState>>,
+    /// Who waits for an endpoint, by the name of the cluster, and when it was last looked for one.
+    held: RefCell<HashMap<Arc<str>, (HeldFigures, Instant)>>,
     log: Option<WorkerLog>,
     /// What moments are counted from.
     began: Instant,
@@ -99,6 +101,7 @@ impl Observe {
             routes: Cell::new(0),
             max_routes,
             connected: RefCell::default(),
+            held: RefCell::default(),
             endpoints: RefCell::default(),
             log,
             began: Instant::now(),
@@ -177,6 +180,35 @@ impl Observe {
         *last = Instant::now();
     }
 
+    fn of_held(&self, cluster: &Arc<str>, count: impl FnOnce(&mut HeldFigures)) -> Arc<str> {
+        let mut held = self.held.borrow_mut();
+        let known = held.len() < self.max_routes || held.contains_key(cluster);
+        let name = if known { cluster.clone() } else { OTHERS.into() };
+        let (figures, last) = held.entry(name.clone()).or_insert_with(|| (HeldFigures::default(), Instant::now()));
+        count(figures);
+        *last = Instant::now();
+        name
+    }
+
+    /// A request or a connection begins to wait for an endpoint of a cluster; returns the name that it is counted under.
+    pub fn holds(&self, cluster: &Arc<str>) -> Arc<str> {
+        self.of_held(cluster, |figures| figures.now += 1)
+    }
+
+    /// Under the name that [`Observe::holds`] gave: the wait is over.
+    pub fn held(&self, counted: &Arc<str>, how: Held, waited: Duration) {
+        self.of_held(counted, |figures| {
+            figures.now = figures.now.saturating_sub(1);
+            increment(&mut figures.ended, how as usize);
+            figures.nanoseconds = figures.nanoseconds.wrapping_add(nanoseconds(waited));
+        });
+    }
+
+    /// A request or a connection may not wait.
+    pub fn not_held(&self, cluster: &Arc<str>) {
+        self.of_held(cluster, |figures| increment(&mut figures.ended, Held::Full as usize));
+    }
+
     /// The numbers now. What `live` does not have any more is forgotten, if it has not been used for a while.
     pub fn figures(&self, live: &Live, now: Instant) -> WorkerFigures {
         let is_old = |last: &Cell<Instant>| now.saturating_duration_since(last.get()) >= KEPT;
@@ -214,6 +246,14 @@ impl Observe {
             .retain(|address, seen| live.has_endpoint(address) || Rc::strong_count(seen) > 1 || !is_old(&seen.last));
         let told = endpoints.iter().map(|(address, seen)| (*address, seen.loads.borrow().until(self.moment(now))));
         all.endpoints = told.collect();
+        let mut held = self.held.borrow_mut();
+        held.retain(|cluster, (figures, last)| {
+            figures.now > 0
+                || **cluster == *OTHERS
+                || live.has(cluster)
+                || now.saturating_duration_since(*last) < KEPT
+        });
+        all.held = held.iter().map(|(cluster, (figures, _))| (cluster.clone(), *figures)).collect();
         all.connected = connected.iter().map(|(cluster, (counts, _))| (cluster.clone(), *counts)).collect();
         all
     }

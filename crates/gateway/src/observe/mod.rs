@@ -15,7 +15,7 @@ mod log;
 mod record;
 
 pub use exposition::{Metrics, OPENMETRICS, PROMETHEUS};
-pub(crate) use figures::{Connected, Live, TlsFault, WorkerFigures};
+pub(crate) use figures::{Connected, Held, Live, TlsFault, WorkerFigures};
 pub use flags::Fault;
 pub(crate) use flags::Flag;
 pub(crate) use histogram::Histogram;

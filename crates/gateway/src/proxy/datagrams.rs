@@ -142,6 +142,10 @@ impl Served {
         let key = cluster.policy().hash_on().map(|_| hash(client.address.ip().to_canonical().to_string().as_bytes()));
         let Some(picked) = upstream::next_endpoint(&self.worker, &cluster, tried, key) else {
             tracing::debug!(cluster = %cluster.name, "no endpoint is ready");
+            // Datagrams are not kept: whoever wants an answer asks again.
+            if let Some(sleeper) = cluster.sleeper() {
+                sleeper.knock();
+            }
             return None;
         };
         let endpoint = picked.address();

@@ -2,7 +2,10 @@
 
 use std::task::{Context, Poll};
 
-use super::{http2::Stream, side::Side};
+use super::{
+    http2::{STREAM_WINDOW, Stream},
+    side::Side,
+};
 
 /// The client or the endpoint.
 #[derive(Debug)]
@@ -35,6 +38,25 @@ impl End<'_> {
         match self {
             Self::Http1(side) => side.poll_closed(cx),
             Self::Http2(stream) => stream.poll_reset(cx),
+        }
+    }
+
+    /// Whether the other party is seen to have gone away although it has sent what is not read yet; with `halves`, only when it
+    /// takes nothing more either. Nothing is read.
+    pub fn has_left(&self, halves: bool) -> bool {
+        match self {
+            Self::Http1(side) => side.has_left(halves),
+            // A stream says so however much of it is unread.
+            Self::Http2(_) => false,
+        }
+    }
+
+    /// How much of what the other party has sent, or may send now, is kept in memory until it is read.
+    pub fn unread(&self, has_body: bool) -> usize {
+        match self {
+            Self::Http1(side) => side.filled().len(),
+            Self::Http2(_) if has_body => STREAM_WINDOW as usize,
+            Self::Http2(_) => 0,
         }
     }
 

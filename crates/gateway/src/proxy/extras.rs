@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use super::{answer::Answer, head::Request as Head, mirror::Copy};
 use crate::{
     policy::{Carrier, Cors, OWNED, Persistence, Preflight, Retrying, Session},
-    table::{Asked, HeaderChange, Rule},
+    table::{Asked, HeaderChange, Rule, Turn},
 };
 
 /// See the module.
@@ -27,6 +27,8 @@ pub(super) struct Extras {
     pub retries: u32,
     /// For as long as it is being sent again.
     pub retrying: Option<Retrying>,
+    /// Of a request that has waited for an endpoint, until that answers.
+    pub turn: Option<Turn>,
 }
 
 /// A request of a rule with sessions.

@@ -19,6 +19,7 @@ pub mod fuzzing;
 mod handover;
 mod head;
 mod hello;
+mod hold;
 mod http1;
 mod http2;
 mod kept;
@@ -55,6 +56,8 @@ use crate::{
     table::{Listener, Table, Transport},
 };
 pub use handover::Handed;
+pub use hold::HoldLimits;
+use hold::Holding;
 use receivers::Receivers;
 use worker::{Command, Slot};
 
@@ -70,6 +73,8 @@ pub struct Options {
     pub max_connections: usize,
     /// How long things may take.
     pub timeouts: Timeouts,
+    /// How many requests wait for Services that sleep, over all workers.
+    pub hold: HoldLimits,
     /// A line for every request, if it is wanted.
     pub access_log: Option<AccessLog>,
 }
@@ -108,7 +113,8 @@ impl Default for Options {
     /// One worker per core.
     fn default() -> Self {
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { workers, max_connections: 50_000, timeouts: Timeouts::default(), access_log: None }
+        let (timeouts, hold) = (Timeouts::default(), HoldLimits::default());
+        Self { workers, max_connections: 50_000, timeouts, hold, access_log: None }
     }
 }
 
@@ -117,6 +123,7 @@ impl Default for Options {
 pub struct Proxy {
     workers: Vec<mpsc::UnboundedSender<Command>>,
     open: Mutex<Open>,
+    holding: Arc<Holding>,
     log: Mutex<Option<Writer>>,
 }
 
@@ -143,12 +150,14 @@ impl Proxy {
     pub fn start(options: Options) -> io::Result<Self> {
         let count = options.workers.max(1);
         let log = options.access_log.as_ref().map(Writer::start).transpose()?;
+        let holding = Arc::new(Holding::new(options.hold));
         let start = |index| {
             let feed = log.as_ref().map(Writer::feed);
-            worker::start(index, options.max_connections.div_ceil(count), options.timeouts, feed)
+            let connections = options.max_connections.div_ceil(count);
+            worker::start(index, connections, options.timeouts, holding.clone(), feed)
         };
         let workers = (0..count).map(start).collect::<io::Result<_>>()?;
-        Ok(Self { workers, open: Mutex::default(), log: Mutex::new(log) })
+        Ok(Self { workers, open: Mutex::default(), holding, log: Mutex::new(log) })
     }
 
     /// Opens the access log's file again: what moves it away asks for this, unless it is content with the next look.
@@ -183,6 +192,11 @@ impl Proxy {
     /// The addresses that are listened on now.
     pub fn bound(&self) -> Vec<SocketAddr> {
         self.open().slots.keys().copied().collect()
+    }
+
+    /// How many requests and connections wait for Services that sleep, now.
+    pub fn held(&self) -> usize {
+        self.holding.waiting()
     }
 
     /// What has been counted since the start, as text.

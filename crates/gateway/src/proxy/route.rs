@@ -113,6 +113,12 @@ impl Request {
         self.extras.as_ref()?.wanted
     }
 
+    /// Bytes of it that are in memory.
+    pub fn kept(&self) -> usize {
+        let fields = self.head.iter().flat_map(|head| head.headers());
+        self.message.head_length() + fields.map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>()
+    }
+
     /// Prepares for a response of this endpoint's.
     pub fn sent_to(&mut self, endpoint: SocketAddr) {
         if let Some(extras) = &mut self.extras {
@@ -134,6 +140,7 @@ impl Request {
     pub fn answered(&mut self) {
         let Some(extras) = &mut self.extras else { return };
         extras.retrying = None;
+        extras.turn = None;
         if extras.copies.is_empty() {
             self.message.forget();
         }

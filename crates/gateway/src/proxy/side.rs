@@ -6,8 +6,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use futures::FutureExt;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready},
     net::TcpStream,
 };
 use tokio_rustls::TlsStream;
@@ -211,6 +212,13 @@ impl Side {
             Stream::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Stream::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
         }
+    }
+
+    /// Whether the other party is known to have closed, whatever is unread; with `halves`, in both directions.
+    pub fn has_left(&self, halves: bool) -> bool {
+        let ready = self.tcp().ready(Interest::READABLE | Interest::WRITABLE).now_or_never();
+        let left = |ready: Ready| if halves { ready.is_write_closed() } else { ready.is_read_closed() };
+        ready.is_some_and(|ready| ready.is_ok_and(left))
     }
 
     /// Whether the other party has closed; costs nothing while nothing arrives. Bytes that arrived do not count.

@@ -99,6 +99,14 @@ impl Transfer {
         }
     }
 
+    /// Bytes of the head.
+    pub fn head_length(&self) -> usize {
+        match self {
+            Self::Direct(pump) => pump.head.len(),
+            Self::Relayed(relay) => relay.head.len(),
+        }
+    }
+
     /// The head's memory, to be used again.
     pub fn into_head(self) -> Vec<u8> {
         match self {

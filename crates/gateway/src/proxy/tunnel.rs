@@ -10,11 +10,19 @@ use std::{
 
 use socket2::{SockRef, TcpKeepalive};
 
-use super::{connect::connect, end::End, side::Side, transfer::Transfer, upstream, worker::Worker};
+use super::{
+    connect::connect,
+    end::End,
+    hold::{Denied, Place},
+    side::Side,
+    transfer::Transfer,
+    upstream,
+    worker::Worker,
+};
 use crate::{
     balance::{Picked, hash},
     observe::{Caller, Flag, Recording},
-    table::{Cluster, Split},
+    table::{Cluster, Split, Turn},
 };
 
 /// A tunnel may be silent for as long as it likes; the kernel finds out when a party has vanished.
@@ -28,7 +36,7 @@ pub(super) async fn to_split(worker: &Worker, mut client: Side, caller: &Rc<Call
         Some(cluster) => {
             // What leads here has no rules.
             record.routed(&"".into(), Some(&cluster.name));
-            endpoint_of(worker, caller.peer(), cluster, &mut record).await
+            endpoint_of(worker, caller.peer(), &mut client, cluster, &mut record).await
         }
         None => {
             record.flag(Flag::NoCluster);
@@ -50,14 +58,31 @@ pub(super) async fn to_split(worker: &Worker, mut client: Side, caller: &Rc<Call
 async fn endpoint_of(
     worker: &Worker,
     peer: SocketAddr,
+    client: &mut Side,
     cluster: &Cluster,
     record: &mut Recording,
 ) -> Option<(Side, Picked)> {
-    let mut tried = Vec::new();
+    let (mut tried, mut place, mut _turn) = (Vec::new(), None, None);
     // What hashing could go by other than the address is not to be seen here.
     let key = cluster.policy().hash_on().map(|_| hash(peer.ip().to_canonical().to_string().as_bytes()));
     loop {
         let Some(mut picked) = upstream::next_endpoint(worker, cluster, &tried, key) else {
+            if cluster.sleeps() {
+                // Others may have it while this one waits.
+                _turn = None;
+                match Box::pin(hold(worker, client, cluster, &mut place, !tried.is_empty())).await {
+                    Ok(turn) => {
+                        _turn = Some(turn);
+                        tried.clear();
+                        continue;
+                    }
+                    Err(Denied::Off) => {}
+                    Err(denied) => {
+                        record.flag(denied.flag(&End::Http1(client)));
+                        return None;
+                    }
+                }
+            }
             record.flag(if tried.is_empty() { Flag::NoEndpoint } else { Flag::UpstreamConnect });
             tracing::debug!(cluster = %cluster.name, "no endpoint takes connections");
             return None;
@@ -76,6 +101,21 @@ async fn endpoint_of(
             }
         }
     }
+}
+
+/// Waits until there is an endpoint to connect to.
+async fn hold(
+    worker: &Worker,
+    client: &mut Side,
+    cluster: &Cluster,
+    place: &mut Option<Box<Place>>,
+    refused: bool,
+) -> Result<Turn, Denied> {
+    let place = match place {
+        Some(place) => place,
+        None => place.insert(Place::take(worker, cluster, client.filled().len())?),
+    };
+    place.wait(cluster, refused, &mut End::Http1(client), true).await
 }
 
 /// Moves bytes both ways until both parties have said that they are done, or one fails; returns how many to the endpoint and

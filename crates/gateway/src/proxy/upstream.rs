@@ -12,6 +12,7 @@ use super::{
     connect::{Unconnected, connect},
     end::End,
     exchange::{Done, Exchange, Failure, Progress},
+    hold::{Denied, Place},
     http2::{self, Lease},
     route::{Facts, Request},
     side::Side,
@@ -68,6 +69,14 @@ pub(super) struct Link {
     reused: bool,
 }
 
+/// Why there is no connection to an endpoint.
+enum Unlinked {
+    /// The proxy must answer.
+    Answer(Flag, Answer),
+    /// There is nobody to answer.
+    Over(Flag),
+}
+
 /// What carries a request to an endpoint.
 enum Carrier {
     /// A connection for this request alone.
@@ -117,12 +126,16 @@ impl<'a> Sender<'a> {
         loop {
             let mut link = match self.link().await {
                 Ok(link) => link,
+                Err(Unlinked::Over(flag)) => {
+                    self.record.flag(flag);
+                    return Sent::Over;
+                }
                 Err(_) if !self.tried.is_empty() && self.request.reserve_retry() => {
                     self.tried.clear();
                     self.back_off().await;
                     continue;
                 }
-                Err((flag, answer)) => {
+                Err(Unlinked::Answer(flag, answer)) => {
                     self.record.flag(flag);
                     return Sent::Unanswered(answer);
                 }
@@ -254,17 +267,27 @@ impl<'a> Sender<'a> {
     }
 
     /// A connection to the endpoint whose turn it is, or to another if that cannot be had.
-    async fn link(&mut self) -> Result<Link, (Flag, Answer)> {
-        let mut distrusted = false;
+    async fn link(&mut self) -> Result<Link, Unlinked> {
+        let (mut distrusted, mut place) = (false, None);
         loop {
             let next = self.request.cluster().and_then(|cluster| {
-                let now = self.record.untried_since().unwrap_or_else(|| time_to_pick(self.worker, cluster));
+                let since = self.record.untried_since().filter(|_| place.is_none());
+                let now = since.unwrap_or_else(|| time_to_pick(self.worker, cluster));
                 let wanted = self.request.wanted().filter(|wanted| !self.tried.contains(wanted));
                 let wanted = wanted.and_then(|wanted| cluster.pick_at(wanted, now));
                 let next = wanted.or_else(|| pick(self.worker, cluster, &self.tried, self.request.key, now));
                 Some((cluster, next?, now))
             });
             let Some((cluster, mut picked, now)) = next else {
+                if !distrusted && self.request.cluster().is_some_and(Cluster::sleeps) {
+                    // Boxed: it is seldom waited.
+                    match Box::pin(self.hold(&mut place)).await {
+                        Ok(()) => continue,
+                        Err(Denied::Off) => {}
+                        Err(Denied::Gone) => return Err(Unlinked::Over(Denied::Gone.flag(&self.client))),
+                        Err(denied) => return Err(Unlinked::Answer(denied.flag(&self.client), denied.answer())),
+                    }
+                }
                 let (flag, status, text) = match (self.tried.is_empty(), distrusted) {
                     (true, _) => (Flag::NoEndpoint, StatusCode::SERVICE_UNAVAILABLE, "no endpoint is ready"),
                     (_, false) => {
@@ -274,7 +297,7 @@ impl<'a> Sender<'a> {
                         (Flag::UpstreamConnect, StatusCode::BAD_GATEWAY, "no TLS connection to an endpoint came about")
                     }
                 };
-                return Err((flag, Answer::new(status, text)));
+                return Err(Unlinked::Answer(flag, Answer::new(status, text)));
             };
             let (endpoint, tls) = (picked.address(), cluster.tls_id());
             self.record.tried(endpoint, now);
@@ -300,6 +323,24 @@ impl<'a> Sender<'a> {
                 }
             }
         }
+    }
+
+    /// Waits until there is an endpoint to ask.
+    async fn hold(&mut self, place: &mut Option<Box<Place>>) -> Result<(), Denied> {
+        // Others may have it while this one waits.
+        drop(self.request.extras.as_mut().and_then(|extras| extras.turn.take()));
+        let Some(cluster) = self.request.cluster() else { return Err(Denied::Off) };
+        let place = match place {
+            Some(place) => place,
+            None => {
+                let bytes = self.request.kept() + self.client.unread(self.facts.has_body);
+                place.insert(Place::take(self.worker, cluster, bytes)?)
+            }
+        };
+        let turn = place.wait(cluster, !self.tried.is_empty(), &mut self.client, false).await?;
+        self.request.extras.get_or_insert_default().turn = Some(turn);
+        self.tried.clear();
+        Ok(())
     }
 
     async fn connect(&self, endpoint: SocketAddr, cluster: &Cluster) -> Result<(Carrier, bool), Unconnected> {

@@ -25,7 +25,9 @@ use super::{
     Timeouts,
     buffer::Buffers,
     clock::Clock,
-    datagrams, http2,
+    datagrams,
+    hold::Holding,
+    http2,
     kept::Ledger,
     mirror::{self, Mirrors},
     pool::Pool,
@@ -87,6 +89,8 @@ pub(super) struct Worker {
     /// Copies of bodies.
     pub kept: Ledger,
     pub mirrors: Mirrors,
+    /// Everything that waits for a Service that sleeps.
+    pub holding: Arc<Holding>,
     pub observe: Rc<Observe>,
     /// Connections end after their request.
     retiring: Cell<bool>,
@@ -138,6 +142,7 @@ pub(super) fn start(
     index: usize,
     max_connections: usize,
     timeouts: Timeouts,
+    holding: Arc<Holding>,
     log: Option<Feed>,
 ) -> io::Result<mpsc::UnboundedSender<Command>> {
     let (sender, commands) = mpsc::unbounded_channel();
@@ -145,7 +150,7 @@ pub(super) fn start(
     let run = move || match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
         Ok(runtime) => {
             _ = started.send(Ok(()));
-            runtime.block_on(run(commands, max_connections, timeouts, log));
+            runtime.block_on(run(commands, max_connections, timeouts, holding, log));
         }
         Err(error) => _ = started.send(Err(error)),
     };
@@ -158,6 +163,7 @@ async fn run(
     mut commands: mpsc::UnboundedReceiver<Command>,
     max_connections: usize,
     timeouts: Timeouts,
+    holding: Arc<Holding>,
     log: Option<Feed>,
 ) {
     let (mirrors, waiting) = Mirrors::new();
@@ -169,6 +175,7 @@ async fn run(
         random: RefCell::new(fastrand::Rng::new()),
         kept: Ledger::default(),
         mirrors,
+        holding,
         observe: Observe::new(log),
         retiring: Cell::new(false),
         draining: Cell::new(false),

@@ -2,10 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use http::uri::Scheme;
 
-use super::{BackendTls, Upstream};
+use super::{BackendTls, Sleeper, Upstream};
 use crate::{
     balance::{Ask, Balancer, Endpoint, Picked, Policy, renew},
     policy::{Budget, Retrying},
@@ -25,6 +25,8 @@ pub struct Cluster {
     /// How many of its requests may be retries.
     retries: Budget,
     balancer: ArcSwap<Balancer>,
+    /// Where to wait for an endpoint when there is none, if one may come for being asked for.
+    sleeper: ArcSwapOption<Sleeper>,
 }
 
 impl Cluster {
@@ -32,7 +34,8 @@ impl Cluster {
     pub fn new(name: Arc<str>) -> Self {
         let (protocol, policy) = (Upstream::default(), Policy::EDGE);
         let balancer = ArcSwap::from_pointee(policy.over(Vec::new()));
-        Self { name, protocol, tls: None, policy, retries: Budget::default(), balancer }
+        let (retries, sleeper) = (Budget::default(), ArcSwapOption::empty());
+        Self { name, protocol, tls: None, policy, retries, balancer, sleeper }
     }
 
     /// The same with endpoints that speak something else.
@@ -64,9 +67,31 @@ impl Cluster {
         Self { policy, ..self }
     }
 
-    /// From now on these endpoints.
+    /// From now on these endpoints; who waits for one looks again.
     pub fn set(&self, endpoints: Vec<Arc<Endpoint>>) {
         self.balancer.store(Arc::new(self.policy.over(endpoints)));
+        if let Some(sleeper) = &*self.sleeper.load() {
+            sleeper.wake();
+        }
+    }
+
+    /// From now on, requests that find no endpoint wait for one there, or are answered 503 at once (`None`), which is how it
+    /// begins.
+    pub fn sleeps_as(&self, sleeper: Option<&Arc<Sleeper>>) {
+        let before = self.sleeper.swap(sleeper.cloned());
+        if let (Some(before), None) = (before, sleeper) {
+            before.wake();
+        }
+    }
+
+    /// Where to wait for an endpoint, if that is of any use.
+    pub(crate) fn sleeper(&self) -> Option<Arc<Sleeper>> {
+        self.sleeper.load_full()
+    }
+
+    /// Whether an endpoint may come for being asked for.
+    pub(crate) fn sleeps(&self) -> bool {
+        self.sleeper.load().is_some()
     }
 
     /// From now on the endpoints at these addresses, all of weight 1; those that were there already are kept.

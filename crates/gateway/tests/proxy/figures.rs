@@ -12,12 +12,12 @@ use http::StatusCode;
 use super::http2::frames;
 use super::support::{Endpoint, Gateway, Peer, cluster, everything, forward, nobody, rule, status};
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 /// The figures, when they have come to hold `line`: a request is counted a moment after its client has the response.
-fn eventually(gateway: &Gateway, line: &str) -> String {
+pub fn eventually(gateway: &Gateway, line: &str) -> String {
     let until = std::time::Instant::now() + Duration::from_secs(20);
     loop {
         let text = block_on(gateway.proxy.metrics()).prometheus();
@@ -43,7 +43,7 @@ fn requests(route: &str, service: &str, status: &str, fault: &str, count: u64) -
     )
 }
 
-fn errors(flag: &str, fault: &str) -> String {
+pub fn errors(flag: &str, fault: &str) -> String {
     format!("coracle_gateway_errors_total{{listener=\"default/test\",flag=\"{flag}\",fault=\"{fault}\"}} 1")
 }
 

@@ -16,6 +16,7 @@ mod failures;
 mod figures;
 mod handover;
 mod heads;
+mod hold;
 mod http2;
 mod l4;
 mod limits;

@@ -14,7 +14,7 @@ use std::{
 use gateway::{
     balance::Policy,
     control::Sink,
-    proxy::{Options, Proxy, Timeouts},
+    proxy::{HoldLimits, Options, Proxy, Timeouts},
     table::{Action, Backend, Cluster, Entry, Hosts, Listener, ListenerService, Match, PathMatch, Routes, Rule, Table},
 };
 
@@ -250,6 +250,13 @@ impl Gateway {
         // One worker, so that a test knows which pool a connection comes from.
         let proxy = Proxy::start(Options { workers: 1, timeouts, ..Options::default() }).unwrap();
         let gateway = Self::of(proxy);
+        gateway.serve(service);
+        gateway
+    }
+
+    /// With places for those who wait for an endpoint.
+    pub fn holding(service: ListenerService, hold: HoldLimits) -> Self {
+        let gateway = Self::of(Proxy::start(Options { workers: 1, hold, ..Options::default() }).unwrap());
         gateway.serve(service);
         gateway
     }

@@ -5,6 +5,7 @@ mod failures;
 mod floods;
 pub mod frames;
 mod grpc;
+mod hold;
 mod h2spec;
 mod policies;
 mod strictness;
