@@ -262,6 +262,13 @@ pub struct Limits {
     /// what the limit of open files allows].
     #[arg(long, env = "CORACLE_MAX_CONNECTIONS", value_name = "NUMBER")]
     pub max_connections: Option<NonZeroUsize>,
+    /// Requests that may wait for the first pod of one Service that was scaled to zero; further ones are answered 503, as all are
+    /// with 0 [default: 1,000].
+    #[arg(long, env = "CORACLE_HOLD_REQUESTS", value_name = "NUMBER")]
+    pub hold_requests: Option<usize>,
+    /// How long each of them may wait before it is answered 503 [default: 60].
+    #[arg(long, env = "CORACLE_HOLD_SECONDS", value_name = "SECONDS")]
+    pub hold_seconds: Option<u64>,
 }
 
 /// How pods run.

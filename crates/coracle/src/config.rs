@@ -5,14 +5,18 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     num::NonZeroUsize,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
-use gateway::observe::{AccessLog, Destination, Format};
+use gateway::{
+    observe::{AccessLog, Destination, Format},
+    proxy::HoldLimits,
+};
 use serde::Deserialize;
 
 use crate::{
-    cli::{Alone, Observe, RuntimeKind, Up},
+    cli::{Alone, Limits, Observe, RuntimeKind, Up},
     scaling::{self, Keys},
 };
 
@@ -43,6 +47,8 @@ pub struct Config {
     pub max_connections: Option<NonZeroUsize>,
     /// How HorizontalPodAutoscalers are followed.
     pub scaling: controllers::autoscaler::Options,
+    /// Requests that wait for the first pod of a Service.
+    pub hold: HoldLimits,
 }
 
 /// The settings of the gateway.
@@ -58,6 +64,8 @@ pub struct Edge {
     pub access_log: Option<AccessLog>,
     /// Connections of clients at a time, if somebody has said how many.
     pub max_connections: Option<NonZeroUsize>,
+    /// Requests that wait for the first pod of a Service.
+    pub hold: HoldLimits,
 }
 
 impl Edge {
@@ -73,6 +81,7 @@ impl Edge {
             metrics: metrics(flags.observe.metrics_port, bind),
             access_log: access_log(&flags.observe, None, None)?,
             max_connections: flags.limits.max_connections,
+            hold: hold(&flags.limits, None, None),
         })
     }
 }
@@ -113,6 +122,8 @@ struct File {
     access_log: Option<PathBuf>,
     access_log_format: Option<String>,
     max_connections: Option<NonZeroUsize>,
+    hold_requests: Option<usize>,
+    hold_seconds: Option<u64>,
     horizontal_pod_autoscaler_sync_period: Option<String>,
     horizontal_pod_autoscaler_tolerance: Option<f64>,
     horizontal_pod_autoscaler_downscale_stabilization: Option<String>,
@@ -188,6 +199,7 @@ impl Config {
             metrics: self.metrics,
             access_log: self.access_log.clone(),
             max_connections: self.max_connections,
+            hold: self.hold,
         }
     }
 
@@ -212,6 +224,7 @@ impl Config {
             access_log: access_log(&flags.observe, file.access_log, file.access_log_format)?,
             max_connections: flags.limits.max_connections.or(file.max_connections),
             scaling,
+            hold: hold(&flags.limits, file.hold_requests, file.hold_seconds),
         })
     }
 }
@@ -221,6 +234,14 @@ const DEFAULT_METRICS_PORT: u16 = 7071;
 
 fn metrics(asked: Option<u16>, bind: IpAddr) -> Metrics {
     Metrics { address: SocketAddr::new(bind, asked.unwrap_or(DEFAULT_METRICS_PORT)), asked: asked.is_some() }
+}
+
+/// How many requests wait for the first pod of a Service, and for how long.
+fn hold(flags: &Limits, requests: Option<usize>, seconds: Option<u64>) -> HoldLimits {
+    let default = HoldLimits::default();
+    let per_service = flags.hold_requests.or(requests).unwrap_or(default.per_service);
+    let time = flags.hold_seconds.or(seconds).map_or(default.time, Duration::from_secs);
+    HoldLimits { time, per_service, all: default.all.max(per_service), ..default }
 }
 
 /// The access log that the flags, or the file's keys, ask for.
@@ -371,6 +392,16 @@ mod tests {
         assert_eq!(resolve(&Up::default(), "").unwrap().max_connections, None);
         let limited = resolve(&Up::default(), "max-connections = 7").unwrap().max_connections;
         assert_eq!(limited.map(NonZeroUsize::get), Some(7));
+    }
+
+    #[test]
+    fn how_many_wait_for_a_first_pod_and_how_long_may_be_said() {
+        assert_eq!(resolve(&Up::default(), "").unwrap().hold, HoldLimits::default());
+        let hold = resolve(&Up::default(), "hold-requests = 20000\nhold-seconds = 5").unwrap().hold;
+        assert_eq!((hold.per_service, hold.all, hold.time), (20_000, 20_000, Duration::from_secs(5)));
+        let limits = Limits { hold_requests: Some(0), ..Limits::default() };
+        let flags = Up { limits, ..Up::default() };
+        assert_eq!(resolve(&flags, "hold-requests = 7").unwrap().hold.per_service, 0);
     }
 
     #[test]

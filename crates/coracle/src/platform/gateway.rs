@@ -110,7 +110,8 @@ impl Gateway {
     pub fn open(config: &Edge, inherited: Inheritance) -> anyhow::Result<Self> {
         raise_open_files();
         let max_connections = max_connections(config.max_connections, getrlimit(Resource::RLIMIT_NOFILE).ok());
-        let options = Options { max_connections, access_log: config.access_log.clone(), ..Options::default() };
+        let (hold, access_log) = (config.hold, config.access_log.clone());
+        let options = Options { max_connections, hold, access_log, ..Options::default() };
         let proxy = Proxy::start(options).context(match &config.access_log {
             Some(AccessLog { to: Destination::File(file), .. }) => {
                 format!("start the proxy with --access-log {}", file.display())

@@ -29,11 +29,13 @@ use crate::{
 const AGAIN: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
 /// How often it is looked whether a client has left that has sent more than can be told without reading it.
 const LOOK: Duration = Duration::from_secs(1);
+/// What is longer is as good as for ever.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// When a client whose request could not wait, or waited in vain, may ask again: `Retry-After`, in seconds.
 const LATER: HeaderValue = HeaderValue::from_static("5");
 
 /// How many requests wait for Services that sleep, and for how long; past a bound they are answered 503 with `Retry-After`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HoldLimits {
     /// For each request.
     pub time: Duration,
@@ -61,6 +63,7 @@ pub(super) struct Holding {
 
 impl Holding {
     pub fn new(limits: HoldLimits) -> Self {
+        let limits = HoldLimits { time: limits.time.min(LONGEST), ..limits };
         Self { limits, waiting: AtomicUsize::new(0), bytes: AtomicUsize::new(0) }
     }
 
@@ -210,7 +213,7 @@ impl Place {
         let mut look = interval_at(Instant::now() + LOOK, LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let mut changed = pin!(self.sleeper.changed());
+            let (mut changed, mut free) = (pin!(self.sleeper.changed()), pin!(self.sleeper.free()));
             // From here on no change is missed.
             changed.as_mut().enable();
             if !cluster.sleeps() {
@@ -222,6 +225,7 @@ impl Place {
             tokio::select! {
                 biased;
                 () = &mut changed => refused = false,
+                () = &mut free, if !refused => {}
                 () = poll_fn(|cx| client.poll_closed(cx)) => return Err(Denied::Gone),
                 () = &mut deadline => return Err(Denied::Late),
                 () = &mut again, if refused => refused = false,

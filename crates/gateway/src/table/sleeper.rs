@@ -23,8 +23,10 @@ pub struct Sleeper {
     knocked: AtomicBool,
     /// How often it has come to be wanted.
     times: AtomicUsize,
-    /// There are other endpoints, a turn is free, or the Service does not sleep any more.
+    /// There are other endpoints, or the Service does not sleep any more.
     changed: Notify,
+    /// Somebody's turn is over.
+    free: Notify,
     /// Tells whoever scales.
     asked: Arc<Notify>,
 }
@@ -33,7 +35,8 @@ impl Sleeper {
     /// The Service `namespace/name`; `asked` is notified when somebody wants it.
     pub fn new(service: Arc<str>, asked: Arc<Notify>) -> Self {
         let [waiting, released, times] = [(); 3].map(|()| AtomicUsize::new(0));
-        Self { service, waiting, released, knocked: AtomicBool::new(false), times, changed: Notify::new(), asked }
+        let (changed, free) = (Notify::new(), Notify::new());
+        Self { service, waiting, released, knocked: AtomicBool::new(false), times, changed, free, asked }
     }
 
     /// `namespace/name`.
@@ -90,9 +93,14 @@ impl Sleeper {
         taken.is_ok().then(|| Turn(self.clone()))
     }
 
-    /// Waits for what may end the waiting.
+    /// Waits for other endpoints.
     pub(crate) fn changed(&self) -> Notified<'_> {
         self.changed.notified()
+    }
+
+    /// Waits for a turn to be over.
+    pub(crate) fn free(&self) -> Notified<'_> {
+        self.free.notified()
     }
 
     /// Everybody who waits looks again.
@@ -108,7 +116,7 @@ pub(crate) struct Turn(Arc<Sleeper>);
 impl Drop for Turn {
     fn drop(&mut self) {
         self.0.released.fetch_sub(1, Ordering::AcqRel);
-        self.0.changed.notify_one();
+        self.0.free.notify_one();
     }
 }
 

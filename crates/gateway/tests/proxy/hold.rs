@@ -17,7 +17,7 @@ use gateway::{
 };
 
 use super::{
-    figures::{errors, eventually},
+    figures::{block_on, errors, eventually},
     support::{Endpoint, Gateway, Peer, cluster, everything, field, forward, status},
 };
 
@@ -136,8 +136,8 @@ fn a_flood_is_bounded_and_who_is_too_many_is_told_at_once() {
         let mut waiting: Vec<Peer> = Vec::new();
         let turned_away = loop {
             let mut client = asking(&gateway);
-            eventually_one_of(&gateway, &held(waiting.len() as u64 + 1), &ended("overflow", 1));
-            if eventually(&gateway, &held_now(&gateway)).contains(&ended("overflow", 1)) {
+            let (in_vain, waits) = (ended("overflow", 1), held(waiting.len() as u64 + 1));
+            if until(&gateway, |text| text.contains(&in_vain) || text.contains(&waits)).contains(&in_vain) {
                 break client.message().0;
             }
             waiting.push(client);
@@ -151,17 +151,13 @@ fn a_flood_is_bounded_and_who_is_too_many_is_told_at_once() {
     }
 }
 
-fn held_now(gateway: &Gateway) -> String {
-    let text = super::figures::block_on(gateway.proxy.metrics()).prometheus();
-    text.lines().find(|line| line.starts_with("coracle_gateway_held_requests{")).unwrap().to_owned()
-}
-
-fn eventually_one_of(gateway: &Gateway, one: &str, other: &str) {
+/// The figures, when they are as they should be.
+fn until(gateway: &Gateway, wanted: impl Fn(&str) -> bool) -> String {
     let until = Instant::now() + Duration::from_secs(20);
     loop {
-        let text = super::figures::block_on(gateway.proxy.metrics()).prometheus();
-        if text.lines().any(|line| line == one || line == other) {
-            return;
+        let text = block_on(gateway.proxy.metrics()).prometheus();
+        if wanted(&text) {
+            return text;
         }
         assert!(Instant::now() < until, "{text}");
         thread::yield_now();
@@ -205,8 +201,11 @@ fn an_endpoint_that_takes_no_connections_yet_is_waited_for() {
     let (cluster, _) = sleeping(&[address]);
     let gateway = Gateway::new(everything(forward(cluster)));
     let mut client = asking(&gateway);
-    let refused = "coracle_gateway_upstream_connections_total{service=\"default/test:80\",result=\"refused\"} 3";
-    eventually(&gateway, refused);
+    let refused = |text: &str| {
+        let line = "coracle_gateway_upstream_connections_total{service=\"default/test:80\",result=\"refused\"} ";
+        text.lines().find_map(|found| found.strip_prefix(line)?.parse::<u64>().ok())
+    };
+    until(&gateway, |text| refused(text) >= Some(3));
     socket.listen(1).unwrap();
     let (stream, _) = std::net::TcpListener::from(socket).accept().unwrap();
     let mut endpoint = Peer::new(stream);
