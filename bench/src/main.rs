@@ -14,6 +14,7 @@ mod peers;
 mod proxy;
 mod soak;
 mod start;
+mod wake;
 
 use std::path::PathBuf;
 
@@ -49,6 +50,8 @@ enum What {
     Idle(idle::Options),
     /// As many connections as are allowed, and more: who is served, who waits, and what each costs.
     Limit(limit::Options),
+    /// From a request for a Service without pods to its answer, and how much of that is the pod's own start.
+    Wake(wake::Options),
     /// Every fault at once for an hour, beside clients that must always get right answers: what grows, leaks or goes wrong.
     Soak(soak::Options),
     /// Serve gRPC calls over HTTP/2 without TLS, as the endpoint of measurements: each message comes back.
@@ -70,6 +73,7 @@ fn main() -> anyhow::Result<()> {
         What::Crash(options) => crash::run(&programs.coracle, &options),
         What::Idle(options) => idle::run(&programs, &options),
         What::Limit(options) => limit::run(&programs.coracle, &options),
+        What::Wake(options) => wake::run(&programs.coracle, &options),
         What::Soak(options) => soak::run(&programs.coracle, &options),
         What::GrpcUpstream(options) => grpc::run(&options),
     }

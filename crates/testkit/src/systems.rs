@@ -49,3 +49,49 @@ spec:
 "
     )
 }
+
+/// No pod of the built-in `hello`, behind a Service `web` whose ports are HTTP and bytes.
+pub const SLEEPING: &str = "---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  selector: {app: web}
+  ports:
+  - {name: http, port: 8080, targetPort: http}
+  - {name: bytes, port: 9000, targetPort: http}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - name: web
+        image: hello:0.1.0
+        env: [{name: HOST, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]
+        ports: [{name: http, containerPort: 8000}]
+        readinessProbe: {httpGet: {path: /, port: http}, periodSeconds: 1}
+";
+
+/// An autoscaler of something of its own name, by a metric that nobody has: what it scales is brought to zero by hand.
+pub fn autoscaler(api_version: &str, kind: &str, name: &str, least: u32) -> String {
+    format!(
+        "---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {{name: {name}}}
+spec:
+  minReplicas: {least}
+  maxReplicas: 3
+  scaleTargetRef: {{apiVersion: {api_version}, kind: {kind}, name: {name}}}
+  metrics:
+  - type: External
+    external: {{metric: {{name: nobody_measures_this}}, target: {{type: AverageValue, averageValue: '1'}}}}
+"
+    )
+}

@@ -9,7 +9,7 @@ use std::{
 use http::Request;
 use testkit::{
     Crowd, get,
-    systems::{GATEWAY, route},
+    systems::{GATEWAY, SLEEPING, autoscaler, route},
 };
 
 use crate::{World, calls};
@@ -27,51 +27,6 @@ kind: TCPRoute
 metadata: {name: web}
 spec: {parentRefs: [{name: bytes}], rules: [{backendRefs: [{name: web, port: 9000}]}]}
 ";
-
-const WEB: &str = "---
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec:
-  selector: {app: web}
-  ports:
-  - {name: http, port: 8080, targetPort: http}
-  - {name: bytes, port: 9000, targetPort: http}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 0
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      containers:
-      - name: web
-        image: hello:0.1.0
-        env: [{name: HOST, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]
-        ports: [{name: http, containerPort: 8000}]
-        readinessProbe: {httpGet: {path: /, port: http}, periodSeconds: 1}
-";
-
-/// An autoscaler that may go to zero, by a metric that nobody has: here it is kubectl that scales down.
-fn autoscaler(api_version: &str, kind: &str, name: &str, least: u32) -> String {
-    format!(
-        "---
-apiVersion: autoscaling/v2
-kind: HorizontalPodAutoscaler
-metadata: {{name: {name}}}
-spec:
-  minReplicas: {least}
-  maxReplicas: 3
-  scaleTargetRef: {{apiVersion: {api_version}, kind: {kind}, name: {name}}}
-  metrics:
-  - type: External
-    external: {{metric: {{name: nobody_measures_this}}, target: {{type: AverageValue, averageValue: '1'}}}}
-"
-    )
-}
 
 fn of_deployment(name: &str) -> String {
     autoscaler("apps/v1", "Deployment", name, 0)
@@ -134,7 +89,7 @@ fn is_hello(response: &str) {
 fn whoever_asks_for_a_service_without_pods_is_answered_by_its_first_one() {
     let to_web = route("{backendRefs: [{name: web, port: 8080}]}");
     let scaled = [of_deployment("web"), of_deployment("calls")].concat();
-    let manifests = [GATEWAY, TCP, WEB, &to_web, &calls::manifest(0), TO_CALLS, &scaled];
+    let manifests = [GATEWAY, TCP, SLEEPING, &to_web, &calls::manifest(0), TO_CALLS, &scaled];
     let Some(world) = World::new(&manifests) else { return };
     let edge = world.port(80);
     let address = world.value("service web", ".spec.clusterIP");
@@ -174,7 +129,7 @@ spec:
 
 #[test]
 fn a_pod_that_calls_a_service_without_pods_is_answered() {
-    let Some(world) = World::new(&[WEB, &of_deployment("web")]) else { return };
+    let Some(world) = World::new(&[SLEEPING, &of_deployment("web")]) else { return };
     world.kubectl.send("apply", CLIENT).unwrap();
     world.kubectl.wait("pod/client --for=jsonpath={.status.phase}=Succeeded").unwrap();
     is_hello(&world.kubectl.run("logs client").unwrap());
@@ -185,7 +140,7 @@ fn a_pod_that_calls_a_service_without_pods_is_answered() {
 fn requests_all_the_time_while_the_last_pod_comes_and_goes() {
     const TIMES: u64 = 5;
     let to_web = route("{backendRefs: [{name: web, port: 8080}]}");
-    let Some(world) = World::new(&[GATEWAY, WEB, &to_web, &of_deployment("web")]) else { return };
+    let Some(world) = World::new(&[GATEWAY, SLEEPING, &to_web, &of_deployment("web")]) else { return };
     let crowd = Crowd::new(world.port(80));
     crowd.more(20);
     for _ in 0..TIMES {
@@ -204,7 +159,7 @@ fn requests_all_the_time_while_the_last_pod_comes_and_goes() {
 fn what_somebody_has_turned_off_stays_off_and_says_so_at_once() {
     let to_web = route("{backendRefs: [{name: web, port: 8080}]}");
     let off = autoscaler("apps/v1", "Deployment", "web", 1);
-    let Some(world) = World::new(&[GATEWAY, WEB, &to_web, &off]) else { return };
+    let Some(world) = World::new(&[GATEWAY, SLEEPING, &to_web, &off]) else { return };
     let response = get(world.port(80), "/").unwrap();
     assert!(response.starts_with("HTTP/1.1 503 ") && !response.contains("retry-after"), "{response}");
     // Until its autoscaler may give it a first pod.
@@ -242,7 +197,7 @@ status: {selector: 'app=web'}
 #[test]
 fn anything_with_a_scale_is_woken() {
     let to_web = route("{backendRefs: [{name: web, port: 8080}]}");
-    let Some(world) = World::new(&[GATEWAY, WEB, &to_web]) else { return };
+    let Some(world) = World::new(&[GATEWAY, SLEEPING, &to_web]) else { return };
     world.kubectl.send("apply", KIND).unwrap();
     world.kubectl.wait("crd/things.example.com --for=condition=Established").unwrap();
     world.kubectl.send("apply", THING).unwrap();
