@@ -42,7 +42,10 @@ pub fn run(coracle: &Path, options: &Options) -> anyhow::Result<()> {
     let dir = TempDir::new()?;
     let (data, manifests) = (dir.path().join("data"), dir.path().join("all.yaml"));
     let scaled = autoscaler("apps/v1", "Deployment", "web", 0);
-    std::fs::write(&manifests, [GATEWAY, SLEEPING, &route("{backendRefs: [{name: web, port: 8080}]}"), &scaled].concat())?;
+    std::fs::write(
+        &manifests,
+        [GATEWAY, SLEEPING, &route("{backendRefs: [{name: web, port: 8080}]}"), &scaled].concat(),
+    )?;
     let address = SocketAddr::from(([127, 0, 0, 1], machine::free_port()?));
     let mut command = Command::new(coracle);
     command.args(["up", "--api-port", "0", "--metrics-port", "0", "-f"]).arg(&manifests).arg("--data-dir").arg(&data);
@@ -62,8 +65,15 @@ pub fn run(coracle: &Path, options: &Options) -> anyhow::Result<()> {
         anyhow::Ok(())
     })?;
     process.stop("INT")?;
-    println!("first answer of a service without pods   {:>7.1} ms (median of {})", machine::median(whole), options.runs);
-    println!("  of these, after its pod has begun to listen {:>7.1} ms (target: at most 50)", machine::median(own.clone()));
+    println!(
+        "first answer of a service without pods   {:>7.1} ms (median of {})",
+        machine::median(whole),
+        options.runs
+    );
+    println!(
+        "  of these, after its pod has begun to listen {:>7.1} ms (target: at most 50)",
+        machine::median(own.clone())
+    );
     println!("  at most {:>35.1} ms", own.into_iter().fold(0.0, f64::max));
     Ok(())
 }

@@ -38,6 +38,10 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// For how long clients between two requests are given the chance to hear that their connection ends.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// For how long another process is made to wait for requests that wait for a first pod, and how often that is looked at.
+const RELEASED: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(10);
+
 /// Files that are open beside connections: the store, the API's watches, logs, listeners.
 const OTHER_FILES: u64 = 512;
 
@@ -237,6 +241,16 @@ impl Gateway {
         let has_endpoints = |table: &Arc<Table>| table.clusters().all(|cluster| !cluster.is_empty());
         // Backends without pods are no reason to wait for longer.
         _ = tokio::time::timeout(SETTLE, table.wait_for(has_endpoints)).await;
+    }
+
+    /// Waits until no request waits for a first pod, for a while: this process is the one that hears of it.
+    pub async fn released(&self) {
+        let released = async {
+            while self.proxy.held() > 0 {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        _ = tokio::time::timeout(RELEASED, released).await;
     }
 
     /// Waits until the first table is served.

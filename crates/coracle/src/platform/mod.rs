@@ -159,6 +159,11 @@ impl Platform {
         Ok((retiring, Inheritance { api: Some(socket), ..inheritance }))
     }
 
+    /// Waits until no request waits for a first pod, for a while: all parts are still needed for that.
+    pub async fn released(&self) {
+        self.gateway.released().await;
+    }
+
     /// Waits until the gateway sends requests to the pods that are ready.
     pub async fn settled(&self) {
         self.gateway.settled().await;

@@ -96,6 +96,7 @@ async fn serve(config: Config, mut objects: Vec<Value>, replace: bool, report: R
         drop(entrance);
         // A successor that is gone is noticed below.
         _ = successor.stopping().await;
+        platform.released().await;
         tasks.stop().await;
         let (old, left) = platform.release().await?;
         match successor.give(&left).await {

@@ -38,6 +38,7 @@ kind: GRPCRoute
 metadata: {name: calls}
 spec:
   parentRefs: [{name: edge}]
+  hostnames: [calls.example]
   rules: [{matches: [{method: {service: shop.Cart}}], backendRefs: [{name: calls, port: 8080}]}]
 ";
 
@@ -124,7 +125,9 @@ spec:
     command:
     - bash
     - -c
-    - exec 3<>/dev/tcp/$WEB_SERVICE_HOST/8080 && printf 'GET / HTTP/1.1\\r\\nHost: web\\r\\nConnection: close\\r\\n\\r\\n' >&3 && cat <&3
+    - |
+      exec 3<>/dev/tcp/$WEB_SERVICE_HOST/8080 &&
+      printf 'GET / HTTP/1.1\\r\\nHost: web\\r\\nConnection: close\\r\\n\\r\\n' >&3 && cat <&3
 ";
 
 #[test]

@@ -63,9 +63,8 @@ pub(super) fn template_labels(object: &DynamicObject) -> Option<BTreeMap<String,
 /// Drops what nobody looks at.
 pub(super) fn keep_labels(object: &mut DynamicObject) {
     let labels = object.data.pointer_mut("/spec/template/metadata/labels").map(Value::take);
-    object.data = labels.map_or(Value::Null, |labels| {
-        serde_json::json!({"spec": {"template": {"metadata": {"labels": labels}}}})
-    });
+    object.data = labels
+        .map_or(Value::Null, |labels| serde_json::json!({"spec": {"template": {"metadata": {"labels": labels}}}}));
     object.metadata.managed_fields = None;
     object.metadata.annotations = None;
 }
@@ -142,9 +141,9 @@ pub(super) mod tests {
         assert_eq!(object.data.pointer("/spec/x"), None);
         assert_eq!(template_labels(&object).unwrap()["app"], "web");
         let labels = exact_labels("app=web,tier==front,zone!=a,size in (s,m),x");
-        assert_eq!(labels.into_iter().collect::<Vec<_>>(), [
-            ("app".to_owned(), "web".to_owned()),
-            ("tier".to_owned(), "front".to_owned())
-        ]);
+        assert_eq!(
+            labels.into_iter().collect::<Vec<_>>(),
+            [("app".to_owned(), "web".to_owned()), ("tier".to_owned(), "front".to_owned())]
+        );
     }
 }

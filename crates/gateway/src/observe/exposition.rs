@@ -193,7 +193,11 @@ impl Text {
             self.sample(name, Kind::Gauge, &of(service), held.now);
         }
         let name = "held";
-        self.family(name, Kind::Counter, "Requests and connections that had to wait for a first endpoint, and what came of it.");
+        self.family(
+            name,
+            Kind::Counter,
+            "Requests and connections that had to wait for a first endpoint, and what came of it.",
+        );
         for (service, held) in &figures.held {
             for (result, count) in HELD.iter().zip(held.ended).filter(|(_, count)| *count > 0) {
                 self.sample(name, Kind::Counter, &format!("{},result=\"{result}\"", of(service)), count);

@@ -14,8 +14,8 @@ use foldhash::fast::FixedState;
 
 use super::{
     figures::{
-        CONNECTED, Connected, Held, HeldFigures, Listened, ListenerFigures, ListenerKey, Live, RouteFigures, RouteKey, TlsFault,
-        WorkerFigures, increment,
+        CONNECTED, Connected, Held, HeldFigures, Listened, ListenerFigures, ListenerKey, Live, RouteFigures, RouteKey,
+        TlsFault, WorkerFigures, increment,
     },
     load::Loads,
     log::{Feed, Texts, WorkerLog},
@@ -248,10 +248,7 @@ impl Observe {
         all.endpoints = told.collect();
         let mut held = self.held.borrow_mut();
         held.retain(|cluster, (figures, last)| {
-            figures.now > 0
-                || **cluster == *OTHERS
-                || live.has(cluster)
-                || now.saturating_duration_since(*last) < KEPT
+            figures.now > 0 || **cluster == *OTHERS || live.has(cluster) || now.saturating_duration_since(*last) < KEPT
         });
         all.held = held.iter().map(|(cluster, (figures, _))| (cluster.clone(), *figures)).collect();
         all.connected = connected.iter().map(|(cluster, (counts, _))| (cluster.clone(), *counts)).collect();

@@ -18,6 +18,7 @@ use std::{
 
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use super::{answer::Answer, end::End, worker::Worker};
 use crate::{
@@ -59,12 +60,20 @@ pub(super) struct Holding {
     limits: HoldLimits,
     waiting: AtomicUsize,
     bytes: AtomicUsize,
+    /// Nobody waits any more: the proxy ends.
+    closed: CancellationToken,
 }
 
 impl Holding {
     pub fn new(limits: HoldLimits) -> Self {
         let limits = HoldLimits { time: limits.time.min(LONGEST), ..limits };
-        Self { limits, waiting: AtomicUsize::new(0), bytes: AtomicUsize::new(0) }
+        let (waiting, bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { limits, waiting, bytes, closed: CancellationToken::new() }
+    }
+
+    /// Ends the waiting, of those who begin it later as well.
+    pub fn close(&self) {
+        self.closed.cancel();
     }
 
     /// How many wait now.
@@ -137,7 +146,7 @@ impl Drop for Counted {
 #[derive(Debug)]
 pub(super) struct Place {
     sleeper: Arc<Sleeper>,
-    _counted: Counted,
+    counted: Counted,
     observe: Rc<Observe>,
     /// What it is counted as in the metrics.
     cluster: Arc<str>,
@@ -167,7 +176,7 @@ impl Place {
         let since = Instant::now();
         Ok(Box::new(Self {
             sleeper,
-            _counted: counted,
+            counted,
             cluster: worker.observe.holds(&cluster.name),
             observe: worker.observe.clone(),
             since,
@@ -228,6 +237,7 @@ impl Place {
                 () = &mut free, if !refused => {}
                 () = poll_fn(|cx| client.poll_closed(cx)) => return Err(Denied::Gone),
                 () = &mut deadline => return Err(Denied::Late),
+                () = self.counted.holding.closed.cancelled() => return Err(Denied::Late),
                 () = &mut again, if refused => refused = false,
                 _ = look.tick() => if client.has_left(halves) {
                     return Err(Denied::Gone);

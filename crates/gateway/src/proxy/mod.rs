@@ -225,9 +225,11 @@ impl Proxy {
         sum
     }
 
-    /// Closes the listeners, lets requests that have begun finish for at most `limit`, and ends the workers.
+    /// Closes the listeners, lets requests that have begun finish for at most `limit`, and ends the workers. Those that wait for a
+    /// first endpoint are answered at once.
     pub async fn shutdown(&self, limit: Duration) {
         self.close();
+        self.holding.close();
         self.each(|done| Command::Drain(limit, done)).await;
         let log = self.log().take();
         if let Some(log) = log {

@@ -89,7 +89,8 @@ impl Sleeper {
     /// A turn to ask one of so many endpoints, if one is free.
     pub(crate) fn turn(self: &Arc<Self>, endpoints: usize) -> Option<Turn> {
         let most = AT_ONCE.saturating_mul(endpoints);
-        let taken = self.released.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| (now < most).then_some(now + 1));
+        let taken =
+            self.released.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| (now < most).then_some(now + 1));
         taken.is_ok().then(|| Turn(self.clone()))
     }
 

@@ -194,6 +194,16 @@ fn a_service_that_is_turned_off_answers_at_once_and_so_are_those_who_wait() {
 }
 
 #[test]
+fn a_proxy_that_ends_answers_those_who_wait_at_once() {
+    let (cluster, _) = sleeping(&[]);
+    let gateway = Gateway::new(everything(forward(cluster)));
+    let mut client = asking(&gateway);
+    eventually(&gateway, &held(1));
+    block_on(gateway.proxy.shutdown(Duration::from_secs(20)));
+    assert_eq!(status(&client.message().0), "503");
+}
+
+#[test]
 fn an_endpoint_that_takes_no_connections_yet_is_waited_for() {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
