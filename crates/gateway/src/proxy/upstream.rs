@@ -70,11 +70,10 @@ pub(super) struct Link {
 }
 
 /// Why there is no connection to an endpoint.
-enum Unlinked {
-    /// The proxy must answer.
-    Answer(Flag, Answer),
-    /// There is nobody to answer.
-    Over(Flag),
+struct Unlinked {
+    flag: Flag,
+    /// What the proxy answers, if there is anybody to answer.
+    answer: Option<Answer>,
 }
 
 /// What carries a request to an endpoint.
@@ -126,18 +125,14 @@ impl<'a> Sender<'a> {
         loop {
             let mut link = match self.link().await {
                 Ok(link) => link,
-                Err(Unlinked::Over(flag)) => {
-                    self.record.flag(flag);
-                    return Sent::Over;
-                }
-                Err(_) if !self.tried.is_empty() && self.request.reserve_retry() => {
+                Err(Unlinked { answer: Some(_), .. }) if !self.tried.is_empty() && self.request.reserve_retry() => {
                     self.tried.clear();
                     self.back_off().await;
                     continue;
                 }
-                Err(Unlinked::Answer(flag, answer)) => {
+                Err(Unlinked { flag, answer }) => {
                     self.record.flag(flag);
-                    return Sent::Unanswered(answer);
+                    return answer.map_or(Sent::Over, Sent::Unanswered);
                 }
             };
             self.request.sent_to(link.picked.address());
@@ -284,8 +279,10 @@ impl<'a> Sender<'a> {
                     match Box::pin(self.hold(&mut place)).await {
                         Ok(()) => continue,
                         Err(Denied::Off) => {}
-                        Err(Denied::Gone) => return Err(Unlinked::Over(Denied::Gone.flag(&self.client))),
-                        Err(denied) => return Err(Unlinked::Answer(denied.flag(&self.client), denied.answer())),
+                        Err(denied) => {
+                            let answer = (denied != Denied::Gone).then(|| denied.answer());
+                            return Err(Unlinked { flag: denied.flag(&self.client), answer });
+                        }
                     }
                 }
                 let (flag, status, text) = match (self.tried.is_empty(), distrusted) {
@@ -297,7 +294,7 @@ impl<'a> Sender<'a> {
                         (Flag::UpstreamConnect, StatusCode::BAD_GATEWAY, "no TLS connection to an endpoint came about")
                     }
                 };
-                return Err(Unlinked::Answer(flag, Answer::new(status, text)));
+                return Err(Unlinked { flag, answer: Some(Answer::new(status, text)) });
             };
             let (endpoint, tls) = (picked.address(), cluster.tls_id());
             self.record.tried(endpoint, now);
