@@ -43,7 +43,9 @@ spec:
       - name: calls
         image: tools
         command: [{}, --exact, 'calls::a_pod_serves_until_it_is_told_to_end']
-        env: [{{name: {SERVES}, valueFrom: {{fieldRef: {{fieldPath: status.podIP}}}}}}]
+        env:
+        - {{name: IP, valueFrom: {{fieldRef: {{fieldPath: status.podIP}}}}}}
+        - {{name: {SERVES}, value: '$(IP):8000'}}
         readinessProbe: {{tcpSocket: {{port: 8000}}, periodSeconds: 1}}
 ",
         program.display()
@@ -55,7 +57,7 @@ spec:
 fn a_pod_serves_until_it_is_told_to_end() {
     let Ok(address) = env::var(SERVES) else { return };
     Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-        let listener = TcpListener::bind((address.as_str(), 8000)).await.unwrap();
+        let listener = TcpListener::bind(address).await.unwrap();
         let mut terminate = signal(SignalKind::terminate()).unwrap();
         let (ending, ended) = tokio::sync::watch::channel(false);
         let mut connections = JoinSet::new();

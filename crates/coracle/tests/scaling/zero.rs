@@ -32,6 +32,16 @@ fn of_deployment(name: &str) -> String {
     autoscaler("apps/v1", "Deployment", name, 0)
 }
 
+const TO_WEB: &str = "---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web}
+spec:
+  parentRefs: [{name: edge}]
+  hostnames: [localhost, web.example]
+  rules: [{backendRefs: [{name: web, port: 8080}]}]
+";
+
 const TO_CALLS: &str = "---
 apiVersion: gateway.networking.k8s.io/v1
 kind: GRPCRoute
@@ -88,9 +98,8 @@ fn is_hello(response: &str) {
 
 #[test]
 fn whoever_asks_for_a_service_without_pods_is_answered_by_its_first_one() {
-    let to_web = route("{backendRefs: [{name: web, port: 8080}]}");
     let scaled = [of_deployment("web"), of_deployment("calls")].concat();
-    let manifests = [GATEWAY, TCP, SLEEPING, &to_web, &calls::manifest(0), TO_CALLS, &scaled];
+    let manifests = [GATEWAY, TCP, SLEEPING, TO_WEB, &calls::manifest(0), TO_CALLS, &scaled];
     let Some(world) = World::new(&manifests) else { return };
     let edge = world.port(80);
     let address = world.value("service web", ".spec.clusterIP");
