@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use testkit::{
-    Coracle, Kubectl, get,
+    Coracle, Kubectl, Load, Settings, get,
     systems::{GATEWAY, HELLO, route},
 };
 
@@ -70,4 +70,40 @@ fn autoscalers_find_what_the_gateway_measures_in_the_api() {
     let idle = eventually(&kubectl, &format!("{CUSTOM}/services/kubernetes/http_requests_per_second"), |_| true);
     assert_eq!(values(&idle), ["0"]);
     assert_eq!(idle["items"][0]["metric"], json!({"name": "http_requests_per_second"}));
+}
+
+/// More than one request a second for each of three pods wants more pods.
+const AUTOSCALER: &str = "---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: hello}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: hello}
+  minReplicas: 3
+  maxReplicas: 5
+  metrics:
+    - type: Object
+      object:
+        describedObject: {apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, name: hello}
+        metric: {name: http_requests_per_second, selector: {matchLabels: {window: 10s}}}
+        target: {type: AverageValue, averageValue: \"1\"}
+";
+
+#[test]
+fn a_route_that_is_asked_for_more_gets_more_pods() {
+    let manifests = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    let rule = route("{backendRefs: [{name: hello, port: 80}]}");
+    std::fs::write(manifests.path(), [GATEWAY, HELLO, &rule, AUTOSCALER].concat()).unwrap();
+    let mut settings = Settings::new(env!("CARGO_BIN_EXE_coracle"));
+    let arguments = ["-f", manifests.path().to_str().unwrap(), "--horizontal-pod-autoscaler-sync-period", "1s"];
+    settings.arguments = arguments.map(str::to_owned).to_vec();
+    let coracle = Coracle::start(settings).unwrap();
+    let Some(kubectl) = Kubectl::any(&coracle.kubeconfig()) else { return };
+    let load = Load::start(coracle.gateway(80).unwrap(), 1);
+    kubectl.wait("--for=jsonpath={.status.readyReplicas}=5 deployment/hello").unwrap();
+    // Nobody has noticed.
+    assert!(load.requests() > 0);
+    assert_eq!(load.finish(), Vec::<String>::new());
+    let shown = kubectl.run("describe hpa hello").unwrap();
+    assert!(shown.contains("\"http_requests_per_second\" on HTTPRoute/hello (target average value)"), "{shown}");
 }
