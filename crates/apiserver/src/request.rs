@@ -2,7 +2,7 @@
 
 use http::Method;
 use objects::kinds::{KindRef, Kinds};
-pub use objects::wire::{Query, decode};
+pub use objects::wire::{Query, decode, pairs};
 
 /// What a path of `/api` or `/apis` names.
 #[derive(Clone, Debug, PartialEq, Eq)]

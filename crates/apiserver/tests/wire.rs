@@ -171,6 +171,44 @@ async fn an_object_that_was_deleted_and_made_again_is_two() {
 }
 
 #[tokio::test]
+async fn what_there_is_at_the_start_of_a_watch_is_one_state_though_it_is_read_in_pages() {
+    let api = Api::start().await;
+    let name = |number: u32| format!("n{number:04}");
+    for number in 0..600 {
+        api.make(&name(number), json!({})).await;
+    }
+    let mut events = api.watch("").await;
+    assert_eq!(events.brief().await, "ADDED n0000");
+    api.ask("DELETE", &format!("{MAPS}/n0598"), &[], Value::Null).await;
+    api.patch(&format!("{MAPS}/n0599"), json!({"data": {"a": "later"}})).await;
+    api.make("n0000a", json!({})).await;
+    for number in 1..600 {
+        let event = events.next().await;
+        assert_eq!((&event["type"], &event["object"]["metadata"]["name"]), (&json!("ADDED"), &json!(name(number))));
+        assert_eq!(event["object"]["data"]["a"], "b", "as it was at the start");
+    }
+    for then in ["DELETED n0598", "MODIFIED n0599", "ADDED n0000a"] {
+        assert_eq!(events.brief().await, then);
+    }
+    // Where nothing is selected of page after page, the one that is is found.
+    let mut one = api.watch("fieldSelector=metadata.name%3Dn0599").await;
+    assert_eq!(one.brief().await, "ADDED n0599");
+    // Who takes the first page and comes back when the state is forgotten is told to begin anew.
+    let mut late = api.watch("").await;
+    assert_eq!(late.brief().await, "ADDED n0000");
+    for number in 0..1100 {
+        api.patch(&format!("{MAPS}/n0001"), json!({"data": {"a": number.to_string()}})).await;
+    }
+    let end = loop {
+        let event = late.next().await;
+        if event["type"] != "ADDED" {
+            break event;
+        }
+    };
+    assert_eq!((&end["type"], &end["object"]["reason"]), (&json!("ERROR"), &json!("Expired")));
+}
+
+#[tokio::test]
 async fn a_bookmark_says_how_far_a_client_is_that_nothing_happens_to() {
     let api = Api::start().await;
     api.make("a", json!({})).await;

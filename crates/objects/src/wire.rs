@@ -13,12 +13,22 @@ pub fn decode(text: &str) -> Option<String> {
         bytes.push(match byte {
             b'%' => {
                 let digits = [rest.next()?, rest.next()?];
-                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+                // The library takes a sign for part of a number.
+                let digits = std::str::from_utf8(&digits).ok().filter(|_| digits.iter().all(u8::is_ascii_hexdigit))?;
+                u8::from_str_radix(digits, 16).ok()?
             }
             other => other,
         });
     }
     String::from_utf8(bytes).ok()
+}
+
+/// The parameters of a query such as `a=b&c=d`, in order; those that cannot be decoded are left out.
+pub fn pairs(query: Option<&str>) -> impl Iterator<Item = (String, String)> {
+    let plain = |text: &str| decode(&text.replace('+', " "));
+    let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs.filter_map(move |(name, value)| Some((plain(name)?, plain(value)?)))
 }
 
 /// A parameter is to be a number, and is none.
@@ -37,12 +47,8 @@ impl Query {
     /// Reads `a=b&c=d`.
     pub fn parse(query: Option<&str>) -> Self {
         let mut all = HashMap::new();
-        for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let plain = |text: &str| decode(&text.replace('+', " "));
-            if let (Some(key), Some(value)) = (plain(key), plain(value)) {
-                all.entry(key).or_insert(value);
-            }
+        for (name, value) in pairs(query) {
+            all.entry(name).or_insert(value);
         }
         Self(all)
     }
@@ -117,6 +123,13 @@ mod tests {
         assert_eq!(query.get("labelSelector"), Some("a=b,c"));
         assert!(query.is_on("watch") && query.get("empty").is_none());
         assert!(query.number::<u64>("limit").unwrap_err().to_string().contains("limit"));
+    }
+
+    #[test]
+    fn what_is_no_escape_is_no_parameter() {
+        let found: Vec<_> = pairs(Some("a=%2B%+f&b=%2&c=%zz&d&d=+e")).collect();
+        assert_eq!(found, [("d", ""), ("d", " e")].map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!((decode("%+f"), decode("%2f+")), (None, Some("/+".to_owned())));
     }
 
     #[test]

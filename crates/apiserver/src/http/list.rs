@@ -28,8 +28,8 @@ use crate::{
 const TURN: usize = 128;
 /// Bytes of a list that are in memory at once.
 const PIECE: usize = 256 * 1024;
-/// Objects that a list may look at without waiting for a seat.
-const LARGE: usize = 500;
+/// Objects that a list, or the beginning of a watch, may look at without waiting for a seat.
+pub(super) const LARGE: usize = 500;
 
 impl Call<'_> {
     pub(super) async fn list(&self) -> Result<Answer, Failure> {

@@ -72,7 +72,7 @@ impl Call<'_> {
         match self.verb {
             Verb::Get => self.get(),
             Verb::List => self.list().await,
-            Verb::Watch => self.watch(),
+            Verb::Watch => self.watch().await,
             Verb::Create if part == Part::Main => self.create().await,
             Verb::Update => self.update(part).await,
             Verb::Patch => self.patch(part).await,
@@ -135,7 +135,7 @@ impl Call<'_> {
         self.shown(StatusCode::OK, stored.json)
     }
 
-    fn watch(self) -> Result<Answer, Failure> {
+    async fn watch(self) -> Result<Answer, Failure> {
         let view = View {
             selection: Selection::of(&self.target, &self.query)?,
             form: Form::accepted(self.headers),
@@ -144,8 +144,7 @@ impl Call<'_> {
             query: self.query,
         };
         let options = WatchOptions::read(&view.query)?;
-        let stop = self.origin.map(|origin| origin.stop);
-        let watch = watch::begin(self.handler, watch::Request { view, options, stop })?;
+        let watch = watch::begin(self.handler, watch::Request { view, options, origin: self.origin }).await?;
         match self.upgrade {
             Some(upgrade) => watch::socket::answer(watch, self.headers, upgrade),
             None => Ok(watch.into_answer()),

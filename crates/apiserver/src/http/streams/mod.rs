@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     registry::{meta, parse},
-    request::{Target, decode},
+    request::{Target, pairs},
     stall::Idle,
     status::Failure,
 };
@@ -209,10 +209,7 @@ struct Pairs(Vec<(String, String)>);
 
 impl Pairs {
     fn of(query: Option<&str>) -> Self {
-        let plain = |text: &str| decode(&text.replace('+', " "));
-        let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-        let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        Self(pairs.filter_map(|(name, value)| Some((plain(name)?, plain(value)?))).collect())
+        Self(pairs(query).collect())
     }
 
     fn all(&self, name: &str) -> impl Iterator<Item = &str> {

@@ -26,17 +26,17 @@ use tokio::{
     sync::watch,
     time::{Instant, Sleep, sleep_until},
 };
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use self::{
     rounds::Round,
     view::{Event, News, PIECE, write_failure},
 };
 pub(super) use self::{rounds::Rounds, view::View};
-use super::{Answer, Handler, metrics::Metrics, options::WatchOptions};
+use super::{Answer, Handler, Origin, fairness::Lease, list::LARGE, metrics::Metrics, options::WatchOptions};
 use crate::{
     status::Failure,
-    store::{Key, Store, Stored, Watcher},
+    store::{Key, Range, Snapshot, Store, Stored, Watcher},
 };
 
 /// How often a watch that wants bookmarks gets one.
@@ -47,6 +47,8 @@ const LAST_BOOKMARK: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(30 * 60);
 /// The longest that a client can ask for.
 const FOREVER: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// Objects that are read at once of what there is at the start.
+const PAGE: usize = 256;
 /// The annotation that tells a client that it has seen everything there was at the start.
 const INITIAL_END: &str = "k8s.io/initial-events-end";
 
@@ -54,8 +56,37 @@ const INITIAL_END: &str = "k8s.io/initial-events-end";
 pub(super) struct Request {
     pub view: View,
     pub options: WatchOptions,
-    /// The server ends; `None` in this process, whose clients end by themselves.
-    pub stop: Option<CancellationToken>,
+    /// Where it came from; `None` is this process, whose clients end by themselves.
+    pub origin: Option<Origin>,
+}
+
+/// What there was at the start and has not been sent. It is read page by page: a thousand clients that begin at once, or one that
+/// is slow to read, do not keep it all.
+struct Initial {
+    revision: u64,
+    page: vec::IntoIter<(Key, Stored)>,
+    /// The last object that was taken of a page, if more come after this one.
+    after: Option<Key>,
+    is_last: bool,
+    /// It costs what a list does.
+    _seat: Option<Lease>,
+}
+
+impl Initial {
+    fn new(snapshot: Snapshot, seat: Option<Lease>) -> Self {
+        let Snapshot { revision, objects, remaining } = snapshot;
+        Self { revision, page: objects.into_iter(), after: None, is_last: remaining == 0, _seat: seat }
+    }
+
+    /// Reads the next page, of the state that the first was of; whether that can still be told.
+    fn turn(&mut self, store: &Store, resource: &Arc<str>, namespace: &str) -> bool {
+        let after = self.after.as_ref().map(|key| (key.namespace.as_str(), key.name.as_str()));
+        let range = Range { namespace, after, limit: PAGE, at: Some(self.revision) };
+        let Some(snapshot) = store.range(resource, &range) else { return false };
+        self.is_last = snapshot.remaining == 0;
+        self.page = snapshot.objects.into_iter();
+        true
+    }
 }
 
 /// What wakes a watch.
@@ -72,8 +103,7 @@ pub(super) struct Watch {
     view: Arc<View>,
     options: WatchOptions,
     metrics: Arc<Metrics>,
-    /// What there was at the start and has not been sent.
-    initial: vec::IntoIter<(Key, Stored)>,
+    initial: Option<Initial>,
     /// The bookmark after it is due.
     mark: bool,
     /// Every change up to here has been sent, or is none to this client.
@@ -95,10 +125,16 @@ pub(super) struct Watch {
 /// Begins a watch.
 ///
 /// # Errors
-/// 504 when it is to begin with a state that there is not yet.
-pub(super) fn begin(handler: &Handler, request: Request) -> Result<Watch, Failure> {
-    let Request { view, options, stop } = request;
+/// 504 when it is to begin with a state that there is not yet; 429 when it is to begin with a large one, and too many are.
+pub(super) async fn begin(handler: &Handler, request: Request) -> Result<Watch, Failure> {
+    let Request { view, options, origin } = request;
+    let (flow, stop) = origin.map(|origin| (origin.connection, origin.stop)).unzip();
     let registry = &handler.registry;
+    let seat = if options.initial && registry.count(&view.kind) > LARGE {
+        Some(handler.gate.seat(flow).await?.lease())
+    } else {
+        None
+    };
     let (store, resource) = (registry.store().clone(), registry.resource(&view.kind));
     // Before the first read, so that no change falls between them.
     let watcher = store.watch(&resource);
@@ -116,10 +152,14 @@ pub(super) fn begin(handler: &Handler, request: Request) -> Result<Watch, Failur
         return Err(Failure::too_large_version(options.at_least, current));
     }
     let (initial, seen) = if options.initial {
-        let snapshot = store.list(&resource, &view.namespace);
-        (snapshot.objects, snapshot.revision)
+        let range = Range { namespace: &view.namespace, limit: PAGE, ..Range::default() };
+        // What there is now can always be told.
+        let first = store.range(&resource, &range);
+        let first = first.unwrap_or(Snapshot { revision: current, objects: Vec::new(), remaining: 0 });
+        let revision = first.revision;
+        (Some(Initial::new(first, seat)), revision)
     } else {
-        (Vec::new(), options.after.unwrap_or(current))
+        (None, options.after.unwrap_or(current))
     };
     let end = now + options.seconds.map_or(LONGEST, |seconds| Duration::from_secs(seconds).min(FOREVER));
     let metrics = handler.metrics.clone();
@@ -130,7 +170,7 @@ pub(super) fn begin(handler: &Handler, request: Request) -> Result<Watch, Failur
         view,
         options,
         metrics,
-        initial: initial.into_iter(),
+        initial,
         mark: options.marks_initial,
         seen,
         wakes,
@@ -198,6 +238,11 @@ impl Watch {
             if self.over {
                 return None;
             }
+            if self.initial.is_some() {
+                // A page of which nothing is selected; the others have their turn before the next.
+                tokio::task::yield_now().await;
+                continue;
+            }
             self.wait().await;
         }
     }
@@ -223,6 +268,9 @@ impl Watch {
     /// What can be sent now.
     fn make(&mut self) -> Bytes {
         let mut piece = self.start();
+        if self.initial.is_some() {
+            return piece;
+        }
         if piece.is_empty() && !self.over {
             piece = self.news();
         }
@@ -234,11 +282,22 @@ impl Watch {
         piece
     }
 
-    /// What there was at the start, as far as it has not been sent.
+    /// What there was at the start, as far as it has not been sent: of one page at most.
     fn start(&mut self) -> Bytes {
         let mut text = Vec::new();
-        while text.len() < PIECE && !self.over {
-            let Some((_, stored)) = self.initial.next() else { break };
+        while let Some(initial) = self.initial.as_mut().filter(|_| text.len() < PIECE && !self.over) {
+            let Some((key, stored)) = initial.page.next() else {
+                if initial.is_last {
+                    self.initial = None;
+                } else if !initial.turn(&self.store, &self.resource, &self.view.namespace) {
+                    // Too slow for the history.
+                    let oldest = self.store.oldest(&self.resource);
+                    write_failure(&Failure::expired(initial.revision, oldest), &mut text);
+                    self.over = true;
+                }
+                break;
+            };
+            initial.after = Some(key);
             let pushed = self.view.selects(&stored).and_then(|selected| {
                 if selected {
                     self.view.push(Event::Added, &stored, None, &mut self.columns, &mut text)?;
@@ -252,7 +311,7 @@ impl Watch {
                 self.over = true;
             }
         }
-        if self.mark && !self.over && self.initial.len() == 0 {
+        if self.mark && !self.over && self.initial.is_none() {
             self.mark = false;
             self.push_bookmark(true, &mut text);
         }
