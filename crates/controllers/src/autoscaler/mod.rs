@@ -78,6 +78,8 @@ struct Memory {
     /// The status as it was written last, which the watch may not have brought yet.
     status: Option<Status>,
     written: Option<Instant>,
+    /// What was warned of lately, and when: as often as upstream's default period has it, however short ours is.
+    warned: Vec<(Event, Instant)>,
 }
 
 /// Something to write for one autoscaler.
@@ -103,6 +105,7 @@ struct Done {
     status: Option<Status>,
     /// From which count to which.
     scaled: Option<(i32, i32)>,
+    warned: Vec<Event>,
 }
 
 struct Loop {
@@ -173,6 +176,8 @@ impl Loop {
                 done.autoscaler.scaled(history, from, to, now);
                 memory.target = None;
             }
+            memory.warned.retain(|(_, at)| at.elapsed() < FIGURES_EVERY);
+            memory.warned.extend(done.warned.into_iter().map(|event| (event, Instant::now())));
             if done.status.is_some() {
                 memory.status = done.status;
                 memory.written = Some(Instant::now());
@@ -186,12 +191,16 @@ impl Loop {
     /// Carries out what was decided for one autoscaler.
     async fn act(&self, act: Act) -> Done {
         let Act { key, object, autoscaler, old, todo } = act;
-        let mut scaled = None;
+        let (mut scaled, mut warned) = (None, Vec::new());
+        let memory = self.memory.get(&key);
         let (status, event) = match todo {
             Todo::Unreadable(status, event) => (*status, Some(event)),
             Todo::Decided(decision, target) => {
-                for event in &decision.events {
+                let known =
+                    |event: &Event| memory.is_some_and(|memory| memory.warned.iter().any(|(one, _)| one == event));
+                for event in decision.events.iter().filter(|event| !known(event)) {
                     self.tell(&object, event).await;
+                    warned.push(event.clone());
                 }
                 match decision.scale.as_ref().map(|(to, _)| *to) {
                     None => (decision.held(), None),
@@ -213,14 +222,13 @@ impl Loop {
         if let Some(event) = &event {
             self.tell(&object, event).await;
         }
-        let fresh =
-            self.memory.get(&key).and_then(|memory| memory.written).is_some_and(|at| at.elapsed() < FIGURES_EVERY);
+        let fresh = memory.and_then(|memory| memory.written).is_some_and(|at| at.elapsed() < FIGURES_EVERY);
         let status = if status == old || (fresh && same_but_figures(&status, &old)) {
             None
         } else {
             self.write(&object, &status).await.then_some(status)
         };
-        Done { key, autoscaler, status, scaled }
+        Done { key, autoscaler, status, scaled, warned }
     }
 
     async fn tell(&self, object: &HorizontalPodAutoscaler, event: &Event) {

@@ -73,6 +73,7 @@ impl Loop {
             target: None,
             status: None,
             written: None,
+            warned: Vec::new(),
         });
         memory.target = target.as_ref().ok().cloned();
         let selector = match target.as_ref().map(|target| target.scale.selector.as_str()) {
