@@ -43,6 +43,11 @@ pub(crate) fn of(kind: &Kind, object: &Value) -> Vec<String> {
                 "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead";
             found.push(text.to_owned());
         }
+        ("autoscaling", "HorizontalPodAutoscaler") => {
+            let annotations = object.pointer("/metadata/annotations").and_then(Value::as_object).into_iter().flatten();
+            let texts = annotations.filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
+            found.extend(autoscaling::predict::doubts(texts));
+        }
         ("policy", "PodDisruptionBudget") if object.pointer("/spec/selector") == Some(&json!({})) => {
             let text = "spec.selector: an empty selector matches every pod of the namespace in policy/v1, and none in policy/v1beta1";
             found.push(text.to_owned());

@@ -50,9 +50,9 @@ fn what_was_learned_before_a_start_adds_pods_after_it() {
     settings.arguments = vec!["--horizontal-pod-autoscaler-sync-period=1s".to_owned()];
     let coracle = Coracle::start(settings).unwrap();
     let Some(kubectl) = Kubectl::any(&coracle.kubeconfig()) else { return };
-    kubectl.send("apply -f -", &[HELLO, AUTOSCALER].join("---\n")).unwrap();
+    kubectl.send("apply", &[HELLO, AUTOSCALER].join("---\n")).unwrap();
     let uid = kubectl.run("get hpa hello -o jsonpath={.metadata.uid}").unwrap();
-    kubectl.send("create -f -", &record(&uid, "3.5")).unwrap();
+    kubectl.send("create", &record(&uid, "3.5")).unwrap();
     kubectl.run("annotate hpa hello autoscaling.coracle.dev/prediction=enabled").unwrap();
 
     let condition = |field: &str| {
@@ -78,5 +78,5 @@ fn what_was_learned_before_a_start_adds_pods_after_it() {
     kubectl.run("annotate hpa hello autoscaling.coracle.dev/prediction-").unwrap();
     eventually("who does not ask is told nothing", || condition("reason").is_empty());
     kubectl.run("delete hpa hello").unwrap();
-    kubectl.wait("wait --for=delete configmap/hello-demand --timeout=60s").unwrap();
+    kubectl.wait("--for=delete configmap/hello-demand").unwrap();
 }

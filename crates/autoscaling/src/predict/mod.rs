@@ -46,6 +46,21 @@ pub fn is_enabled(annotations: &BTreeMap<String, String>) -> bool {
     annotations.get(ANNOTATION).is_some_and(|value| value == "enabled")
 }
 
+/// What these annotations say about prediction that means nothing, as warnings for who writes them.
+pub fn doubts<'a>(annotations: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<String> {
+    let doubt = |(name, value): (&str, &str)| match name {
+        ANNOTATION if !matches!(value, "enabled" | "disabled") => {
+            Some(format!("metadata.annotations[{name}]: {value:?} has no effect: it is \"enabled\" or \"disabled\""))
+        }
+        START_UP_ANNOTATION => {
+            let error = seconds(value).err()?;
+            Some(format!("metadata.annotations[{name}]: it has no effect: {error}"))
+        }
+        _ => None,
+    };
+    annotations.into_iter().filter_map(doubt).collect()
+}
+
 /// Start-ups that took longer than this were something else: a pod that became ready again.
 const LONGEST_START: SignedDuration = SignedDuration::from_mins(10);
 

@@ -110,6 +110,15 @@ fn a_start_up_is_what_the_annotation_says_or_the_median_of_the_pods() {
 }
 
 #[test]
+fn annotations_that_mean_nothing_are_doubted() {
+    let right = [(ANNOTATION, "enabled"), (START_UP_ANNOTATION, "45s"), ("other", "x")];
+    assert_eq!(doubts(right), Vec::<String>::new());
+    let wrong = doubts([(ANNOTATION, "true"), (START_UP_ANNOTATION, "soon")]);
+    assert_eq!(wrong.len(), 2);
+    assert!(wrong[0].ends_with("\"true\" has no effect: it is \"enabled\" or \"disabled\""), "{wrong:?}");
+}
+
+#[test]
 fn a_restart_knows_what_was_known_before() {
     let mut predictor = Predictor::default();
     learn(&mut predictor, 0, 16, week);

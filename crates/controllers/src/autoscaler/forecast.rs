@@ -37,6 +37,8 @@ use crate::{
 const EVERY: Duration = Duration::from_secs(3600);
 /// Records read or written in one round; the others have their turn in the next.
 const AT_ONCE: usize = 16;
+/// Until a record is read again that could not be read.
+const AGAIN: Duration = Duration::from_secs(60);
 /// A pod's start-up before any was seen.
 const START_UP: SignedDuration = SignedDuration::from_secs(30);
 
@@ -56,6 +58,8 @@ pub(super) struct Forecasts {
     client: Client,
     sync: SignedDuration,
     known: HashMap<Key, Known>,
+    /// Those whose record could not be read, until when.
+    unread: HashMap<Key, Instant>,
     published: Published,
     /// What this round's metrics will say.
     said: BTreeMap<Key, Forecast>,
@@ -116,12 +120,21 @@ impl Forecasts {
     /// Nothing is known yet. `sync` is the time from one round to the next.
     pub(super) fn new(client: Client, sync: Duration, published: Published) -> Self {
         let sync = SignedDuration::try_from(sync).unwrap_or(SignedDuration::MAX);
-        Self { client, sync, known: HashMap::new(), published, said: BTreeMap::new(), left: AT_ONCE }
+        Self {
+            client,
+            sync,
+            known: HashMap::new(),
+            unread: HashMap::new(),
+            published,
+            said: BTreeMap::new(),
+            left: AT_ONCE,
+        }
     }
 
     /// Begins a round with these autoscalers; the others are forgotten.
     pub(super) fn begin(&mut self, here: &HashMap<Key, Option<String>>) {
         self.known.retain(|key, known| here.get(key).is_some_and(|uid| *uid == known.uid));
+        self.unread.retain(|key, until| here.contains_key(key) && Instant::now() < *until);
         self.published.set(std::mem::take(&mut self.said));
         self.left = AT_ONCE;
     }
@@ -140,7 +153,7 @@ impl Forecasts {
             return None;
         }
         if !self.known.contains_key(&key) {
-            if self.left == 0 {
+            if self.left == 0 || self.unread.contains_key(&key) {
                 return None;
             }
             self.left -= 1;
@@ -148,6 +161,7 @@ impl Forecasts {
                 Ok(written) => written,
                 Err(error) => {
                     tracing::warn!("{}/{}: its recorded demand: {error}", key.namespace, key.name);
+                    self.unread.insert(key, Instant::now() + AGAIN);
                     return None;
                 }
             };

@@ -44,8 +44,10 @@ pub fn plot(reports: &[Report]) -> String {
     for tick in ticks(seconds, 8) {
         let x = LEFT + tick / seconds * (WIDTH - LEFT - RIGHT);
         let label = if tick == 0.0 { "0".to_owned() } else { words(tick) };
+        // The last one would leave the picture.
+        let anchor = if tick > 0.97 * seconds { "end" } else { "middle" };
         svg.push_str(&format!(
-            "<text class=\"small\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">{label}</text>\n"
+            "<text class=\"small\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{label}</text>\n"
         ));
     }
     svg.push_str("</svg>\n");
