@@ -6,6 +6,7 @@
 //! What differs from upstream, on purpose: `pods/proxy` is refused as not implemented; whoever has a certificate of the authority,
 //! or a service account's token, may do everything. Protobuf is read and never written.
 
+mod api_services;
 mod bootstrap;
 mod client;
 mod convert;
@@ -105,9 +106,11 @@ impl ApiServer {
 
     /// Hands a group and version to whoever serves it, from now on; as upstream's aggregator does for an `APIService`. The requests
     /// are authenticated, discovery shows what the handler says that it has, and whoever served it before does so no more.
-    /// All handlers are let go when [`Self::serve`] ends.
+    /// All handlers are let go when [`Self::serve`] ends. An `APIService` object says who serves it, unless there is one already.
     pub fn delegate(&self, delegate: &Delegate) {
         self.handler.delegates.add(delegate);
+        let registry = Arc::downgrade(&self.handler.registry);
+        tokio::spawn(api_services::announce(registry, delegate.group().to_owned(), delegate.version().to_owned()));
     }
 
     /// A client in this process, acting under this name.

@@ -162,3 +162,36 @@ async fn a_version_that_nobody_serves_is_not_there() {
     let (status, _) = api.ask("GET", "/apis/things.example.com/v2/things", &[], "").await;
     assert_eq!(status, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn a_group_that_is_served_has_an_api_service_and_one_of_a_service_is_not_asked() {
+    let api = Api::start().await;
+    let path = "/apis/apiregistration.k8s.io/v1/apiservices";
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    // It is made when the group is registered, and that waits for nobody.
+    let row = loop {
+        let list = api.get(path, table).await;
+        if let Some(row) = list["rows"].get(0) {
+            break row["cells"].clone();
+        }
+        tokio::task::yield_now().await;
+    };
+    let row: Vec<_> = row.as_array().unwrap().iter().take(3).cloned().collect();
+    assert_eq!(row, ["v1.things.example.com", "Local", "True"]);
+    let mut object = json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+        "metadata": {"name": "v1.other.example.com"},
+        "spec": {"group": "other.example.com", "version": "v1", "groupPriorityMinimum": 100, "versionPriority": 100,
+            "service": {"namespace": "default", "name": "metrics"}}});
+    let json = [("content-type", "application/json")];
+    let (status, text) = api.ask("POST", path, &json, &object.to_string()).await;
+    assert_eq!(status, StatusCode::CREATED, "{text}");
+    let made: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(made["spec"]["service"]["port"], 443);
+    assert_eq!(made["status"]["conditions"][0]["reason"], "ServiceNotAsked");
+    let (status, text) = api.ask("GET", "/apis/other.example.com/v1/things", &[], "").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(text.contains("names the Service default/metrics"), "{text}");
+    object["metadata"]["name"] = "v2.other.example.com".into();
+    let (status, text) = api.ask("POST", path, &json, &object.to_string()).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{text}");
+}

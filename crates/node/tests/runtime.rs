@@ -6,7 +6,7 @@ mod support;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use node::runtime::{Runtime, RuntimeError, loopback::Loopback};
+use node::runtime::{ContainerId, Runtime, RuntimeError, loopback::Loopback};
 use support::{NoNetwork, Pod, native, running, shim, until};
 
 /// The suite.
@@ -44,6 +44,25 @@ async fn behaves(runtime: &dyn Runtime, again: &dyn Runtime, dir: &Path) {
     let slow = runtime.exec(&id, &exec("sleep 1000"), Duration::from_millis(50), 100).await;
     assert!(matches!(slow, Err(RuntimeError::Timeout(_))), "{slow:?}");
     until(|| running(dir) == 2).await;
+
+    // What it has used is known, that of the processes that have ended too.
+    let burns =
+        "for i in 1 2 3; do sh -c 'i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done'; done; echo burnt; sleep 1000";
+    let burner = pod.start("burner", burns).await;
+    until(|| pod.log("burner").contains("burnt")).await;
+    let unknown = ContainerId { name: "unknown".to_owned(), ..burner.clone() };
+    let asked = [burner.clone(), unknown.clone(), id.clone()];
+    let used = runtime.usage(&asked);
+    let (burnt, idle) = (used[0].unwrap(), used[2].unwrap());
+    assert!(burnt.cpu_nanos >= 20_000_000 && burnt.cpu_nanos > idle.cpu_nanos, "{burnt:?} {idle:?}");
+    assert!(burnt.memory.working_set > 0 && burnt.memory.usage >= burnt.memory.working_set, "{burnt:?}");
+    assert_eq!(used[1], None);
+    let later = runtime.usage(&asked)[0].unwrap();
+    assert!(later.at > burnt.at && later.cpu_nanos >= burnt.cpu_nanos, "{burnt:?} {later:?}");
+    runtime.kill(&burner).await.unwrap();
+    runtime.wait(&burner).await.unwrap();
+    assert_eq!(runtime.usage(&asked)[0], None, "it has ended");
+    runtime.remove(&burner).await.unwrap();
 
     // Another Coracle finds it, and ends it with all it started.
     until(|| pod.log("lives").lines().count() == 1).await;

@@ -263,6 +263,10 @@ pub static KINDS: &[Kind] = &[
         namespaced: false,
         status: true,
     ),
+    named!(
+        "apiregistration.k8s.io", "APIService", "apiservices", "apiservice",
+        categories: &["api-extensions"], namespaced: false, status: true,
+    ),
     Kind { group: "coordination.k8s.io", kind: "Lease", plural: "leases", singular: "lease", ..BASE },
     Kind {
         group: "discovery.k8s.io",

@@ -82,6 +82,11 @@ const ROWS: &[Row] = &[
     row("FlowSchema", &[], "it is stored; requests are not sorted by it"),
     row("PriorityLevelConfiguration", &[], "it is stored; requests are not sorted by it"),
     row("CertificateSigningRequest", &[], "it is stored, and nobody signs it"),
+    row(
+        "APIService",
+        &["spec", "service"],
+        "requests are not handed to Services: what the API has, Coracle serves itself",
+    ),
     only(
         "Service",
         &["spec", "type"],

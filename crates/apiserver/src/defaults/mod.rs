@@ -34,6 +34,7 @@ const ROWS: &[Row] = &[
     ("", "PodTemplate", workload::pod_template),
     ("", "ReplicationController", workload::replication_controller),
     ("apiextensions.k8s.io", "CustomResourceDefinition", crate::crd::default),
+    ("apiregistration.k8s.io", "APIService", crate::api_services::default),
     ("apps", "Deployment", workload::deployment),
     ("apps", "ReplicaSet", workload::replica_set),
     ("apps", "StatefulSet", workload::stateful_set),

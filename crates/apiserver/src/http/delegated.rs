@@ -62,6 +62,16 @@ impl Delegate {
         Self { group: group.to_owned(), version: version.to_owned(), handler: BoxCloneSyncService::new(collected) }
     }
 
+    /// The group.
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
+    /// The version.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
     /// `GROUP/VERSION`.
     pub fn group_version(&self) -> String {
         format!("{}/{}", self.group, self.version)

@@ -41,7 +41,7 @@ use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    crd,
+    api_services, crd,
     openapi::Documents,
     registry::Registry,
     request::{Query, Target, Verb},
@@ -183,7 +183,8 @@ impl Handler {
         if path == snapshot::PATH {
             return snapshot::answer(&self.registry, &parts.method, &identity);
         }
-        let target = Target::parse(path, &self.registry.kinds()).ok_or_else(Failure::no_such_path)?;
+        let target =
+            Target::parse(path, &self.registry.kinds()).ok_or_else(|| api_services::absent(&self.registry, path))?;
         let query = Query::parse(parts.uri.query());
         let started = Instant::now();
         if let Some(kind) = streams::Kind::of(&target) {

@@ -126,6 +126,25 @@ fn quota(quota: &Value, limits: bool) -> String {
     all.join(", ")
 }
 
+pub(super) const API_SERVICE: &[Column] =
+    &[column("Service", |s, _| served_by(s).into()), column("Available", |s, _| available(s).into()), AGE];
+
+fn served_by(service: &Value) -> String {
+    match service.pointer("/spec/service") {
+        Some(by) => format!("{}/{}", text(by, "/namespace"), text(by, "/name")),
+        None => "Local".to_owned(),
+    }
+}
+
+/// Whether it can be asked; if not, why.
+fn available(service: &Value) -> String {
+    let Some(found) = condition(service, "Available") else { return "Unknown".to_owned() };
+    match (text(found, "/status"), text(found, "/reason")) {
+        ("True", _) => "True".to_owned(),
+        (status, reason) => format!("{status} ({reason})"),
+    }
+}
+
 pub(super) const PRIORITY_CLASS: &[Column] = &[
     integer("Value", |p, _| number(p, "/value").into()),
     column("Global-Default", |p, _| p.get("globalDefault").cloned().unwrap_or(json!(false))),

@@ -66,6 +66,7 @@ fn headings_are_upstreams() {
         ("ClusterRoleBinding", "Name|Role|Age|Users|Groups|ServiceAccounts"),
         ("ResourceQuota", "Name|Request|Limit|Age"),
         ("LimitRange", "Name|Created At"),
+        ("APIService", "Name|Service|Available|Age"),
         ("PriorityClass", "Name|Value|Global-Default|Age|PreemptionPolicy"),
         ("StorageClass", "Name|Provisioner|ReclaimPolicy|VolumeBindingMode|AllowVolumeExpansion|Age"),
         (

@@ -5,7 +5,7 @@ use objects::kinds::Kind;
 use serde_json::{Value, json};
 
 use super::{delete, meta};
-use crate::{status::Failure, validation};
+use crate::{api_services, status::Failure, validation};
 
 /// What makes one creation differ from another.
 #[derive(Clone, Debug)]
@@ -119,6 +119,7 @@ const UNCOUNTED: &[(&str, &str)] = &[
     ("", "PersistentVolumeClaim"),
     ("", "ResourceQuota"),
     ("", "Service"),
+    ("apiregistration.k8s.io", "APIService"),
     ("autoscaling", "HorizontalPodAutoscaler"),
     ("certificates.k8s.io", "CertificateSigningRequest"),
     ("networking.k8s.io", "ServiceCIDR"),
@@ -135,6 +136,10 @@ fn start(kind: &Kind, object: &mut Value) {
         ("", "Namespace") => {
             meta::section(object, "spec").entry("finalizers").or_insert_with(|| json!(["kubernetes"]));
             meta::section(object, "status").insert("phase".to_owned(), json!("Active"));
+        }
+        ("apiregistration.k8s.io", "APIService") => {
+            let conditions = api_services::conditions(object);
+            meta::section(object, "status").insert("conditions".to_owned(), conditions);
         }
         ("", "Pod") => drop(meta::section(object, "status").insert("phase".to_owned(), json!("Pending"))),
         ("", "Service") => drop(meta::section(object, "status").insert("loadBalancer".to_owned(), json!({}))),

@@ -102,6 +102,43 @@ pub(super) fn runtime_class_change(new: &Value, old: &Value) -> Vec<Cause> {
     unchangeable_fields(new, old, &["handler"])
 }
 
+pub(super) fn api_service(object: &At<'_>, causes: &mut Vec<Cause>) {
+    let (name, spec) = (object.field("metadata").field("name"), object.field("spec"));
+    let (group, version) = (spec.field("group"), spec.field("version"));
+    let required = format!("{}.{}", version.text(), group.text());
+    if name.text() != required {
+        causes.push(name.invalid(&format!("must be `spec.version+\".\"+spec.group`: {required:?}")));
+    }
+    if group.text().is_empty() && version.text() != "v1" {
+        causes.push(group.required("only v1 may have an empty group and it better be legacy kube"));
+    }
+    if !group.text().is_empty() {
+        causes.extend(group.named(names::dns_subdomain));
+    }
+    causes.extend(version.named(names::dns_1035_label));
+    for (field, most) in [("groupPriorityMinimum", 20_000), ("versionPriority", 1000)] {
+        let priority = spec.field(field);
+        if !(1..=most).contains(&priority.number().unwrap_or(0)) {
+            causes.push(priority.invalid(&format!("must be positive and less than {most}")));
+        }
+    }
+    let (service, unchecked) = (spec.field("service"), spec.field("insecureSkipTLSVerify"));
+    let trusts = !spec.field("caBundle").text().is_empty();
+    let skips = unchecked.value == &Value::Bool(true);
+    match (service.is_set(), trusts, skips) {
+        (false, true, _) => causes.push(spec.field("caBundle").invalid("local APIServices may not have a caBundle")),
+        (false, _, true) => causes.push(unchecked.invalid("local APIServices may not have insecureSkipTLSVerify")),
+        (true, true, true) => causes.push(unchecked.invalid("may not be true if caBundle is present")),
+        _ => {}
+    }
+    if service.is_set() {
+        causes.extend(["namespace", "name"].into_iter().filter_map(|field| service.field(field).must_be_set()));
+        if service.field("port").number().is_some_and(|port| !(1..=65_535).contains(&port)) {
+            causes.push(service.field("port").invalid("port is not valid: must be between 1 and 65535, inclusive"));
+        }
+    }
+}
+
 pub(super) fn webhooks(object: &At<'_>, causes: &mut Vec<Cause>) {
     for webhook in object.each("webhooks") {
         let name = webhook.field("name");

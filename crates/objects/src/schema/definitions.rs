@@ -2,7 +2,10 @@
 
 use std::sync::OnceLock;
 
-use k8s_openapi::{api, apiextensions_apiserver::pkg::apis::apiextensions, apimachinery::pkg::apis::meta};
+use k8s_openapi::{
+    api, apiextensions_apiserver::pkg::apis::apiextensions, apimachinery::pkg::apis::meta,
+    kube_aggregator::pkg::apis::apiregistration,
+};
 use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
@@ -50,7 +53,7 @@ macro_rules! groups {
 }
 
 /// Every group and version with kinds that are served, or sent to subresources.
-static GROUPS: [Group; 24] = groups! {
+static GROUPS: [Group; 25] = groups! {
     "" "v1" "io.k8s.api.core.v1." {
         Binding: api::core::v1::Binding, ConfigMap: api::core::v1::ConfigMap, Event: api::core::v1::Event,
         Namespace: api::core::v1::Namespace, Node: api::core::v1::Node, Pod: api::core::v1::Pod,
@@ -63,6 +66,9 @@ static GROUPS: [Group; 24] = groups! {
     }
     "apiextensions.k8s.io" "v1" "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1." {
         CustomResourceDefinition: apiextensions::v1::CustomResourceDefinition,
+    }
+    "apiregistration.k8s.io" "v1" "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1." {
+        APIService: apiregistration::v1::APIService,
     }
     "apps" "v1" "io.k8s.api.apps.v1." {
         Deployment: api::apps::v1::Deployment, ReplicaSet: api::apps::v1::ReplicaSet,

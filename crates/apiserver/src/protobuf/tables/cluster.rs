@@ -40,4 +40,12 @@ messages! {
     RuntimeClass { 1 metadata: ObjectMeta, 2 handler: str, 3 overhead: (Overhead), 4 scheduling: (Scheduling) }
     Overhead { 1 podFixed: {Quantity} }
     Scheduling { 1 nodeSelector: {str}, 2 tolerations: [Toleration] }
+    APIService { 1 metadata: ObjectMeta, 2 spec: APIServiceSpec, 3 status: APIServiceStatus }
+    APIServiceSpec {
+        1 service: (APIServiceReference), 2 group: str, 3 version: str, 4 insecureSkipTLSVerify: bool, 5 caBundle: bytes,
+        7 groupPriorityMinimum: int, 8 versionPriority: int,
+    }
+    APIServiceReference { 1 namespace: str, 2 name: str, 3 port: (int) }
+    APIServiceStatus { 1 conditions: [APIServiceCondition] }
+    APIServiceCondition { 1 type: str, 2 status: str, 3 lastTransitionTime: Time, 4 reason: str, 5 message: str }
 }

@@ -56,6 +56,7 @@ pub(super) static KINDS: &[(&str, &str, &Message)] = &[
     ("batch/v1", "Job", &workloads::Job),
     ("batch/v1", "CronJob", &workloads::CronJob),
     ("policy/v1", "PodDisruptionBudget", &cluster::PodDisruptionBudget),
+    ("apiregistration.k8s.io/v1", "APIService", &cluster::APIService),
     ("scheduling.k8s.io/v1", "PriorityClass", &cluster::PriorityClass),
     ("node.k8s.io/v1", "RuntimeClass", &cluster::RuntimeClass),
     ("storage.k8s.io/v1", "StorageClass", &persistent::StorageClass),
