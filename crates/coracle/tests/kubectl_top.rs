@@ -126,6 +126,8 @@ fn gets(kubectl: &Kubectl) {
     assert_eq!(node.trim(), "nodemetrics.metrics.k8s.io/coracle");
     let resources = kubectl.run("api-resources --api-group=metrics.k8s.io -o name").unwrap();
     assert_eq!(resources, "nodes.metrics.k8s.io\npods.metrics.k8s.io\n");
+    let service = kubectl.run("get apiservices v1beta1.metrics.k8s.io --no-headers").unwrap();
+    assert_eq!(service.split_whitespace().take(3).collect::<Vec<_>>(), ["v1beta1.metrics.k8s.io", "Local", "True"]);
     let text = kubectl.run("get --raw /api/v1/nodes/coracle/proxy/metrics/resource").unwrap();
     let line = "container_memory_working_set_bytes{container=\"holder\",namespace=\"default\",pod=\"holder\"} ";
     let found = text.lines().find_map(|found| found.strip_prefix(line)).unwrap_or_else(|| panic!("{text}"));

@@ -27,7 +27,7 @@ const NATIVE: &str =
 /// How long pods may take to end at Ctrl-C: Kubernetes' default grace period is 30 s, but somebody waits at a terminal.
 const GRACE: Duration = Duration::from_secs(10);
 const SIGTERM: i32 = 15;
-/// metrics-server's default, which is also how often autoscalers ask.
+/// metrics-server's default. Where the autoscaler asks more often, it is to hear something new each time.
 const METRIC_RESOLUTION: Duration = Duration::from_secs(15);
 
 /// The runtime and the network that goes with it.
@@ -99,7 +99,7 @@ pub async fn node(
         tls: Arc::new(tls),
         internal_ip,
         listener,
-        metric_resolution: METRIC_RESOLUTION,
+        metric_resolution: config.scaling.sync_period.min(METRIC_RESOLUTION),
     };
     Ok(node::Node::new(api.client("system:node:coracle"), options))
 }
