@@ -19,7 +19,7 @@ use objects::gateway::{Gateway, GatewayClass, HTTPRoute};
 use serde_json::{Value, json};
 use testkit::{
     Coracle, get,
-    systems::{HELLO, route},
+    systems::{HELLO, SLEEPING, autoscaler, route},
 };
 
 const CONTROLLER: &str = "example.com/edge";
@@ -85,8 +85,8 @@ async fn client(kubeconfig: &Path) -> Client {
     Client::try_from(config).unwrap()
 }
 
-/// What people would apply: a class of ours, a Gateway and a route.
-async fn apply(client: &Client) {
+/// What people would apply: a class of ours, a Gateway and a route to this backend.
+async fn apply(client: &Client, backend: &str) {
     let manifests = format!(
         "---
 apiVersion: gateway.networking.k8s.io/v1
@@ -99,7 +99,7 @@ kind: Gateway
 metadata: {{name: edge}}
 spec: {{gatewayClassName: outside, listeners: [{{name: http, protocol: HTTP, port: 80}}]}}
 {}",
-        route("{backendRefs: [{name: hello, port: 80}]}")
+        route(&format!("{{backendRefs: [{backend}]}}"))
     );
     for object in serde_saphyr::from_multiple::<DynamicObject>(&manifests).unwrap() {
         let api: Api<DynamicObject> = match object.types.as_ref().unwrap().kind.as_str() {
@@ -128,7 +128,7 @@ async fn two_gateways_serve_a_cluster_one_writes_statuses_and_the_other_takes_ov
     let cluster = Coracle::serving(env!("CARGO_BIN_EXE_coracle"), HELLO).unwrap();
     let kubeconfig = cluster.kubeconfig();
     let client = client(&kubeconfig).await;
-    apply(&client).await;
+    apply(&client, "{name: hello, port: 80}").await;
     let (gateways, routes): (Api<Gateway>, Api<HTTPRoute>) =
         (Api::default_namespaced(client.clone()), Api::default_namespaced(client));
     let mut one = Alone::start(&kubeconfig);
@@ -155,6 +155,23 @@ async fn two_gateways_serve_a_cluster_one_writes_statuses_and_the_other_takes_ov
     judged(&routes, 2).await;
     assert!(get(two.gateway(), "/").unwrap().starts_with("HTTP/1.1 200 "));
     two.terminate();
+}
+
+#[tokio::test]
+async fn what_sleeps_in_the_cluster_is_woken_by_a_request_at_its_gateway() {
+    let sleeping = [SLEEPING, &autoscaler("apps/v1", "Deployment", "web", 0)].concat();
+    let cluster = Coracle::serving(env!("CARGO_BIN_EXE_coracle"), &sleeping).unwrap();
+    let client = client(&cluster.kubeconfig()).await;
+    apply(&client, "{name: web, port: 8080}").await;
+    let mut gateway = Alone::start(&cluster.kubeconfig());
+    assert_eq!(gateway.event("leading")["leading"], true);
+    judged(&Api::default_namespaced(client), 1).await;
+    let response = get(gateway.gateway(), "/").unwrap();
+    assert!(response.starts_with("HTTP/1.1 200 ") && response.contains("Hello World"), "{response}");
+    let metrics = gateway.probe("/metrics");
+    let held = "coracle_gateway_held_total{service=\"default/web:8080\",result=\"released\"} 1";
+    assert!(metrics.contains(held), "{metrics}");
+    gateway.terminate();
 }
 
 #[test]
