@@ -294,3 +294,95 @@ async fn kinds_known_by_name_are_stored_with_a_warning_and_their_definition_take
     assert_eq!(status, StatusCode::CREATED, "{said}");
     assert!(warnings[0].contains("httproutes.gateway.networking.k8s.io is built in"), "{warnings:?}");
 }
+
+#[tokio::test]
+async fn metadata_within_an_object_is_held_to_what_every_object_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let client = open(dir.path()).await;
+    let mut definition = definition();
+    for version in definition["spec"]["versions"].as_array_mut().unwrap() {
+        version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["template"] = json!({
+            "type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true});
+    }
+    let (status, answer) = post(&client, DEFINITIONS, definition).await;
+    assert_eq!(status, StatusCode::CREATED, "{answer}");
+    let with = |metadata: Value, template: Value| {
+        let mut tab = tab("a", "blue");
+        tab["metadata"] = metadata;
+        tab["spec"]["template"] = template;
+        tab
+    };
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "unknownSub": 1, "creationTimestamp": null},
+        "spec": {"kept": true}});
+    let tab = with(json!({"name": "a", "unknownOwn": 1}), pod);
+    let strict = format!("{TABS}?fieldValidation=Strict");
+    let (status, refused) = post(&client, &strict, tab.clone()).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    for field in ["metadata.unknownOwn", "spec.template.metadata.unknownSub"] {
+        let said = format!("unknown field \"{field}\"");
+        assert!(refused["message"].as_str().unwrap().contains(&said), "{refused}");
+    }
+    let (status, warnings, made) =
+        ask(&client, "POST", &format!("{TABS}?fieldValidation=Warn"), &[JSON], tab.clone()).await;
+    assert_eq!(status, StatusCode::CREATED);
+    assert!(warnings.iter().any(|text| text.contains("spec.template.metadata.unknownSub")), "{warnings:?}");
+    assert_eq!(made["spec"]["template"]["metadata"], json!({"name": "p"}));
+    assert_eq!(made["spec"]["template"]["spec"], json!({"kept": true}));
+    let mut ignored = tab;
+    ignored["metadata"] = json!({"name": "b", "unknownOwn": 1});
+    let (status, warnings, made) =
+        ask(&client, "POST", &format!("{TABS}?fieldValidation=Ignore"), &[JSON], ignored).await;
+    assert_eq!((status, warnings.len()), (StatusCode::CREATED, 0));
+    assert_eq!(made["spec"]["template"]["metadata"], json!({"name": "p"}));
+    for (template, said) in [
+        (json!({"kind": "Pod"}), "spec.template.apiVersion: Required value"),
+        (json!({"apiVersion": "v1", "kind": ""}), "spec.template.kind: Invalid value: \"\": must not be empty"),
+        (
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"labels": {"a": "x y"}}}),
+            "spec.template.metadata.labels: Invalid value: \"x y\"",
+        ),
+        (json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"labels": 1}}), "spec.template.metadata"),
+    ] {
+        let (status, refused) = post(&client, TABS, with(json!({"name": "c"}), template)).await;
+        assert!(status.is_client_error(), "{refused}");
+        assert!(refused["message"].as_str().unwrap().contains(said), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn the_status_of_an_object_is_validated_and_what_did_not_change_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let client = open(dir.path()).await;
+    assert_eq!(post(&client, DEFINITIONS, definition()).await.0, StatusCode::CREATED);
+    assert_eq!(post(&client, TABS, tab("a", "blue")).await.0, StatusCode::CREATED);
+    let status = |value: Value| json!({"status": {"replicas": value}});
+    let (refused, answer) = patch(&client, &format!("{TABS}/a/status"), status(json!("x"))).await;
+    assert_eq!(refused, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
+    assert!(answer["message"].as_str().unwrap().contains("status.replicas"), "{answer}");
+    assert_eq!(patch(&client, &format!("{TABS}/a/status"), status(json!(2))).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_rule_that_can_cost_too_much_is_refused_until_what_it_looks_at_is_limited() {
+    let dir = tempfile::tempdir().unwrap();
+    let client = open(dir.path()).await;
+    let with = |list: Value| {
+        let mut definition = definition();
+        for version in definition["spec"]["versions"].as_array_mut().unwrap() {
+            version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["names"] = list.clone();
+        }
+        definition
+    };
+    let rules = json!([{"rule": "self.all(a, self.exists_one(b, a == b))"}]);
+    let open = json!({"type": "array", "items": {"type": "string"}, "x-kubernetes-validations": rules});
+    let (status, refused) = post(&client, DEFINITIONS, with(open)).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    let cause = &refused["details"]["causes"][0];
+    let at = "spec.validation.openAPIV3Schema.properties[spec].properties[names].x-kubernetes-validations[0].rule";
+    assert_eq!(cause["field"], at);
+    let why = "Forbidden: estimated rule cost exceeds budget by factor of more than 100x (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)";
+    assert_eq!(cause["message"], why);
+    let limited = json!({"type": "array", "maxItems": 64, "items": {"type": "string", "maxLength": 32}, "x-kubernetes-validations": rules});
+    let (status, answer) = post(&client, DEFINITIONS, with(limited)).await;
+    assert_eq!(status, StatusCode::CREATED, "{answer}");
+}

@@ -5,6 +5,8 @@ use std::sync::Arc;
 /// An expression, and where in the text it begins.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Expr {
+    /// Its number among the parts of the whole expression.
+    pub(crate) id: usize,
     /// Bytes from the start.
     pub(crate) at: usize,
     /// Expressions from here down, the longest way.

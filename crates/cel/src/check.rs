@@ -1,27 +1,40 @@
 //! The type check: every name is known, every call has a signature that fits.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
+
+use regex::Regex;
 
 use crate::{
     Issue,
     ast::{Expr, Fold, FoldKind, Literal, Node},
+    functions, pattern,
     signatures::SIGNATURES,
     types::{Bindings, Type, join},
 };
 
 /// Issues of one expression, past which nobody reads on.
 const MOST: usize = 20;
+/// Patterns of one expression that are kept compiled; others are compiled when they are needed.
+const PATTERNS: usize = 32;
+/// Bytes of a compiled pattern.
+pub(crate) const PATTERN: usize = 1 << 18;
 
 /// Names and their types, the innermost last.
 pub(crate) struct Checker {
     names: Vec<(Arc<str>, Type)>,
     pub(crate) issues: Vec<Issue>,
+    /// The type of each part of the expression, by its number.
+    pub(crate) types: Vec<Type>,
+    /// The patterns that are written out in it.
+    pub(crate) patterns: HashMap<Arc<str>, Regex>,
+    /// Within what is formatted, where elements may be of all types.
+    mixed: bool,
 }
 
 impl Checker {
     pub(crate) fn new(variables: &[(&str, Type)]) -> Self {
         let names = variables.iter().map(|(name, of)| ((*name).into(), of.clone())).collect();
-        Self { names, issues: Vec::new() }
+        Self { names, issues: Vec::new(), types: Vec::new(), patterns: HashMap::new(), mixed: false }
     }
 
     fn issue(&mut self, at: usize, why: String) -> Type {
@@ -33,6 +46,17 @@ impl Checker {
 
     /// The type of an expression.
     pub(crate) fn expr(&mut self, expr: &Expr) -> Type {
+        let of = self.type_of(expr);
+        if self.types.len() <= expr.id {
+            self.types.resize(expr.id + 1, Type::Dyn);
+        }
+        if let Some(place) = self.types.get_mut(expr.id) {
+            *place = of.clone();
+        }
+        of
+    }
+
+    fn type_of(&mut self, expr: &Expr) -> Type {
         match &expr.of {
             Node::Literal(literal) => match literal {
                 Literal::Null => Type::Null,
@@ -57,15 +81,20 @@ impl Checker {
             }
             Node::Call { target, name, arguments } => self.call(expr.at, target.as_deref(), name, arguments),
             Node::List(elements) => {
-                let all: Vec<Type> =
-                    elements.iter().map(|(element, optional)| self.element(element, *optional)).collect();
-                Type::List(Arc::new(common(all)))
+                let all: Vec<(usize, Type)> =
+                    elements.iter().map(|(element, optional)| (element.at, self.element(element, *optional))).collect();
+                Type::List(Arc::new(self.common(all)))
             }
             Node::Map(entries) => {
-                let keys: Vec<Type> = entries.iter().map(|(key, _, _)| self.expr(key)).collect();
-                let values: Vec<Type> =
-                    entries.iter().map(|(_, value, optional)| self.element(value, *optional)).collect();
-                Type::Map(Arc::new(common(keys)), Arc::new(common(values)))
+                let keys: Vec<_> = entries.iter().map(|(key, _, _)| (key.at, self.expr(key))).collect();
+                let values: Vec<_> =
+                    entries.iter().map(|(_, value, optional)| (value.at, self.element(value, *optional))).collect();
+                // Nothing else can be a key; and types that grow on both sides would grow without bound.
+                let key = match self.common(keys) {
+                    key @ (Type::Bool | Type::Int | Type::Uint | Type::Text | Type::Double) => key,
+                    _ => Type::Dyn,
+                };
+                Type::Map(Arc::new(key), Arc::new(self.common(values)))
             }
             Node::Fold(fold) => self.fold(expr.at, fold),
             Node::Bind { name, value, body } => {
@@ -98,6 +127,44 @@ impl Checker {
         }
     }
 
+    /// The type of all elements of a literal: they are of one, as Kubernetes asks for it.
+    fn common(&mut self, all: Vec<(usize, Type)>) -> Type {
+        let mut all = all.into_iter();
+        let Some((_, mut known)) = all.next() else { return Type::Dyn };
+        for (at, next) in all {
+            match join(&known, &next) {
+                Some(joined) => known = joined,
+                None if self.mixed => return Type::Dyn,
+                None => {
+                    self.issue(at, format!("expected type '{known}' but found '{next}'"));
+                }
+            }
+        }
+        known
+    }
+
+    /// What is written out is checked now: times, spans of time, patterns.
+    fn written_out(&mut self, name: &str, arguments: &[Expr]) {
+        let Some(Expr { at, of: Node::Literal(Literal::Text(text)), .. }) = arguments.first() else { return };
+        match name {
+            "duration" if crate::duration(text).is_none() => {
+                self.issue(*at, "invalid duration argument".to_owned());
+            }
+            "timestamp" if functions::timestamp(text).is_none() => {
+                self.issue(*at, "invalid timestamp argument".to_owned());
+            }
+            "matches" | "find" | "findAll" => match pattern::compile(text, PATTERN) {
+                Ok(compiled) if self.patterns.len() < PATTERNS => drop(self.patterns.insert(text.clone(), compiled)),
+                Ok(_) => {}
+                Err(_) if name == "matches" => {
+                    self.issue(*at, "invalid matches argument".to_owned());
+                }
+                Err(_) => {}
+            },
+            _ => {}
+        }
+    }
+
     fn name(&mut self, at: usize, name: &str) -> Type {
         if let Some((_, of)) = self.names.iter().rev().find(|(known, _)| **known == *name) {
             return of.clone();
@@ -126,7 +193,7 @@ impl Checker {
                 let found = self.select(at, inner, field);
                 if matches!(found, Type::Optional(_)) { found } else { Type::Optional(Arc::new(found)) }
             }
-            Type::Object(object) => match object.fields.get(field) {
+            Type::Object(object) => match object.field(field) {
                 Some(of) => of.clone(),
                 None => self.issue(at, format!("undefined field '{field}'")),
             },
@@ -171,7 +238,13 @@ impl Checker {
 
     fn call(&mut self, at: usize, target: Option<&Expr>, name: &str, arguments: &[Expr]) -> Type {
         let mut given: Vec<Type> = target.into_iter().map(|target| self.expr(target)).collect();
+        let outer = self.mixed;
+        self.mixed |= name == "format";
         given.extend(arguments.iter().map(|argument| self.expr(argument)));
+        self.mixed = outer;
+        // The pattern of `matches(text, pattern)` comes second.
+        let pattern = if name == "matches" && target.is_none() { 1 } else { 0 };
+        self.written_out(name, arguments.get(pattern..).unwrap_or_default());
         let Some(signatures) = SIGNATURES.get(name) else {
             return self.issue(at, format!("undeclared reference to '{name}' (in container '')"));
         };
@@ -221,10 +294,4 @@ fn shown(name: &str) -> String {
         name if name.starts_with(|c: char| !c.is_alphabetic()) => format!("_{name}_"),
         name => name.to_owned(),
     }
-}
-
-fn common(all: Vec<Type>) -> Type {
-    let mut all = all.into_iter();
-    let Some(first) = all.next() else { return Type::Dyn };
-    all.try_fold(first, |known, next| join(&known, &next)).unwrap_or(Type::Dyn)
 }

@@ -1,10 +1,16 @@
 //! Evaluation, within a budget.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use regex::Regex;
 
 use crate::{
     ast::{Expr, Fold, FoldKind, Literal, Node},
     functions,
+    types::kept,
     value::{Key, Value},
 };
 
@@ -26,15 +32,20 @@ pub(crate) fn failed<T>(why: impl Into<String>) -> Result<T, EvalError> {
 
 /// What evaluation may still cost, in the units of Kubernetes' cost model: one for each step, and one for ten bytes or one
 /// element that is looked at.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Budget {
     left: u64,
+    /// What is compiled already of the program that is evaluated.
+    patterns: Patterns,
 }
+
+/// Compiled patterns by their texts.
+pub(crate) type Patterns = Arc<HashMap<Arc<str>, Regex>>;
 
 impl Budget {
     /// So much.
     pub fn new(units: u64) -> Self {
-        Self { left: units }
+        Self { left: units, patterns: Patterns::default() }
     }
 
     /// What is left of it.
@@ -57,6 +68,21 @@ impl Budget {
                 Err(EvalError::Budget)
             }
         }
+    }
+
+    /// Goes on with the patterns of another program; gives those of the last.
+    pub(crate) fn exchange(&mut self, patterns: Patterns) -> Patterns {
+        std::mem::replace(&mut self.patterns, patterns)
+    }
+
+    /// A pattern that the program has compiled.
+    pub(crate) fn pattern(&self, text: &str) -> Option<Regex> {
+        self.patterns.get(text).cloned()
+    }
+
+    /// Pays for going over so many bytes as a processor does, many at a time.
+    pub(crate) fn scan(&mut self, count: usize) -> Result<(), EvalError> {
+        self.spend(count as u64 / 512)
     }
 
     /// Pays for looking at so many bytes.
@@ -162,9 +188,15 @@ fn constant(literal: &Literal) -> Value {
     }
 }
 
+/// A field of an object, or an entry of a map.
+fn field_of<'a>(map: &'a BTreeMap<Key, Value>, field: &Arc<str>) -> Option<&'a Value> {
+    let named = map.get(&Key::Text(field.clone()));
+    named.or_else(|| map.get(&Key::Text(kept(field)?.into())))
+}
+
 fn has(operand: &Value, field: &Arc<str>) -> Result<Value, EvalError> {
     match operand {
-        Value::Map(map) => Ok(map.contains_key(&Key::Text(field.clone())).into()),
+        Value::Map(map) => Ok(field_of(map, field).is_some().into()),
         Value::Optional(None) => Ok(false.into()),
         Value::Optional(Some(value)) => has(value, field),
         _ => failed("no such overload"),
@@ -173,7 +205,7 @@ fn has(operand: &Value, field: &Arc<str>) -> Result<Value, EvalError> {
 
 fn select(operand: &Value, field: &Arc<str>, optional: bool) -> Result<Value, EvalError> {
     match operand {
-        Value::Map(map) => match (map.get(&Key::Text(field.clone())), optional) {
+        Value::Map(map) => match (field_of(map, field), optional) {
             (Some(value), false) => Ok(value.clone()),
             (value, true) => Ok(Value::Optional(value.map(|value| Arc::new(value.clone())))),
             (None, false) => failed(format!("no such key: {field}")),
@@ -226,8 +258,7 @@ fn call(
     for argument in target.into_iter().chain(arguments) {
         given.push(eval(argument, scope, budget)?);
     }
-    // `or` and `orValue` are methods whose argument costs nothing to have.
-    functions::call(name, target.is_some(), &given, budget)
+    functions::call(name, &given, budget)
 }
 
 /// `&&` and `||`: an operand that decides hides the errors of the others.

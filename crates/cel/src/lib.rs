@@ -6,25 +6,30 @@
 
 mod ast;
 mod check;
+mod cost;
 mod eval;
 mod functions;
 mod lexer;
 mod libraries;
 mod macros;
 mod parser;
+pub mod pattern;
 mod signatures;
 mod types;
 mod value;
 
 use std::fmt;
 
+pub use cost::{Bounds, Sizes};
 pub use eval::{Budget, EvalError};
+pub use functions::duration;
 pub use parser::is_reserved;
 pub use types::{ObjectType, Type};
 pub use value::{Key, Value};
 
 use check::Checker;
-use eval::Scope;
+use cost::Estimator;
+use eval::{Patterns, Scope};
 
 /// What is wrong with an expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +78,8 @@ impl fmt::Display for CompileError {
 pub struct Program {
     expr: ast::Expr,
     of: Type,
+    /// Patterns that are written out in it, compiled.
+    patterns: Patterns,
 }
 
 impl Program {
@@ -85,7 +92,11 @@ impl Program {
         let expr = parser::parse(source).map_err(|issue| failed(vec![issue]))?;
         let mut checker = Checker::new(variables);
         let of = checker.expr(&expr);
-        if checker.issues.is_empty() { Ok(Self { expr, of }) } else { Err(failed(checker.issues)) }
+        if checker.issues.is_empty() {
+            Ok(Self { expr, of, patterns: checker.patterns.into() })
+        } else {
+            Err(failed(checker.issues))
+        }
     }
 
     /// The type of its value.
@@ -96,6 +107,14 @@ impl Program {
     /// Whether it uses a name.
     pub fn mentions(&self, name: &str) -> bool {
         self.expr.mentions(name)
+    }
+
+    /// What evaluating it costs at most, in the units of [`Budget`], as cel-go and Kubernetes estimate it. `variables` are the names
+    /// that it was compiled with.
+    pub fn cost(&self, variables: &[(&str, Type)], sizes: Sizes<'_>) -> u64 {
+        let mut checker = Checker::new(variables);
+        checker.expr(&self.expr);
+        Estimator::cost(&self.expr, &checker.types, sizes)
     }
 
     /// Its value. What it costs is taken from the budget.
@@ -117,6 +136,9 @@ impl Program {
                 }
             }
         }
-        within(self, variables, None, budget)
+        let outer = budget.exchange(self.patterns.clone());
+        let value = within(self, variables, None, budget);
+        budget.exchange(outer);
+        value
     }
 }

@@ -142,7 +142,7 @@ impl Parser {
         if depth > DEPTH {
             return Err(Issue::new(at, format!("max recursion depth exceeded: {DEPTH}")));
         }
-        Ok(Expr { at, depth, of })
+        Ok(Expr { id: self.parts, at, depth, of })
     }
 
     fn call(&mut self, at: usize, name: &str, arguments: Vec<Expr>) -> Result<Expr, Issue> {
@@ -233,7 +233,7 @@ impl Parser {
             if self.take(".") {
                 let optional = self.take("?");
                 let field = match self.advance() {
-                    Token::Name(name) if &*name != "in" => name,
+                    Token::Name(name) if !matches!(&*name, "in" | "true" | "false" | "null") => name,
                     Token::Quoted(name) => name,
                     other => {
                         return Err(Issue::new(

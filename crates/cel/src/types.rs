@@ -50,6 +50,18 @@ pub struct ObjectType {
     pub fields: BTreeMap<String, Type>,
 }
 
+impl ObjectType {
+    /// The type of a field. A word that the language keeps for itself can name a field too: it stands for `__word__`.
+    pub(crate) fn field(&self, name: &str) -> Option<&Type> {
+        self.fields.get(name).or_else(|| self.fields.get(&kept(name)?))
+    }
+}
+
+/// How objects have a field whose name is a word that the language keeps for itself.
+pub(crate) fn kept(name: &str) -> Option<String> {
+    crate::is_reserved(name).then(|| format!("__{name}__"))
+}
+
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

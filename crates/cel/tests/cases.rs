@@ -98,6 +98,41 @@ fn what_costs_too_much_is_stopped() {
 }
 
 #[test]
+fn what_looks_at_much_pays_for_it() {
+    let text = "x".repeat(1 << 20);
+    let cost = |expression: &str| {
+        let program = Program::compile(expression, &[("self", Type::Text), ("raw", Type::Bytes)]).unwrap();
+        let mut budget = Budget::new(COST);
+        let raw = Value::Bytes(text.as_bytes().into());
+        program.evaluate(&[("self", text.as_str().into()), ("raw", raw)], &mut budget).unwrap();
+        COST - budget.left()
+    };
+    assert!(cost("self.startsWith('x')") < 10);
+    assert!(cost("size(self) > 0") > 1000);
+    assert!(cost("raw == raw") > 100_000);
+    assert!(cost("raw < raw") > 100_000);
+    assert!(cost("self in {'a': 1}") > 1000);
+    // A pattern that is written out is compiled once; another one each time.
+    assert!(cost("'a'.matches('^a$')") < 10);
+    assert!(cost("'a'.matches('^a' + '$')") > 500);
+    assert_eq!(outcome(&format!("'{}'.split('') == []", "x".repeat(60_000)), 30_000).0, "!!");
+    assert_eq!(outcome(&format!("'{}'.findAll('') == []", "x".repeat(60_000)), 30_000).0, "!!");
+}
+
+#[test]
+fn types_and_messages_stay_small_whatever_an_expression_nests() {
+    // Were keys of maps typed by what they are, this type would have 2^40 parts.
+    let nested = (0..40).fold("1".to_owned(), |inner, _| format!("cel.bind(x, {inner}, {{x: x}})"));
+    let (did, said) = outcome(&format!("{nested} + 1"), COST);
+    assert_eq!(did, "??");
+    assert!(said.len() < 100_000);
+    // Nor is a value shown that is shared many times over.
+    let shared = (0..40).fold("[1]".to_owned(), |list, _| format!("cel.bind(x, {list}, [x, x])"));
+    let (did, said) = outcome(&format!("dyn({{'a': 1}})[dyn({shared})] == 1"), COST);
+    assert_eq!((did, said.as_str()), ("!!", "no such key: list"));
+}
+
+#[test]
 fn what_is_too_deep_or_too_long_is_refused() {
     for (open, middle, close) in
         [("(", "1", ")"), ("[", "1", "]"), ("!", "true", ""), ("-", "x", ""), ("{1: ", "1", "}")]

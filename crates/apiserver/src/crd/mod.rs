@@ -96,7 +96,10 @@ pub(crate) fn hold_until_cleaned(definition: &mut Value) {
 /// Fills in what a definition does not say.
 pub(crate) fn default(definition: &mut Value) {
     let spec = meta::section(definition, "spec");
-    spec.entry("conversion").or_insert_with(|| json!({"strategy": "None"}));
+    let conversion = spec.entry("conversion").or_insert_with(|| json!({"strategy": "None"}));
+    if let Some(Value::Object(service)) = conversion.pointer_mut("/webhook/clientConfig/service") {
+        service.entry("port").or_insert_with(|| json!(443));
+    }
     let Some(Value::Object(names)) = spec.get_mut("names") else { return };
     let kind = names.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
     let set = |names: &mut Map<String, Value>, field: &str, value: String| {

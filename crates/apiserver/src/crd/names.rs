@@ -92,17 +92,12 @@ fn approve(definition: &Value, status: &mut Value, now: &str) {
     if !is_protected(group) {
         return;
     }
-    let annotation = definition.pointer("/metadata/annotations/api-approved.kubernetes.io").and_then(Value::as_str);
-    let (met, reason, message) = match annotation {
-        Some(text) if text.starts_with("unapproved") => {
-            (false, "UnapprovedAnnotation", format!("not approved: {text:?}"))
-        }
-        Some(text) => (true, "ApprovedAnnotation", format!("approved in {text}")),
-        None => (
-            false,
-            "MissingAnnotation",
-            format!("protected groups must have approval annotation {APPROVED:?}, see {WHY}"),
-        ),
+    let (approval, message) = approval(definition);
+    let (met, reason) = match approval {
+        Approval::Bypassed => (false, "UnapprovedAnnotation"),
+        Approval::Given => (true, "ApprovedAnnotation"),
+        Approval::Missing => (false, "MissingAnnotation"),
+        Approval::Invalid => (false, "InvalidAnnotation"),
     };
     set_condition(status, "KubernetesAPIApprovalPolicyConformant", met, reason, &message, now);
 }
@@ -111,6 +106,36 @@ fn approve(definition: &Value, status: &mut Value, now: &str) {
 pub(super) const APPROVED: &str = "api-approved.kubernetes.io";
 /// Where that is explained.
 pub(super) const WHY: &str = "https://github.com/kubernetes/enhancements/pull/1111";
+
+/// What the annotation says that says who approved a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Approval {
+    /// There is none.
+    Missing,
+    /// Neither a URL nor a reason for going without.
+    Invalid,
+    /// A URL.
+    Given,
+    /// Why it is not needed.
+    Bypassed,
+}
+
+/// Who approved a kind, and the same in words.
+pub(super) fn approval(definition: &Value) -> (Approval, String) {
+    let annotation = definition.pointer("/metadata/annotations").and_then(|all| all.get(APPROVED)?.as_str());
+    let missing = format!("protected groups must have approval annotation {APPROVED:?}");
+    match annotation.unwrap_or_default() {
+        "" => (Approval::Missing, format!("{missing}, see {WHY}")),
+        text if text.starts_with("unapproved") => (Approval::Bypassed, format!("not approved: {text:?}")),
+        text if text.parse::<http::Uri>().is_ok_and(|url| url.scheme().is_some() && url.host().is_some()) => {
+            (Approval::Given, format!("approved in {text}"))
+        }
+        _ => {
+            let why = format!("{missing} with either a URL or a reason starting with \"unapproved\", see {WHY}");
+            (Approval::Invalid, why)
+        }
+    }
+}
 
 /// Whether a group is the Kubernetes project's.
 pub(super) fn is_protected(group: &str) -> bool {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::{
     registry::meta,
     status::{Cause, Failure},
+    validation::metadata,
 };
 
 /// A stored object as a kind has it: with the defaults that its definition has got since, in the kind's version.
@@ -39,7 +40,7 @@ fn set_version(object: &mut Value, group: &str, version: &str) {
 /// Everything that is wrong with an object.
 pub(crate) fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<Cause> {
     let Some(definition) = kind.definition() else { return Vec::new() };
-    custom::validate(definition.schema.compiled(), object, old)
+    custom::validate(definition.schema.compiled(), object, old, metadata::embedded)
 }
 
 /// Takes out of an object what its kind does not have; gives the paths of what went.
@@ -52,11 +53,14 @@ pub(crate) fn conform(kind: &Kind, object: &mut Value) -> Result<Vec<String>, Fa
         let name = kind.kind;
         Failure::bad_request(format!("{name} in version {version:?} cannot be handled as a {name}: {go}"))
     })?;
-    let mut unknown = match &kind.origin {
-        Origin::Defined(definition) if !custom::is_too_deep(object) => definition.schema.compiled().prune(object),
-        _ => Vec::new(),
-    };
-    unknown.extend(own);
+    let mut unknown = own;
+    if let (Origin::Defined(definition), false) = (&kind.origin, custom::is_too_deep(object)) {
+        let schema = definition.schema.compiled();
+        unknown.extend(schema.prune(object));
+        unknown.extend(custom::embedded::conform(schema, object).map_err(|wrong| {
+            Failure::bad_request(format!("{}: Invalid value: {}: {}", wrong.path, wrong.value, wrong.message))
+        })?);
+    }
     Ok(unknown)
 }
 

@@ -74,7 +74,11 @@ pub fn merge(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Res
         // What was stored before a default was known has it too: it is no change.
         let mut old = current.clone();
         crate::defaults::apply(kind, &mut old);
-        if part == Part::Main { validation::update(kind, &wanted, &old) } else { validation::ephemeral(&wanted, &old) }
+        if part == Part::EphemeralContainers {
+            validation::ephemeral(&wanted, &old)
+        } else {
+            validation::update(kind, &wanted, &old)
+        }
     } else {
         Vec::new()
     };

@@ -10,13 +10,31 @@ use crate::{registry::meta, status::Cause};
 const MOST_ANNOTATIONS: usize = 256 * 1024;
 
 pub(super) fn check(kind: &Kind, object: &Value) -> Vec<Cause> {
-    let metadata = At::root(object).field("metadata");
     let name_check = super::rows::row(kind).map_or(names::dns_subdomain as fn(&str) -> Vec<String>, |row| row.name);
+    of_object(&At::root(object).field("metadata"), name_check)
+}
+
+/// The metadata of an object in a custom resource.
+pub(crate) fn embedded(metadata: &Value, path: &str) -> Vec<Cause> {
+    let metadata = At { value: metadata, path: path.to_owned() };
+    let namespace = metadata.field("namespace");
+    let mut causes = if metadata.field("name").text().is_empty() {
+        of_object(&metadata, |_| Vec::new())
+    } else {
+        of_object(&metadata, names::path_segment)
+    };
+    if !namespace.text().is_empty() {
+        causes.extend(namespace.named(names::dns_label));
+    }
+    causes
+}
+
+fn of_object(metadata: &At<'_>, name_check: fn(&str) -> Vec<String>) -> Vec<Cause> {
     let mut causes = generated(&metadata.field("generateName"), name_check);
     causes.extend(metadata.field("name").named(name_check));
     causes.extend(labels(&metadata.field("labels")));
     causes.extend(annotations(&metadata.field("annotations")));
-    causes.extend(owners(&metadata));
+    causes.extend(owners(metadata));
     for finalizer in metadata.each("finalizers") {
         causes.extend(finalizer.named(names::qualified_name));
     }

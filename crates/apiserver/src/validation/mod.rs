@@ -13,7 +13,7 @@ mod data;
 mod ephemeral;
 mod gateway;
 mod ingress;
-mod metadata;
+pub(crate) mod metadata;
 mod network;
 mod placement;
 mod pod;
@@ -28,7 +28,7 @@ mod workload;
 use objects::kinds::Kind;
 use serde_json::Value;
 
-pub(crate) use self::at::{At, duplicates};
+pub(crate) use self::at::At;
 use self::rows::row;
 use crate::{crd, status::Cause};
 
@@ -52,6 +52,10 @@ pub fn update(kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> {
     causes.extend(metadata::change(new, old));
     if kind.is_custom() {
         causes.extend(crd::objects::validate(kind, new, Some(old)));
+        return causes;
+    }
+    if crd::is_definition(kind) {
+        causes.extend(crd::validation::update(new, old));
         return causes;
     }
     // What may not change is said first: it is what the client has to know.

@@ -59,8 +59,7 @@ static ROWS: &[Row] = &[
         .named(names::dns_1035_label),
     of("apiextensions.k8s.io", "CustomResourceDefinition", |object, causes| {
         causes.extend(crate::crd::validation::create(object.value));
-    })
-    .fixed(crate::crd::validation::fixed),
+    }),
     of("apiregistration.k8s.io", "APIService", cluster::api_service).named(names::path_segment),
     of("apps", "ControllerRevision", sets::controller_revision).fixed(sets::controller_revision_change),
     of("apps", "DaemonSet", sets::daemon_set).fixed(change::workload),

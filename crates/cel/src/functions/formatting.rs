@@ -53,7 +53,7 @@ fn clause(
         ('d', Value::Int(value)) => value.to_string(),
         ('d', Value::Uint(value)) => value.to_string(),
         ('d', Value::Double(value)) if !value.is_finite() => special(*value),
-        ('f', Value::Double(value)) if value.is_finite() => format!("{value:.*}", precision.unwrap_or(6)),
+        ('f', Value::Double(value)) if value.is_finite() => grouped(&format!("{value:.*}", precision.unwrap_or(6))),
         ('e', Value::Double(value)) if value.is_finite() => exponent(*value, precision.unwrap_or(6)),
         ('f' | 'e', Value::Double(value)) => special(*value),
         ('f' | 'e', Value::Int(_) | Value::Uint(_)) => {
@@ -96,12 +96,32 @@ fn signed(value: i64, digits: &str) -> String {
     if value < 0 { format!("-{digits}") } else { digits.to_owned() }
 }
 
-/// Go's form: at least two digits of exponent, with a sign.
+/// Thousands apart, as English has it: `1,234.5`.
+fn grouped(text: &str) -> String {
+    let (sign, text) = text.strip_prefix('-').map_or(("", text), |text| ("-", text));
+    let (whole, fraction) = text.split_once('.').map_or((text, None), |(whole, fraction)| (whole, Some(fraction)));
+    let mut grouped = sign.to_owned();
+    for (index, digit) in whole.chars().enumerate() {
+        if index > 0 && (whole.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    if let Some(fraction) = fraction {
+        grouped.push('.');
+        grouped.push_str(fraction);
+    }
+    grouped
+}
+
+/// As English writes powers: `1.5×10⁰³`, with two digits at least.
 fn exponent(value: f64, precision: usize) -> String {
     let text = format!("{value:.precision$e}");
     let (mantissa, power) = text.split_once('e').unwrap_or((&text, "0"));
-    let (sign, digits) = power.strip_prefix('-').map_or(('+', power), |digits| ('-', digits));
-    format!("{mantissa}e{sign}{digits:0>2}")
+    let (sign, digits) = power.strip_prefix('-').map_or(("", power), |digits| ("⁻", digits));
+    let raised = |digit: char| digit.to_digit(10).and_then(|digit| "⁰¹²³⁴⁵⁶⁷⁸⁹".chars().nth(digit as usize));
+    let raised: String = format!("{digits:0>2}").chars().filter_map(raised).collect();
+    format!("{mantissa}×10{sign}{raised}")
 }
 
 fn hex(bytes: &[u8], upper: bool) -> String {
@@ -120,15 +140,23 @@ fn shown(value: &Value, text: &mut String, budget: &mut Budget, depth: usize) ->
         Value::Bool(value) => text.push_str(if *value { "true" } else { "false" }),
         Value::Int(value) => text.push_str(&value.to_string()),
         Value::Uint(value) => text.push_str(&value.to_string()),
+        Value::Double(value) if value.is_finite() && depth > 0 => text.push_str(&format!("{value:.6}")),
         Value::Double(value) if value.is_finite() => text.push_str(&value.to_string()),
         Value::Double(value) => text.push_str(&special(*value)),
         Value::Text(value) => {
             budget.bytes(value.len())?;
-            text.push_str(value);
+            // Within something else, as expressions write it.
+            if depth > 0 { text.push_str(&super::strings::quote(value)) } else { text.push_str(value) }
         }
         Value::Bytes(value) => {
             budget.bytes(value.len())?;
-            text.push_str(&String::from_utf8_lossy(value));
+            let value = String::from_utf8_lossy(value);
+            if depth > 0 {
+                text.push('b');
+                text.push_str(&super::strings::quote(&value));
+            } else {
+                text.push_str(&value);
+            }
         }
         Value::Timestamp(time) => text.push_str(&time.to_string()),
         Value::Duration(span) => text.push_str(&times::seconds(*span)),
@@ -146,7 +174,7 @@ fn shown(value: &Value, text: &mut String, budget: &mut Budget, depth: usize) ->
             for (index, (key, value)) in map.iter().enumerate() {
                 text.push_str(if index > 0 { ", " } else { "" });
                 shown(&key.value(), text, budget, depth + 1)?;
-                text.push_str(": ");
+                text.push(':');
                 shown(value, text, budget, depth + 1)?;
             }
             text.push('}');

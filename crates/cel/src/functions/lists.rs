@@ -94,7 +94,7 @@ fn sum(list: &[Value], budget: &mut Budget) -> Result<Option<Value>, EvalError> 
     let Some(mut total) = all.next().cloned() else { return some(0_i64) };
     for value in all {
         budget.spend(1)?;
-        total = super::call("+", false, &[total, value.clone()], budget)?;
+        total = super::call("+", &[total, value.clone()], budget)?;
     }
     Ok(Some(total))
 }

@@ -8,6 +8,9 @@ mod operators;
 mod strings;
 mod times;
 
+pub use times::duration;
+pub(crate) use times::timestamp;
+
 use crate::{
     eval::{Budget, EvalError, failed},
     value::Value,
@@ -20,8 +23,8 @@ pub(crate) const SIGNATURES: &[&str] =
 /// What a library does about a call: `None` if it has no such function of such values.
 type Library = fn(&str, &[Value], &mut Budget) -> Result<Option<Value>, EvalError>;
 
-/// Calls a function; of a method, the first value is what it is called on.
-pub(crate) fn call(name: &str, _method: bool, given: &[Value], budget: &mut Budget) -> Result<Value, EvalError> {
+/// Calls a function, or a method of the first value.
+pub(crate) fn call(name: &str, given: &[Value], budget: &mut Budget) -> Result<Value, EvalError> {
     let libraries: [Library; 5] = [operators::call, strings::call, lists::call, times::call, kubernetes::call];
     for library in libraries {
         if let Some(value) = library(name, given, budget)? {

@@ -40,6 +40,13 @@ pub(super) const SIGNATURES: &str = "
 ";
 
 pub(super) fn call(name: &str, given: &[Value], budget: &mut Budget) -> Result<Option<Value>, EvalError> {
+    // Looking a key up compares it, and measuring a text goes over it.
+    match (name, given) {
+        ("[]" | "[?]", [_, Value::Text(text)]) | ("in", [Value::Text(text), _]) | ("size", [Value::Text(text)]) => {
+            budget.scan(text.len())?;
+        }
+        _ => {}
+    }
     match (name, given) {
         ("==", [a, b]) => some(equal(a, b, budget)?),
         ("!=", [a, b]) => some(!equal(a, b, budget)?),
@@ -107,6 +114,10 @@ pub(super) fn equal(a: &Value, b: &Value, budget: &mut Budget) -> Result<bool, E
             budget.bytes(a.len().min(b.len()))?;
             a == b
         }
+        (Value::Bytes(a), Value::Bytes(b)) => {
+            budget.bytes(a.len().min(b.len()))?;
+            a == b
+        }
         (Value::Type(a), Value::Type(b)) => a == b,
         (Value::Quantity(a), Value::Quantity(b)) => a == b,
         (Value::Url(a), Value::Url(b)) => a == b,
@@ -137,6 +148,9 @@ pub(super) fn includes(a: &[Value], b: &[Value], budget: &mut Budget) -> Result<
 
 fn compare(a: &Value, b: &Value, budget: &mut Budget, holds: fn(Ordering) -> bool) -> Result<Option<Value>, EvalError> {
     if let (Value::Text(a), Value::Text(b)) = (a, b) {
+        budget.bytes(a.len().min(b.len()))?;
+    }
+    if let (Value::Bytes(a), Value::Bytes(b)) = (a, b) {
         budget.bytes(a.len().min(b.len()))?;
     }
     match a.order(b) {
@@ -233,7 +247,7 @@ fn index_of(within: &Value, index: &Value) -> Result<Value, EvalError> {
             let shown = || match index {
                 Value::Text(text) => text.to_string(),
                 Value::Int(value) => value.to_string(),
-                other => format!("{other:?}"),
+                other => other.type_name().to_owned(),
             };
             let found = index.key().and_then(|key| map.get(&key));
             found.cloned().ok_or_else(|| EvalError::Failed(format!("no such key: {}", shown())))

@@ -1,10 +1,12 @@
 //! Texts: cel-spec's, cel-go's `ext.Strings`, and Kubernetes' `find` and `findAll`.
 
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 
 use super::{formatting, some};
 use crate::{
+    check::PATTERN,
     eval::{Budget, EvalError, failed},
+    pattern,
     value::Value,
 };
 
@@ -42,15 +44,25 @@ pub(super) fn call(name: &str, given: &[Value], budget: &mut Budget) -> Result<O
         return some(quote(text));
     }
     let [Value::Text(text), rest @ ..] = given else { return Ok(None) };
-    budget.bytes(text.len())?;
+    // These look at no more of the text than they have to, or pay for it themselves.
     match (name, rest) {
+        ("startsWith", [Value::Text(part)]) => {
+            budget.bytes(part.len())?;
+            return some(text.starts_with(&**part));
+        }
+        ("endsWith", [Value::Text(part)]) => {
+            budget.bytes(part.len())?;
+            return some(text.ends_with(&**part));
+        }
         ("contains", [Value::Text(part)]) => {
             budget.spend((text.len() as u64 / 10 + 1) * (part.len() as u64 / 10 + 1))?;
-            some(text.contains(&**part))
+            return some(text.contains(&**part));
         }
-        ("startsWith", [Value::Text(part)]) => some(text.starts_with(&**part)),
-        ("endsWith", [Value::Text(part)]) => some(text.ends_with(&**part)),
-        ("matches", [Value::Text(pattern)]) => some(compile(pattern, text, budget)?.is_match(text)),
+        ("matches", [Value::Text(pattern)]) => return some(compile(pattern, text, budget)?.is_match(text)),
+        _ => {}
+    }
+    budget.bytes(text.len())?;
+    match (name, rest) {
         ("find", [Value::Text(pattern)]) => {
             let pattern = compile(pattern, text, budget)?;
             some(pattern.find(text).map_or("", |found| found.as_str()))
@@ -59,7 +71,12 @@ pub(super) fn call(name: &str, given: &[Value], budget: &mut Budget) -> Result<O
             let pattern = compile(pattern, text, budget)?;
             let most = if let [Value::Int(most)] = rest { *most } else { -1 };
             let most = usize::try_from(most).unwrap_or(usize::MAX);
-            some(pattern.find_iter(text).take(most).map(|found| found.as_str().into()).collect::<Vec<Value>>())
+            let mut all: Vec<Value> = Vec::new();
+            for found in pattern.find_iter(text).take(most) {
+                budget.spend(1)?;
+                all.push(found.as_str().into());
+            }
+            some(all)
         }
         ("lowerAscii", []) => some(text.to_ascii_lowercase()),
         ("upperAscii", []) => some(text.to_ascii_uppercase()),
@@ -79,14 +96,20 @@ pub(super) fn call(name: &str, given: &[Value], budget: &mut Budget) -> Result<O
     }
 }
 
+/// What compiling a pattern costs that is not written out in the program.
+const COMPILING: u64 = 500;
+
 /// A pattern, which costs as much as it may be large and the text is long.
 fn compile(pattern: &str, text: &str, budget: &mut Budget) -> Result<Regex, EvalError> {
     budget.spend((text.len() as u64 / 10 + 1) * (pattern.len() as u64 / 4 + 1))?;
-    let built = RegexBuilder::new(pattern).size_limit(1 << 18).dfa_size_limit(1 << 18).build();
-    built.map_err(|error| EvalError::Failed(format!("error parsing regexp: {error}")))
+    if let Some(compiled) = budget.pattern(pattern) {
+        return Ok(compiled);
+    }
+    budget.spend(COMPILING)?;
+    pattern::compile(pattern, PATTERN).map_err(|error| EvalError::Failed(format!("error parsing regexp: {error}")))
 }
 
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     let mut quoted = String::from('"');
     for c in text.chars() {
         match c {
@@ -192,6 +215,9 @@ fn replace(text: &str, old: &str, new: &str, rest: &[Value], budget: &mut Budget
 
 fn split(text: &str, separator: &str, rest: &[Value], budget: &mut Budget) -> Result<Option<Value>, EvalError> {
     let most = if let [Value::Int(most)] = rest { *most } else { -1 };
+    // Paid for before they are made.
+    let count = if separator.is_empty() { text.chars().count() } else { text.matches(separator).count() + 1 };
+    budget.elements(usize::try_from(most).map_or(count, |most| most.min(count)))?;
     let parts: Vec<Value> = match (separator.is_empty(), usize::try_from(most)) {
         (_, Ok(0)) => Vec::new(),
         (true, Ok(most)) => {
@@ -204,6 +230,5 @@ fn split(text: &str, separator: &str, rest: &[Value], budget: &mut Budget) -> Re
         (false, Ok(most)) => text.splitn(most, separator).map(Value::from).collect(),
         (false, Err(_)) => text.split(separator).map(Value::from).collect(),
     };
-    budget.elements(parts.len())?;
     some(parts)
 }

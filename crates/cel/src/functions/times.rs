@@ -28,9 +28,9 @@ pub(super) const SIGNATURES: &str = "
 
 pub(super) fn call(name: &str, given: &[Value], _: &mut Budget) -> Result<Option<Value>, EvalError> {
     match (name, given) {
-        ("timestamp", [Value::Text(text)]) => match text.parse::<Timestamp>() {
-            Ok(time) if text.contains(['T', 't']) => Ok(Some(Value::Timestamp(time))),
-            _ => failed("type conversion error from 'string' to 'google.protobuf.Timestamp'"),
+        ("timestamp", [Value::Text(text)]) => match timestamp(text) {
+            Some(time) => Ok(Some(Value::Timestamp(time))),
+            None => failed("type conversion error from 'string' to 'google.protobuf.Timestamp'"),
         },
         ("timestamp", [Value::Int(seconds)]) => match Timestamp::from_second(*seconds) {
             Ok(time) => Ok(Some(Value::Timestamp(time))),
@@ -74,6 +74,11 @@ fn part(name: &str, time: &Zoned) -> Result<Option<Value>, EvalError> {
     })
 }
 
+/// Reads a point in time (RFC 3339).
+pub(crate) fn timestamp(text: &str) -> Option<Timestamp> {
+    text.parse().ok().filter(|_| text.contains(['T', 't']))
+}
+
 /// `America/New_York`, `UTC`, or an offset such as `-08:00`.
 fn zone(text: &str) -> Option<TimeZone> {
     if let Some((hours, minutes)) = text.trim_start_matches(['+', '-']).split_once(':') {
@@ -85,8 +90,8 @@ fn zone(text: &str) -> Option<TimeZone> {
     TimeZone::get(text).ok()
 }
 
-/// Go's durations: `1h30m`, `-1.5s`.
-fn duration(text: &str) -> Option<SignedDuration> {
+/// Reads a span of time as Go writes it: `1h30m`, `-1.5s`; `None` if it is none, or too long.
+pub fn duration(text: &str) -> Option<SignedDuration> {
     let (negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),

@@ -6,6 +6,7 @@ use std::{
 };
 
 use base64::Engine;
+use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
 use regex::Regex;
 
 use crate::names;
@@ -36,11 +37,11 @@ static PATTERNS: LazyLock<Vec<(&str, Regex)>> = LazyLock::new(|| {
 /// Whether a text is of a format; texts are of every format that is not known.
 pub(super) fn matches(format: &str, text: &str) -> bool {
     if let Some((_, pattern)) = PATTERNS.iter().find(|(name, _)| *name == format) {
-        return pattern.is_match(text) && (format != "date" || text.parse::<jiff::civil::Date>().is_ok());
+        return pattern.is_match(text) && (format != "date" || text.parse::<civil::Date>().is_ok());
     }
     match format {
-        "date-time" | "datetime" => is_time(text),
-        "duration" => is_duration(text),
+        "date-time" | "datetime" => time(text).is_some(),
+        "duration" => duration(text).is_some(),
         "ipv4" => text.parse::<Ipv4Addr>().is_ok(),
         "ipv6" => text.parse::<Ipv6Addr>().is_ok(),
         "cidr" => is_cidr(text),
@@ -56,38 +57,41 @@ pub(super) fn matches(format: &str, text: &str) -> bool {
     }
 }
 
-fn is_time(text: &str) -> bool {
-    // A date alone counts as a time, as upstream's parser has it.
+/// A point in time; one that says no offset is in UTC.
+pub(super) fn time(text: &str) -> Option<Timestamp> {
     let whole = text.to_uppercase();
-    whole.parse::<jiff::Timestamp>().is_ok() || text.parse::<jiff::civil::DateTime>().is_ok() && whole.contains('T')
+    let local = || whole.parse::<civil::DateTime>().ok().filter(|_| whole.contains('T'))?.to_zoned(TimeZone::UTC).ok();
+    whole.parse().ok().or_else(|| Some(local()?.timestamp()))
 }
 
-/// Go's durations, and `3 days`.
-fn is_duration(text: &str) -> bool {
-    let text = text.trim().trim_start_matches(['+', '-']);
-    if text == "0" {
-        return true;
+/// Go's durations, and words such as `3 days` (strfmt's `ParseDuration`).
+pub(super) fn duration(text: &str) -> Option<SignedDuration> {
+    static PARTS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("([0-9]+)\\s*([A-Za-zµ]+)").ok());
+    // Each unit's names: the last may go on (`day`, `days`).
+    const UNITS: &[(&[&str], i64)] = &[
+        (&["ns", "nano"], 1),
+        (&["us", "µs", "micro"], 1_000),
+        (&["ms", "milli"], 1_000_000),
+        (&["s", "sec"], 1_000_000_000),
+        (&["m", "min"], 60_000_000_000),
+        (&["h", "hr", "hour"], 3_600_000_000_000),
+        (&["d", "day"], 86_400_000_000_000),
+        (&["w", "wk", "week"], 604_800_000_000_000),
+    ];
+    if let Some(span) = cel::duration(text) {
+        return Some(span);
     }
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
-        let (number, after) = rest.split_at(digits);
-        let after = after.trim_start();
-        let letters = after.bytes().take_while(u8::is_ascii_alphabetic).count();
-        // `µs` is not ASCII.
-        let letters = if after.starts_with('µ') { "µs".len() } else { letters };
-        let Some((unit, next)) = after.split_at_checked(letters) else { return false };
-        let units = [
-            "ns", "us", "µs", "ms", "s", "m", "h", "d", "w", "nano", "nanos", "micro", "micros", "milli", "millis",
-            "sec", "secs", "second", "seconds", "min", "mins", "minute", "minutes", "hr", "hrs", "hour", "hours",
-            "day", "days", "wk", "wks", "week", "weeks",
-        ];
-        if number.parse::<f64>().is_err() || !units.contains(&unit) {
-            return false;
-        }
-        rest = next.trim_start();
+    let mut sum = None;
+    for part in PARTS.as_ref()?.captures_iter(text) {
+        let (_, [count, unit]) = part.extract();
+        let unit = unit.to_lowercase();
+        let is =
+            |names: &[&str]| names.contains(&unit.as_str()) || names.last().is_some_and(|name| unit.starts_with(name));
+        let Some((_, nanos)) = UNITS.iter().find(|(names, _)| is(names)) else { continue };
+        let span = SignedDuration::from_nanos(count.parse::<i64>().ok()?.checked_mul(*nanos)?);
+        sum = Some(sum.unwrap_or(SignedDuration::ZERO).checked_add(span)?);
     }
-    !text.is_empty()
+    sum
 }
 
 fn is_cidr(text: &str) -> bool {

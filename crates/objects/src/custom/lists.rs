@@ -7,28 +7,20 @@ use serde_json::{Map, Value};
 use super::structural::{ListType, Structural};
 use crate::cause::Cause;
 
-/// The elements that are there twice. A list that did not change is let be.
-pub(super) fn duplicates(schema: &Structural, object: &Value, old: Option<&Value>) -> Vec<Cause> {
+/// The elements that are there twice.
+pub(super) fn duplicates(schema: &Structural, object: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
-    walk(schema, object, old, "", &mut causes);
+    walk(schema, object, "", &mut causes);
     causes
 }
 
-fn walk(schema: &Structural, value: &Value, old: Option<&Value>, path: &str, causes: &mut Vec<Cause>) {
-    if old == Some(value) {
-        return;
-    }
+fn walk(schema: &Structural, value: &Value, path: &str, causes: &mut Vec<Cause>) {
     match value {
         Value::Object(map) => {
             for (name, value) in map {
-                let named = schema.properties.get(name);
                 let Some(below) = schema.field(name) else { continue };
-                let here = match (named, path) {
-                    (Some(_), "") => name.clone(),
-                    (Some(_), path) => format!("{path}.{name}"),
-                    (None, path) => format!("{path}[{name}]"),
-                };
-                walk(below, value, old.and_then(|old| old.get(name)), &here, causes);
+                let here = schema.step(path, name);
+                walk(below, value, &here, causes);
             }
         }
         Value::Array(list) => {
@@ -41,8 +33,7 @@ fn walk(schema: &Structural, value: &Value, old: Option<&Value>, path: &str, cau
                     causes.push(Cause::duplicate(&here, &key));
                 }
                 if let Some(items) = &schema.items {
-                    // Elements of lists that are not maps have no identity to compare by.
-                    walk(items, element, None, &here, causes);
+                    walk(items, element, &here, causes);
                 }
             }
         }

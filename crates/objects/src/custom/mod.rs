@@ -5,8 +5,12 @@
 //! against the schema, and then by the definition's rules ([`rules`]).
 
 mod columns;
+mod declared;
 mod defaults;
 mod definition;
+pub mod embedded;
+mod evaluate;
+pub mod field_path;
 mod formats;
 mod lists;
 mod prune;
@@ -15,9 +19,11 @@ mod structural;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod values;
 
 pub use columns::Column;
 pub use definition::{Definition, NotADefinition, Scale, Schema, is_served, kinds};
+pub use embedded::MetadataCheck;
 pub use structural::{Additional, Checks, ListType, Structural, Type, compile_pattern};
 
 use serde_json::{Map, Value, json};
@@ -53,8 +59,9 @@ pub fn is_too_deep(value: &Value) -> bool {
     deeper(value, DEPTH)
 }
 
-/// Everything that is wrong with an object, as its definition has it. `old` is what it was, if it is changed.
-pub fn validate(schema: &Structural, object: &Value, old: Option<&Value>) -> Vec<Cause> {
+/// Everything that is wrong with an object, as its definition has it. `old` is what it was, if it is changed; `metadata` checks
+/// that of the objects within it.
+pub fn validate(schema: &Structural, object: &Value, old: Option<&Value>, metadata: MetadataCheck) -> Vec<Cause> {
     if is_too_deep(object) {
         return vec![Cause::invalid_shown(
             "<nil>",
@@ -63,16 +70,37 @@ pub fn validate(schema: &Structural, object: &Value, old: Option<&Value>) -> Vec
         )];
     }
     let mut causes = schema.validate(object, old);
-    causes.extend(lists::duplicates(schema, object, old));
+    causes.extend(embedded::validate(schema, object, metadata));
+    // What was there twice before is not held against an update.
+    if old.is_none_or(|old| lists::duplicates(schema, old).is_empty()) {
+        causes.extend(lists::duplicates(schema, object));
+    }
     if !schema.has_rules() {
         return causes;
     }
-    let hinders = ["FieldValueRequired", "FieldValueTypeInvalid", "FieldValueTooLong", "FieldValueTooMany"];
+    let hinders = [
+        "FieldValueNotSupported",
+        "FieldValueRequired",
+        "FieldValueTypeInvalid",
+        "FieldValueTooLong",
+        "FieldValueTooMany",
+    ];
     if causes.iter().any(|cause| hinders.contains(&cause.reason)) {
         let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
         causes.push(Cause::invalid_shown("<nil>", "null", why));
     } else {
-        causes.extend(rules::check(schema, object, old));
+        causes.extend(evaluate::check(schema, object, old, true));
     }
     causes
+}
+
+/// What is wrong with the default of a schema: whether it is a value of it, and keeps its rules as a value that is made and as
+/// one that stays. A `whole` object has a name and a kind.
+pub fn validate_default(schema: &Structural, default: &Value, whole: bool) -> Vec<Cause> {
+    let causes = schema.validate(default, None);
+    if !causes.is_empty() || !schema.has_rules() {
+        return causes;
+    }
+    let causes = evaluate::check_kept(schema, default, whole);
+    if causes.is_empty() { evaluate::check(schema, default, None, whole) } else { causes }
 }

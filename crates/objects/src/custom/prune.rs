@@ -20,6 +20,13 @@ impl Structural {
         gone
     }
 
+    /// Takes what the schema does not have out of a value of it; gives the paths of what went.
+    pub fn prune_part(&self, value: &mut Value) -> Vec<String> {
+        let mut gone = Vec::new();
+        self.prune_value(value, "", &mut gone);
+        gone
+    }
+
     fn prune_value(&self, value: &mut Value, path: &str, gone: &mut Vec<String>) {
         match value {
             Value::Object(map) => self.prune_map(map, self.embedded, path, gone),

@@ -1,7 +1,7 @@
 //! Structural schemas (`apiextensions.k8s.io/v1` JSONSchemaProps), compiled: what pruning, defaulting, validation, merging and
 //! rules need of them, without the descriptions.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use regex::Regex;
 use serde_json::Value;
@@ -105,6 +105,8 @@ pub struct Structural {
     pub rules: Vec<Rule>,
     /// Whether there are rules here or below.
     below: bool,
+    /// Whether there are Kubernetes objects here or below.
+    embeds: bool,
 }
 
 /// OpenAPI's constraints on a value.
@@ -151,17 +153,19 @@ pub struct Checks {
 impl Structural {
     /// Compiles a schema. What it says in a wrong way (which a definition that was accepted does not) counts as not said.
     pub fn read(schema: &Value) -> Self {
-        Self::read_as(schema, false)
+        let mut read = Self::shape(schema);
+        rules::read(&mut read, schema, false);
+        read
     }
 
-    /// As [`Structural::read`]; a `whole` object has a name and a kind that rules can see.
-    fn read_as(schema: &Value, whole: bool) -> Self {
+    /// As [`Structural::read`], without compiling the rules.
+    pub fn shape(schema: &Value) -> Self {
         let text = |field: &str| schema.get(field).and_then(Value::as_str).unwrap_or_default();
         let is = |field: &str| schema.get(field).and_then(Value::as_bool).unwrap_or(false);
         let properties = schema.get("properties").and_then(Value::as_object);
         let additional = match schema.get("additionalProperties") {
             Some(Value::Bool(true)) => Additional::Any,
-            Some(schema @ Value::Object(_)) => Additional::Of(Box::new(Self::read(schema))),
+            Some(schema @ Value::Object(_)) => Additional::Of(Box::new(Self::shape(schema))),
             _ => Additional::None,
         };
         let items = schema.get("items").filter(|items| items.is_object());
@@ -169,9 +173,9 @@ impl Structural {
             of: Type::read(text("type")),
             nullable: is("nullable"),
             default: schema.get("default").filter(|default| !default.is_null()).cloned(),
-            properties: properties.into_iter().flatten().map(|(name, of)| (name.clone(), Self::read(of))).collect(),
+            properties: properties.into_iter().flatten().map(|(name, of)| (name.clone(), Self::shape(of))).collect(),
             additional,
-            items: items.map(|items| Box::new(Self::read(items))),
+            items: items.map(|items| Box::new(Self::shape(items))),
             preserve_unknown: is("x-kubernetes-preserve-unknown-fields"),
             embedded: is("x-kubernetes-embedded-resource"),
             int_or_string: is("x-kubernetes-int-or-string"),
@@ -185,15 +189,17 @@ impl Structural {
             checks: Checks::read(schema),
             rules: Vec::new(),
             below: false,
+            embeds: false,
         };
-        read.rules = rules::read(schema, &read, whole);
-        read.below = !read.rules.is_empty() || read.children().any(|child| child.below);
+        read.embeds = read.embedded || read.children().any(|child| child.embeds);
+        read.below = rules::listed(schema).is_some() || read.children().any(|child| child.below);
         read
     }
 
     /// Compiles the schema of a kind's whole objects: what every object has is added.
     pub fn root(schema: &Value) -> Self {
-        let mut root = Self::read_as(schema, true);
+        let mut root = Self::shape(schema);
+        rules::read(&mut root, schema, true);
         root.of = Type::Object;
         for field in ["apiVersion", "kind"] {
             root.properties.entry(field.to_owned()).or_insert_with(|| Self { of: Type::String, ..Self::default() });
@@ -203,6 +209,26 @@ impl Structural {
         // Its fields are checked as every kind's are.
         metadata.preserve_unknown = true;
         root
+    }
+
+    /// The schema as that of a Kubernetes object of its own.
+    #[must_use]
+    pub fn as_object(self) -> Self {
+        Self { embedded: true, embeds: true, ..self }
+    }
+
+    /// The path of a field below a path: `spec.a`, and `labels[x]` for the entry of a map.
+    pub fn step(&self, path: &str, name: &str) -> String {
+        match (self.properties.contains_key(name), path) {
+            (true, "") => name.to_owned(),
+            (true, path) => format!("{path}.{name}"),
+            (false, path) => format!("{path}[{name}]"),
+        }
+    }
+
+    /// Whether there are Kubernetes objects here or below.
+    pub(super) fn has_embedded(&self) -> bool {
+        self.embeds
     }
 
     /// The schema of a field.
@@ -236,7 +262,7 @@ impl Checks {
         let is = |field: &str| schema.get(field).and_then(Value::as_bool).unwrap_or(false);
         let text = |field: &str| schema.get(field).and_then(Value::as_str);
         let list = |field: &str| schema.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let all = |field: &str| -> Vec<Structural> { list(field).iter().map(Structural::read).collect() };
+        let all = |field: &str| -> Vec<Structural> { list(field).iter().map(Structural::shape).collect() };
         const ANY: &[&str] = &[
             "format",
             "maximum",
@@ -278,18 +304,17 @@ impl Checks {
             all_of: all("allOf"),
             any_of: all("anyOf"),
             one_of: all("oneOf"),
-            not: schema.get("not").map(Structural::read),
+            not: schema.get("not").map(Structural::shape),
         }))
     }
 }
 
-/// A pattern as schemas write it (RE2, which the regex crate reads too), with a bound on what it may cost.
+/// A pattern as schemas write it (RE2), with a bound on what it may cost.
 ///
 /// # Errors
 /// Why it is none.
-pub fn compile_pattern(pattern: &str) -> Result<Regex, Arc<str>> {
-    let built = regex::RegexBuilder::new(pattern).size_limit(1 << 20).dfa_size_limit(1 << 20).build();
-    built.map_err(|error| error.to_string().into())
+pub fn compile_pattern(pattern: &str) -> Result<Regex, String> {
+    cel::pattern::compile(pattern, 1 << 20)
 }
 
 fn texts(list: Option<&Value>) -> Vec<String> {

@@ -38,6 +38,10 @@ fn a_definition_gives_its_served_versions() {
     assert_eq!(super::kinds(&json!({})).unwrap_err(), NotADefinition::Incomplete);
 }
 
+fn checked(schema: &Structural, object: &Value, old: Option<&Value>) -> Vec<Cause> {
+    validate(schema, object, old, |_, _| Vec::new())
+}
+
 fn schema(properties: Value) -> Structural {
     Structural::root(&json!({"type": "object", "properties": {"spec": {"type": "object", "properties": properties}}}))
 }
@@ -100,7 +104,7 @@ fn what_is_not_said_is_filled_in_and_null_goes() {
 
 fn said(properties: Value, spec: Value) -> Vec<String> {
     let object = json!({"apiVersion": "g/v1", "kind": "K", "spec": spec});
-    let causes = validate(&schema(properties), &object, None);
+    let causes = checked(&schema(properties), &object, None);
     causes.into_iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect()
 }
 
@@ -263,7 +267,7 @@ fn rules_say_what_upstream_says() {
         (
             rules(numbers, json!([{"rule": "self.min <= self.max"}])),
             json!({"a": {"min": 2}}),
-            "spec.a: Invalid value: \"object\": 'no such key: max': evaluating rule: self.min <= self.max",
+            "spec.a: Invalid value: \"object\": no such key: max evaluating rule: self.min <= self.max",
         ),
         (
             rules(json!({"type": "string", "format": "date-time"}), json!([{"rule": "self.getFullYear() > 2000"}])),
@@ -303,7 +307,7 @@ fn transition_rules_see_the_past_where_there_is_one() {
     let schema = schema(json!({"list": list, "fixed": fixed, "first": first}));
     let check = |old: Option<Value>, new: Value| -> Vec<String> {
         let old = old.map(|spec| json!({"spec": spec}));
-        let causes = validate(&schema, &json!({"spec": new}), old.as_ref());
+        let causes = checked(&schema, &json!({"spec": new}), old.as_ref());
         causes.into_iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect()
     };
     assert_eq!(
@@ -322,8 +326,8 @@ fn transition_rules_see_the_past_where_there_is_one() {
 fn what_did_not_change_is_not_held_against_an_update() {
     let schema = schema(json!({"a": {"type": "integer", "maximum": 3}, "b": {"type": "string"}}));
     let (old, new) = (json!({"spec": {"a": 9, "b": "x"}}), json!({"spec": {"a": 9, "b": "y"}}));
-    assert_eq!(validate(&schema, &new, Some(&old)), []);
-    assert_eq!(validate(&schema, &json!({"spec": {"a": 8}}), Some(&old)).len(), 1);
+    assert_eq!(checked(&schema, &new, Some(&old)), []);
+    assert_eq!(checked(&schema, &json!({"spec": {"a": 8}}), Some(&old)).len(), 1);
 }
 
 #[test]
@@ -333,7 +337,7 @@ fn an_object_that_is_too_deep_is_refused_and_not_followed() {
         deep = Value::Array(vec![deep]);
     }
     assert!(is_too_deep(&json!({"spec": deep})));
-    assert_eq!(validate(&schema(json!({})), &json!({"spec": deep}), None).len(), 1);
+    assert_eq!(checked(&schema(json!({})), &json!({"spec": deep}), None).len(), 1);
 }
 
 proptest! {

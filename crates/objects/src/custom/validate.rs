@@ -90,9 +90,6 @@ impl Check {
             self.combined(checks, value, path);
             self.scalar(checks, schema.of, value, path);
         }
-        if schema.embedded {
-            self.embedded(value, path);
-        }
         match value {
             Value::Object(map) => {
                 for (name, value) in map {
@@ -110,7 +107,7 @@ impl Check {
             Value::Array(list) => {
                 let Some(items) = &schema.items else { return };
                 for (index, value) in list.iter().enumerate() {
-                    self.value(items, value, correlated(schema, old, value, index), &format!("{path}[{index}]"));
+                    self.value(items, value, correlated(schema, old, value), &format!("{path}[{index}]"));
                 }
             }
             _ => {}
@@ -121,17 +118,6 @@ impl Check {
         let found = found(value);
         let why = in_body(path, &format!("must be of type {wanted}: {found:?}"));
         self.add(Cause::wrong_type(named(path), &format!("{found:?}"), &why));
-    }
-
-    /// A Kubernetes object in an object says what it is.
-    fn embedded(&mut self, value: &Value, path: &str) {
-        for field in ["apiVersion", "kind"] {
-            let text = value.get(field).and_then(Value::as_str).unwrap_or_default();
-            let here = if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") };
-            if text.is_empty() {
-                self.add(Cause::required(here, "must not be empty"));
-            }
-        }
     }
 
     fn combined(&mut self, checks: &Checks, value: &Value, path: &str) {
@@ -278,14 +264,10 @@ impl Check {
     }
 }
 
-/// What an element of a list was before: the element of the same keys in a list that is a map, the same value anywhere else.
-fn correlated<'a>(schema: &Structural, old: Option<&'a Value>, value: &Value, index: usize) -> Option<&'a Value> {
-    let old = old?.as_array()?;
-    if schema.list_type == super::ListType::Map {
-        let same = |other: &&Value| schema.list_keys.iter().all(|key| other.get(key) == value.get(key));
-        return old.iter().find(same);
-    }
-    old.get(index).filter(|old| *old == value)
+/// What an element of a list was before: the element of the same keys. Only in a list that is a map can they be told apart.
+pub(super) fn correlated<'a>(schema: &Structural, old: Option<&'a Value>, value: &Value) -> Option<&'a Value> {
+    let old = old.filter(|_| schema.list_type == super::ListType::Map)?.as_array()?;
+    old.iter().find(|other| schema.list_keys.iter().all(|key| other.get(key) == value.get(key)))
 }
 
 fn in_body(path: &str, why: &str) -> String {

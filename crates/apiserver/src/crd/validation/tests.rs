@@ -18,7 +18,7 @@ fn with_schema(schema: Value) -> Value {
 
 fn said(definition: &Value) -> Vec<String> {
     let said = |cause: Cause| format!("{}: {}", cause.field, cause.message);
-    let short = |text: String| text.replace("spec.versions[0].schema.openAPIV3Schema", "S");
+    let short = |text: String| text.replace("spec.validation.openAPIV3Schema", "S");
     create(definition).into_iter().map(said).map(short).collect()
 }
 
@@ -61,8 +61,8 @@ fn schemas_are_structural() {
             "S.properties[f].anyOf[0].type: Forbidden: must be empty to be structural",
         ),
         (
-            field(json!({"type": "object", "anyOf": [{"properties": {"x": {"minimum": 1}}}]})),
-            "S.properties[f].properties[x]: Required value: because it is defined in S.properties[f].anyOf[0].properties[x]",
+            json!({"type": "object", "anyOf": [{"properties": {"x": {"minimum": 1}}}]}),
+            "S.properties[x]: Required value: because it is defined in S.anyOf[0].properties[x]",
         ),
         (
             field(
@@ -117,7 +117,7 @@ fn rules_are_compiled_when_they_are_defined() {
     };
     assert_eq!(with(json!({"rule": "self.a > 1", "message": "x"})), [] as [String; 0]);
     let wrong = with(json!({"rule": "self.b > 1"}));
-    let at = "S.properties[f].x-kubernetes-validations[0].rule: Invalid value: \"self.b > 1\": compilation failed: ERROR: <input>:1:5: undefined field 'b'";
+    let at = "S.properties[f].x-kubernetes-validations[0].rule: Invalid value: {\"Rule\":\"self.b > 1\",\"Message\":\"\",\"MessageExpression\":\"\",\"Reason\":null,\"FieldPath\":\"\",\"OptionalOldSelf\":null}: compilation failed: ERROR: <input>:1:5: undefined field 'b'";
     assert!(wrong[0].starts_with(at), "{wrong:?}");
     assert!(with(json!({"rule": "self.a + 1"}))[0].ends_with("cel expression must evaluate to a bool"));
     assert!(with(json!({"rule": "self.a > 1", "messageExpression": "1"}))[0].ends_with("must evaluate to a string"));
@@ -127,7 +127,7 @@ fn rules_are_compiled_when_they_are_defined() {
     let list = json!({"type": "array", "items": {"type": "integer", "x-kubernetes-validations": [{"rule": "self == oldSelf"}]}});
     assert!(
         said(&with_schema(field(list)))[0]
-            .ends_with("oldSelf cannot be used on the uncorrelatable portion of the schema")
+            .ends_with("oldSelf cannot be used on the uncorrelatable portion of the schema within S.properties[f]")
     );
 }
 
@@ -154,7 +154,10 @@ fn names_versions_and_subresources_are_checked() {
     );
     assert_eq!(
         changed("/spec/versions/0/storage", json!(false)),
-        ["spec.versions: Invalid value: [\"v1\"]: must have exactly one version marked as storage version"]
+        [
+            "spec.versions: Invalid value: [\"v1\"]: must have exactly one version marked as storage version",
+            "status.storedVersions: Invalid value: []: must have at least one stored version"
+        ]
     );
     assert_eq!(
         changed("/spec/versions/0/deprecationWarning", json!("x")),
@@ -164,26 +167,29 @@ fn names_versions_and_subresources_are_checked() {
     assert_eq!(
         changed("/spec/versions/0/subresources", scale),
         [
-            "spec.versions[0].subresources.scale.specReplicasPath: Invalid value: \".status.replicas\": should be a json path under .spec"
+            "spec.subresources.scale.specReplicasPath: Invalid value: \".status.replicas\": should be a json path under .spec"
         ]
     );
     let columns = json!([{"name": "A", "type": "string", "jsonPath": "spec.a"}]);
     assert_eq!(
         changed("/spec/versions/0/additionalPrinterColumns", columns),
         [
-            "spec.versions[0].additionalPrinterColumns[0].jsonPath: Invalid value: \"spec.a\": must be a simple json path starting with ."
+            "spec.additionalPrinterColumns[0].JSONPath: Invalid value: \"spec.a\": must be a simple json path starting with ."
         ]
     );
     let fields = json!([{"jsonPath": ".spec.none"}]);
     assert_eq!(
         changed("/spec/versions/0/selectableFields", fields),
         [
-            "spec.versions[0].selectableFields[0].jsonPath: Invalid value: \".spec.none\": is an invalid path: does not refer to a valid field"
+            "spec.selectableFields[0].jsonPath: Invalid value: \".spec.none\": is an invalid path: does not refer to a valid field"
         ]
     );
     assert_eq!(
         changed("/spec/conversion", json!({"strategy": "Webhook"})),
-        ["spec.conversion.webhook: Required value: required when strategy is set to Webhook"]
+        [
+            "spec.conversion.webhookClientConfig: Required value: required when strategy is set to Webhook",
+            "spec.conversion.conversionReviewVersions: Required value"
+        ]
     );
 }
 
@@ -194,7 +200,65 @@ fn what_an_established_kind_is_does_not_change() {
     let mut new = old.clone();
     new["spec"]["scope"] = json!("Cluster");
     let causes: Vec<String> =
-        fixed(&new, &old).into_iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+        update(&new, &old).into_iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
     assert_eq!(causes[0], "spec.scope: Invalid value: \"Cluster\": field is immutable");
     assert!(causes[1].starts_with("status.storedVersions[1]: Invalid value: \"v0\": missing from spec.versions; v0 was previously a storage version"));
+}
+
+/// What differs between the causes that a row of a table wants and those there are: each wanted once, and no others.
+fn difference(wanted: &Value, causes: &[Cause]) -> Option<String> {
+    let mut left: Vec<&Cause> = causes.iter().collect();
+    let mut missing = Vec::new();
+    for wanted in wanted.as_array().unwrap() {
+        let text = |index: usize| wanted[index].as_str().unwrap_or_default();
+        let found = left
+            .iter()
+            .position(|cause| cause.reason == text(0) && cause.field == text(1) && cause.message.contains(text(2)));
+        match found {
+            Some(at) => drop(left.remove(at)),
+            None => missing.push(wanted.to_string()),
+        }
+    }
+    let left: Vec<String> = left.iter().map(|c| format!("{} {}: {}", c.reason, c.field, c.message)).collect();
+    let same = missing.is_empty() && left.is_empty();
+    (!same).then(|| format!("  missing {}\n  beside {}", missing.join("; "), left.join("; ")))
+}
+
+#[test]
+fn definitions_are_checked_as_upstream_checks_them() {
+    let rows: Vec<Value> = serde_json::from_str(include_str!("../../../tests/validation/definitions.json")).unwrap();
+    let mut wrong = Vec::new();
+    for row in &rows {
+        let root = At::root(&row["new"]);
+        let causes = match row.get("old") {
+            Some(old) => check(&root, Some(old), &Options::update(&row["new"], old)),
+            None => check(&root, None, &Options::create()),
+        };
+        wrong.extend(difference(&row["causes"], &causes).map(|said| format!("{}\n{said}", row["name"])));
+    }
+    assert!(wrong.is_empty(), "{} of {}\n{}", wrong.len(), rows.len(), wrong.join("\n"));
+}
+
+#[test]
+fn schemas_are_checked_as_upstream_checks_them() {
+    let rows: Vec<Value> = serde_json::from_str(include_str!("../../../tests/validation/schemas.json")).unwrap();
+    let mut wrong = Vec::new();
+    for row in &rows {
+        let given: Vec<&str> = row["options"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        let is = |name: &str| given.contains(&name);
+        let options = Options {
+            valid_types: is("valid_types"),
+            structural: is("structural"),
+            pruned_defaults: is("pruned_defaults"),
+            atomic_sets: is("atomic_sets"),
+            list_keys: is("list_keys"),
+            unlimited: is("unlimited"),
+            ..Options::default()
+        };
+        let at = At { value: &row["input"], path: "spec.validation".to_owned() };
+        let mut causes = Vec::new();
+        schema(&at, row["status"] == json!(true), &options, &mut causes);
+        wrong.extend(difference(&row["causes"], &causes).map(|said| format!("{}\n{said}", row["name"])));
+    }
+    assert!(wrong.is_empty(), "{} of {}\n{}", wrong.len(), rows.len(), wrong.join("\n"));
 }
