@@ -21,6 +21,8 @@ use super::usage::{Memory, Usage};
 pub(super) struct Process {
     pid: i32,
     parent: i32,
+    /// It only waits to be reaped.
+    ended: bool,
     own: u64,
     /// The time of children that it has waited for, and of theirs.
     children: u64,
@@ -54,6 +56,7 @@ impl Process {
         Some(Self {
             pid,
             parent: fields.get(1)?.parse().ok()?,
+            ended: matches!(*fields.first()?, "Z" | "X"),
             own: sum(11, 12)?,
             children: sum(13, 14)?,
             start: number(19)?,
@@ -87,7 +90,7 @@ impl Processes {
         let mut pids: Vec<i32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
         pids.sort_unstable();
         let mut before = std::mem::take(&mut self.open);
-        let mut read = |pid: i32| {
+        let read = |pid: i32| {
             let again = before.remove(&pid).and_then(|open| Some((Process::read(&open.stat)?, open)));
             let (process, open) = again.or_else(|| {
                 let stat = File::open(format!("/proc/{pid}/stat")).ok()?;
@@ -98,7 +101,7 @@ impl Processes {
             }
             Some(process)
         };
-        pids.into_iter().filter_map(|pid| read(pid)).collect()
+        pids.into_iter().filter_map(read).collect()
     }
 
     /// How many of a process's resident pages are of files or shared, by `/proc/<pid>/statm`; read again when there are more or
@@ -151,7 +154,8 @@ pub(super) fn usage(
     mut shared: impl FnMut(&Process) -> Option<u64>,
     at: Instant,
 ) -> Vec<Option<Usage>> {
-    let starts: HashMap<i32, u64> = all.iter().map(|process| (process.pid, process.start)).collect();
+    let running = all.iter().filter(|process| !process.ended);
+    let starts: HashMap<i32, u64> = running.map(|process| (process.pid, process.start)).collect();
     let is_there = |(pid, start): &(i32, u64)| starts.get(pid) == Some(start);
     let mut sums: Vec<Option<Sum>> = roots.iter().map(|root| root.filter(is_there).map(|_| Sum::default())).collect();
     let pids = roots.iter().enumerate().filter_map(|(index, root)| Some((root.filter(is_there)?.0, index)));
@@ -205,14 +209,22 @@ mod tests {
     use super::*;
 
     fn process(pid: i32, parent: i32, own: u64, children: u64) -> Process {
-        Process { pid, parent, own, children, start: 7, resident: 10, faults: (1, 0) }
+        Process { pid, parent, ended: false, own, children, start: 7, resident: 10, faults: (1, 0) }
     }
 
     #[test]
     fn a_line_of_proc_is_read_whatever_the_programs_name_is() {
         let line = "42 (a) b (c) S 7 42 42 0 -1 4194560 300 20 4 1 150 50 1000 200 20 0 3 0 98765 11571200 2500 18446744073709551615 1 1";
-        let expected =
-            Process { pid: 42, parent: 7, own: 200, children: 1200, start: 98_765, resident: 2500, faults: (320, 5) };
+        let expected = Process {
+            pid: 42,
+            parent: 7,
+            ended: false,
+            own: 200,
+            children: 1200,
+            start: 98_765,
+            resident: 2500,
+            faults: (320, 5),
+        };
         assert_eq!(Process::parse(line), Some(expected));
         assert_eq!(Process::parse("42 (cut off) S 7 42"), None);
         assert!(Process::parse(&fs::read_to_string("/proc/self/stat").unwrap()).is_some());
@@ -240,6 +252,8 @@ mod tests {
         assert_eq!(usage[1].unwrap().cpu_nanos, 0, "nothing runs below it");
         assert_eq!(usage[2], None, "a later process of the same number");
         assert_eq!(usage[3], None);
+        let ended = [Process { ended: true, ..process(10, 1, 500, 5) }];
+        assert_eq!(super::usage(&ended, &roots[..1], |_| None, at), [None], "it waits to be reaped");
     }
 
     #[test]
