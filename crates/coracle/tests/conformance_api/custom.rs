@@ -229,3 +229,21 @@ async fn fields_of_custom_resources_are_validated() {
     let (status, made) = applied(&world, &thing("", r#""size": 1, "colour": "red", "none": 2"#), "").await;
     assert_eq!((status, made["spec"].get("none")), (StatusCode::CREATED, None), "what is unknown is pruned");
 }
+
+#[tokio::test]
+async fn unknown_metadata_is_found_in_the_root_and_in_objects_within() {
+    let world = World::new().await;
+    let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"template": {
+        "type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true,
+        "properties": {"metadata": {"type": "object"}}}}}}});
+    define(&world, definition("things", json!([version("v1", true, schema)]))).await;
+    let template = r#""template": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "unknownSub": 1}}"#;
+    let body = thing(r#", "unknownMeta": 1"#, template);
+    let (status, failure) = applied(&world, &body, STRICT).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{failure}");
+    for said in ["unknown field \"metadata.unknownMeta\"", "unknown field \"spec.template.metadata.unknownSub\""] {
+        assert!(failure["message"].as_str().unwrap().contains(said), "{failure}");
+    }
+    let (status, made) = applied(&world, &body, "fieldValidation=Ignore").await;
+    assert_eq!((status, &made["spec"]["template"]["metadata"]), (StatusCode::CREATED, &json!({"name": "p"})), "{made}");
+}
