@@ -1,11 +1,15 @@
 //! What a cluster has from its first start: the namespaces, the Service of the API itself, the gateway class.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use objects::kinds;
 use serde_json::{Value, json};
 
-use crate::{registry::Registry, status::Failure, validation::SYSTEM_PRIORITIES};
+use crate::{
+    registry::{Registry, update::Part},
+    status::Failure,
+    validation::SYSTEM_PRIORITIES,
+};
 
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
 
@@ -32,6 +36,38 @@ pub(crate) async fn run(registry: &Arc<Registry>) -> Result<(), Failure> {
     let class = json!({"kind": "GatewayClass", "metadata": {"name": "coracle"},
         "spec": {"controllerName": "coracle.dev/gateway-controller", "description": "The gateway that is part of Coracle."}});
     ensure(registry, "gateway.networking.k8s.io", "v1", "", class).await
+}
+
+/// Says where the API is served: the endpoints of the Service `kubernetes`, which nobody but the API server knows.
+///
+/// # Errors
+/// When the store cannot write.
+pub(crate) async fn publish(registry: &Arc<Registry>, at: SocketAddr) -> Result<(), Failure> {
+    let ports = json!([{"name": "https", "port": at.port(), "protocol": "TCP"}]);
+    let endpoints = json!({
+        "kind": "Endpoints", "apiVersion": "v1",
+        "metadata": {"name": "kubernetes", "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
+        "subsets": [{"addresses": [{"ip": at.ip()}], "ports": ports}],
+    });
+    let slice = json!({
+        "kind": "EndpointSlice", "apiVersion": "discovery.k8s.io/v1",
+        "metadata": {"name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+        "addressType": if at.is_ipv4() { "IPv4" } else { "IPv6" },
+        "endpoints": [{"addresses": [at.ip()], "conditions": {"ready": true}}],
+        "ports": ports,
+    });
+    for (group, name, object) in [("", "Endpoints", endpoints), ("discovery.k8s.io", "EndpointSlice", slice)] {
+        let Some(kind) = kinds::by_kind(group, "v1", name) else { return Err(Failure::no_such_path()) };
+        let wanted = object.clone();
+        match registry.update(kind, "default", "kubernetes", Part::Main, false, move |_| Ok(wanted)).await {
+            Err(failure) if failure.reason == "NotFound" => {
+                registry.create(kind, "default", object, false).await?;
+            }
+            Err(failure) => return Err(failure),
+            Ok(_) => {}
+        }
+    }
+    Ok(())
 }
 
 async fn ensure(

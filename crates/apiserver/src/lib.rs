@@ -3,8 +3,8 @@
 //! [`ApiServer`] is the whole of it. A request goes from `http` (what is asked) through `registry` (what that means for an
 //! object) to `store` (durable, watchable bytes); `defaults`, `validation`, `convert` and `printers` know the kinds.
 //!
-//! What differs from upstream, on purpose: `pods/proxy` is refused as not implemented; whoever has a certificate of the authority,
-//! or a service account's token, may do everything. Protobuf is read and never written.
+//! What differs from upstream, on purpose: whoever has a certificate of the authority, or a service account's token, may do
+//! everything. Protobuf is read and never written.
 
 mod api_services;
 mod bootstrap;
@@ -29,7 +29,11 @@ pub mod tokens;
 mod validation;
 mod warnings;
 
-use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -116,6 +120,15 @@ impl ApiServer {
     /// A client in this process, acting under this name.
     pub fn client(&self, identity: &str) -> kube::Client {
         client::client(self.handler.clone(), identity)
+    }
+
+    /// Says where the server is reached, as the endpoints of the Service `kubernetes`: by its address programs in pods find it.
+    ///
+    /// # Errors
+    /// When the store cannot write.
+    pub async fn publish(&self, address: SocketAddr) -> Result<(), OpenError> {
+        let published = bootstrap::publish(&self.handler.registry, address).await;
+        published.map_err(|failure| OpenError::Bootstrap(failure.message))
     }
 
     /// Serves HTTPS until `stop`.

@@ -15,8 +15,8 @@ pub struct Target {
     pub name: Option<String>,
     /// `status`, `scale`, `log`, …
     pub subresource: Option<String>,
-    /// The path behind `proxy`, as it was sent, without a slash in front; empty for all other subresources.
-    pub behind: String,
+    /// The older form of a watch: the path says it, whatever the query says.
+    pub is_watch: bool,
 }
 
 impl Target {
@@ -29,6 +29,10 @@ impl Target {
             _ => return None,
         };
         parts.drain(..if group.is_empty() { 2 } else { 3 });
+        let is_watch = parts.first() == Some(&"watch") && parts.len() > 1;
+        if is_watch {
+            parts.remove(0);
+        }
         // `namespaces/x` alone is the Namespace itself, and so are its subresources.
         let own = matches!(parts.as_slice(), [_, _, sub, ..] if !["status", "finalize"].contains(sub));
         let namespace = if parts.first() == Some(&"namespaces") && own {
@@ -41,17 +45,10 @@ impl Target {
         let kind = kinds.by_resource(group, version, parts.first()?)?;
         let name = parts.get(1).map(|name| decode(name)).map_or(Some(None), |name| name.map(Some))?;
         let subresource = parts.get(2).map(|sub| (*sub).to_owned());
-        let behind = parts.get(3..).unwrap_or_default();
-        let proxied = subresource.as_deref() == Some("proxy");
         // A kind without namespaces has no path in one; an object that is in one has no other path.
         let fits = if kind.namespaced { !namespace.is_empty() || name.is_none() } else { namespace.is_empty() };
-        (fits && (behind.is_empty() || proxied)).then(|| Self {
-            kind,
-            namespace,
-            name,
-            subresource,
-            behind: behind.join("/"),
-        })
+        let fits = fits && parts.len() <= if is_watch { 2 } else { 3 };
+        fits.then_some(Self { kind, namespace, name, subresource, is_watch })
     }
 }
 
@@ -73,7 +70,8 @@ impl Verb {
     pub fn of(method: &Method, target: &Target, query: &Query) -> Option<Self> {
         let one = target.name.is_some();
         match (method, one) {
-            (&Method::GET | &Method::HEAD, _) if query.is_on("watch") => Some(Self::Watch),
+            (&Method::GET | &Method::HEAD, _) if target.is_watch || query.is_on("watch") => Some(Self::Watch),
+            _ if target.is_watch => None,
             (&Method::GET | &Method::HEAD, true) => Some(Self::Get),
             (&Method::GET | &Method::HEAD, false) => Some(Self::List),
             // Objects are made in one namespace, and listed across all.
@@ -109,8 +107,6 @@ mod tests {
         assert_eq!(parsed("/api/v1/namespaces/a/pods/b/log"), Some(("pods", "a".into(), some("b"), some("log"))));
         let scale = "/apis/apps/v1/namespaces/a/deployments/b/scale";
         assert_eq!(parsed(scale), Some(("deployments", "a".into(), some("b"), some("scale"))));
-        let proxied = Target::parse("/api/v1/nodes/a/proxy/stats/summary", &Kinds::default()).unwrap();
-        assert_eq!((proxied.subresource.as_deref(), proxied.behind.as_str()), (Some("proxy"), "stats/summary"));
         for unknown in [
             "/",
             "/api",
@@ -124,5 +120,23 @@ mod tests {
         ] {
             assert_eq!(parsed(unknown), None, "{unknown}");
         }
+    }
+
+    #[test]
+    fn the_older_form_of_a_watch_says_so_in_its_path() {
+        let verb = |method: Method, path: &str| {
+            let target = Target::parse(path, &Kinds::default())?;
+            Some((Verb::of(&method, &target, &Query::default())?, target.kind.plural, target.namespace, target.name))
+        };
+        let watched = |path: &str| verb(Method::GET, path).map(|(verb, plural, ..)| (verb, plural));
+        let some = |plural| Some((Verb::Watch, plural));
+        assert_eq!(watched("/api/v1/watch/pods"), some("pods"));
+        assert_eq!(watched("/apis/apps/v1/watch/namespaces/a/deployments"), some("deployments"));
+        assert_eq!(watched("/api/v1/watch/namespaces/a"), some("namespaces"));
+        let one = verb(Method::GET, "/api/v1/watch/namespaces/a/pods/b");
+        assert_eq!(one, Some((Verb::Watch, "pods", "a".to_owned(), Some("b".to_owned()))));
+        assert_eq!(verb(Method::POST, "/api/v1/watch/namespaces/a/pods"), None);
+        assert_eq!(Target::parse("/api/v1/watch/namespaces/a/pods/b/status", &Kinds::default()), None);
+        assert_eq!(Target::parse("/api/v1/watch", &Kinds::default()), None);
     }
 }

@@ -5,7 +5,9 @@ use std::{hash::Hash, sync::Arc};
 use futures::StreamExt;
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
-    core::v1::{Container, Endpoints, Namespace, Node, Pod, Service, ServiceAccount},
+    core::v1::{
+        Container, Endpoints, Namespace, Node, Pod, ReplicationController, ResourceQuota, Service, ServiceAccount,
+    },
     discovery::v1::EndpointSlice,
     policy::v1::PodDisruptionBudget,
 };
@@ -47,6 +49,8 @@ pub enum Changed {
     Deployment(Arc<Deployment>),
     /// A ReplicaSet.
     ReplicaSet(Arc<ReplicaSet>),
+    /// A ReplicationController.
+    ReplicationController(Arc<ReplicationController>),
     /// A Pod.
     Pod(Arc<Pod>),
     /// A Service.
@@ -63,6 +67,10 @@ pub enum Changed {
     Endpoints(Arc<Endpoints>),
     /// A PodDisruptionBudget.
     Budget(Arc<PodDisruptionBudget>),
+    /// A ResourceQuota.
+    Quota(Arc<ResourceQuota>),
+    /// Something in this namespace that a ResourceQuota counts, of a kind that there is no copy of.
+    Counted(String),
 }
 
 /// The copies.
@@ -70,6 +78,7 @@ pub enum Changed {
 pub struct Cache {
     pub(crate) deployments: Store<Deployment>,
     pub(crate) replica_sets: Store<ReplicaSet>,
+    pub(crate) replication_controllers: Store<ReplicationController>,
     pub(crate) pods: Store<Pod>,
     pub(crate) services: Store<Service>,
     pub(crate) slices: Store<EndpointSlice>,
@@ -78,6 +87,7 @@ pub struct Cache {
     pub(crate) accounts: Store<ServiceAccount>,
     pub(crate) endpoints: Store<Endpoints>,
     pub(crate) budgets: Store<PodDisruptionBudget>,
+    pub(crate) quotas: Store<ResourceQuota>,
     changes: broadcast::Sender<Changed>,
 }
 
@@ -88,6 +98,7 @@ impl Cache {
         Self {
             deployments: watch(client, Changed::Deployment, &changes, tasks),
             replica_sets: watch(client, Changed::ReplicaSet, &changes, tasks),
+            replication_controllers: watch(client, Changed::ReplicationController, &changes, tasks),
             pods: watch(client, Changed::Pod, &changes, tasks),
             services: watch(client, Changed::Service, &changes, tasks),
             slices: watch(client, Changed::EndpointSlice, &changes, tasks),
@@ -96,6 +107,7 @@ impl Cache {
             accounts: watch(client, Changed::ServiceAccount, &changes, tasks),
             endpoints: watch(client, Changed::Endpoints, &changes, tasks),
             budgets: watch(client, Changed::Budget, &changes, tasks),
+            quotas: watch(client, Changed::Quota, &changes, tasks),
             changes,
         }
     }
@@ -106,6 +118,7 @@ impl Cache {
         let _ = tokio::join!(
             self.deployments.wait_until_ready(),
             self.replica_sets.wait_until_ready(),
+            self.replication_controllers.wait_until_ready(),
             self.pods.wait_until_ready(),
             self.services.wait_until_ready(),
             self.slices.wait_until_ready(),
@@ -114,6 +127,7 @@ impl Cache {
             self.accounts.wait_until_ready(),
             self.endpoints.wait_until_ready(),
             self.budgets.wait_until_ready(),
+            self.quotas.wait_until_ready(),
         );
     }
 
@@ -122,11 +136,18 @@ impl Cache {
         self.changes.subscribe()
     }
 
+    /// Tells the controllers of a change that somebody else watches for.
+    pub(crate) fn announce(&self, change: Changed) {
+        // Before any controller runs nobody listens: they start with everything.
+        let _ = self.changes.send(change);
+    }
+
     /// Everything there is, as if it had just changed.
     pub fn everything(&self) -> Vec<Changed> {
         let mut all = Vec::new();
         all.extend(self.deployments.state().into_iter().map(Changed::Deployment));
         all.extend(self.replica_sets.state().into_iter().map(Changed::ReplicaSet));
+        all.extend(self.replication_controllers.state().into_iter().map(Changed::ReplicationController));
         all.extend(self.pods.state().into_iter().map(Changed::Pod));
         all.extend(self.services.state().into_iter().map(Changed::Service));
         all.extend(self.slices.state().into_iter().map(Changed::EndpointSlice));
@@ -135,6 +156,7 @@ impl Cache {
         all.extend(self.accounts.state().into_iter().map(Changed::ServiceAccount));
         all.extend(self.endpoints.state().into_iter().map(Changed::Endpoints));
         all.extend(self.budgets.state().into_iter().map(Changed::Budget));
+        all.extend(self.quotas.state().into_iter().map(Changed::Quota));
         all
     }
 }

@@ -16,6 +16,7 @@ mod garbage;
 mod namespace;
 mod nodes;
 mod queue;
+mod quota;
 pub mod replicaset;
 mod runner;
 pub mod scheduler;
@@ -24,6 +25,7 @@ mod serviceaccount;
 
 use std::sync::Arc;
 
+use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::ReplicationController};
 use kube::Client;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -54,7 +56,10 @@ pub async fn run(client_for: impl Fn(&str) -> Client, options: Options, stop: Ca
     let client = |name: &str| client_for(&format!("system:serviceaccount:kube-system:{name}"));
     let (c, o) = (&cache, options);
     tasks.spawn(run_controller(deployment::Controller::new(client("deployment-controller"), c.clone()), c.clone()));
-    tasks.spawn(run_controller(replicaset::Controller::new(client("replicaset-controller"), c.clone()), c.clone()));
+    let sets = replicaset::Controller::<ReplicaSet>::new(client("replicaset-controller"), c.clone());
+    tasks.spawn(run_controller(sets, c.clone()));
+    let older = replicaset::Controller::<ReplicationController>::new(client("replication-controller"), c.clone());
+    tasks.spawn(run_controller(older, c.clone()));
     tasks.spawn(run_controller(
         endpointslice::Controller::new(client("endpointslice-controller"), c.clone()),
         c.clone(),
@@ -69,6 +74,9 @@ pub async fn run(client_for: impl Fn(&str) -> Client, options: Options, stop: Ca
     let scaling =
         autoscaler::run(client("horizontal-pod-autoscaler"), c.clone(), served.clone(), o.autoscaler, o.forecasts);
     tasks.spawn(scaling);
+    let quotas = quota::Controller::new(client("resourcequota-controller"), c.clone(), served.clone());
+    tasks.spawn(run_controller(quotas, c.clone()));
+    tasks.spawn(quota::follow(client("resourcequota-controller"), c.clone(), served.clone()));
     tasks.spawn(garbage::run(client("generic-garbage-collector"), served));
     tasks.spawn(nodes::run(client("node-controller"), c.clone()));
     tasks.spawn(expiry::run(client("event-expiry")));

@@ -77,6 +77,7 @@ fn isolated_pods_find_each_other_and_outlive_a_crash() {
         let events = kubectl.run("get events --field-selector reason=NotHonoured").unwrap();
         assert!(events.contains("not honoured here: containers[web].ports[*].hostPort"), "{events}");
 
+        debugs(&kubectl);
         let address = kubectl.run("get pod web -o jsonpath={.status.podIP}").unwrap();
         assert!(address.starts_with("10.42."), "{address}");
         let before = run_of(&kubectl);
@@ -96,6 +97,19 @@ fn isolated_pods_find_each_other_and_outlive_a_crash() {
         let left: Vec<_> = mounts.lines().filter(|m| m.contains(coracle.data_dir().to_str().unwrap())).collect();
         assert!(left.is_empty(), "{left:#?}");
     });
+}
+
+/// A container that is added to a running pod sees the processes of the one that it is for.
+fn debugs(kubectl: &Kubectl) {
+    let mut debug = kubectl.command("debug web --image=tools --target=web --container=look -- sh -c");
+    let added = debug.arg("readlink /proc/1/ns/pid /proc/self/ns/pid; tr '\\0' ' ' </proc/1/cmdline").output().unwrap();
+    assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+    kubectl
+        .until("pod web -o jsonpath={.status.ephemeralContainerStatuses[0].state.terminated.reason}", "Completed")
+        .unwrap();
+    let said = kubectl.run("logs web -c look").unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0] == lines[1] && !lines[2].starts_with("sh "), "the first process is the pod's: {said}");
 }
 
 /// The number in "with N processes".

@@ -1,4 +1,5 @@
-//! `kubectl exec`, `cp`, `attach`, `port-forward` and `debug` against a running Coracle, over SPDY (1.28) and WebSocket (1.33).
+//! `kubectl exec`, `cp`, `attach`, `port-forward` and `debug` against a running Coracle, over SPDY (1.20, 1.28) and WebSocket (1.31,
+//! 1.33).
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
 
@@ -10,7 +11,7 @@ use std::{
     thread,
 };
 
-use testkit::{Coracle, Kubectl, find, with_each_kubectl};
+use testkit::{Coracle, Kubectl, find, with_every_kubectl};
 
 const PODS: &str = r#"
 apiVersion: v1
@@ -42,7 +43,7 @@ const LARGE: usize = 20 * 1024 * 1024;
 
 #[test]
 fn running_programs_have_streams() {
-    let tried = with_each_kubectl(env!("CARGO_BIN_EXE_coracle"), |kubectl, coracle| {
+    let tried = with_every_kubectl(env!("CARGO_BIN_EXE_coracle"), |kubectl, coracle| {
         let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
         file.write_all(PODS.as_bytes()).unwrap();
         kubectl.run(&format!("apply -f {}", file.path().display())).unwrap();
@@ -108,7 +109,11 @@ fn has_a_terminal(kubectl: &Kubectl) {
         .map(|word| format!("'{}'", word.to_string_lossy()))
         .collect();
     let mut command = std::process::Command::new(script);
-    let line = format!("stty rows 33 cols 101; {}", words.join(" "));
+    let dir = tempfile::tempdir().unwrap();
+    let seen = dir.path().join("seen");
+    // The terminal changes its size once the program has seen the first one.
+    let resize = format!("(until [ -e {} ]; do sleep 0.05; done; stty rows 40 cols 90 </dev/tty) &", seen.display());
+    let line = format!("stty rows 33 cols 101; {resize} {}", words.join(" "));
     let environment: Vec<_> = exec.get_envs().filter_map(|(name, value)| Some((name, value?))).collect();
     let mut child = command
         .args(["-qec", &line, "/dev/null"])
@@ -118,10 +123,14 @@ fn has_a_terminal(kubectl: &Kubectl) {
         .spawn()
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(b"until stty size | grep '33 101'; do :; done; tty && exit 7\n").unwrap();
+    let sees = |size: &str| format!("until stty size | grep '{size}'; do sleep 0.05; done");
+    let typed = format!("{}; touch {}; {}; tty && exit 7\n", sees("33 101"), seen.display(), sees("40 90"));
+    stdin.write_all(typed.as_bytes()).unwrap();
     let mut said = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_to_string(&mut said).unwrap();
-    assert!(said.contains("\n33 101\r\n") && said.contains("/dev/pts/"), "{said}");
+    for part in ["\n33 101\r\n", "\n40 90\r\n", "/dev/pts/"] {
+        assert!(said.contains(part), "1.{} {part}: {said}", kubectl.minor());
+    }
     assert_eq!(child.wait().unwrap().code(), Some(7), "{said}");
 }
 
@@ -161,7 +170,7 @@ fn ends_with_its_client(kubectl: &Kubectl, coracle: &Coracle) {
 fn attaches(kubectl: &Kubectl) {
     let said = given(kubectl, "attach -i reader", &[], b"one\ntwo\n");
     assert_eq!(text(&said.stdout), "one\ntwo\n", "{}", text(&said.stderr));
-    kubectl.run("wait --timeout=60s pod/reader --for=jsonpath={.status.phase}=Succeeded").unwrap();
+    kubectl.until("pod/reader -o jsonpath={.status.phase}", "Succeeded").unwrap();
     assert_eq!(kubectl.run("logs reader").unwrap(), "one\ntwo\n");
 }
 
@@ -204,9 +213,13 @@ fn forwards(kubectl: &Kubectl) {
 }
 
 fn debugs(kubectl: &Kubectl) {
+    if kubectl.minor() < 23 {
+        // The older ones send a kind of its own, which the API has had until 1.22 only.
+        return;
+    }
     kubectl.run("debug main --image=hello --container=look -- echo looked").unwrap();
     let path = "{.status.ephemeralContainerStatuses[0].state.terminated.reason}";
-    kubectl.run(&format!("wait --timeout=60s pod/main --for=jsonpath={path}=Completed")).unwrap();
+    kubectl.until(&format!("pod/main -o jsonpath={path}"), "Completed").unwrap();
     assert_eq!(kubectl.run("logs main -c look").unwrap(), "looked\n");
     assert_eq!(kubectl.run("get pod main -o jsonpath={.status.phase}").unwrap(), "Running");
 }

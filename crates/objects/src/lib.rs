@@ -11,6 +11,8 @@ pub mod kinds;
 pub mod names;
 pub mod patch;
 pub mod quantity;
+pub mod quota;
+pub mod resources;
 pub mod schema;
 pub mod selector;
 pub mod session;

@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 use crate::KUBECTL_VERSIONS;
@@ -24,6 +25,9 @@ pub struct Kubectl {
     kubeconfig: PathBuf,
     minor: u32,
 }
+
+/// How long something may take to come about.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Versions that another one stands in for where they are missing: Debian has no other that is new.
 const STAND_INS: &[(&str, &str)] = &[("1.33", "1.32")];
@@ -75,6 +79,23 @@ impl Kubectl {
     /// As [`Kubectl::run`]; also when it does not come about.
     pub fn wait(&self, arguments: &str) -> Result<String, String> {
         self.run(&format!("wait --timeout=60s {arguments}"))
+    }
+
+    /// Asks again until `kubectl get` with these arguments prints this: for versions that cannot wait for a field.
+    ///
+    /// # Errors
+    /// As [`Kubectl::run`]; also when it does not come about within a minute: what it printed last.
+    pub fn until(&self, arguments: &str, wanted: &str) -> Result<(), String> {
+        let begun = Instant::now();
+        loop {
+            let said = self.run(&format!("get {arguments}"))?;
+            if said == wanted {
+                return Ok(());
+            }
+            if begun.elapsed() > PATIENCE {
+                return Err(format!("kubectl get {arguments}: {said:?} instead of {wanted:?}"));
+            }
+        }
     }
 
     /// Runs it on a manifest, which takes the place of `-f FILE`: `kubectl.send("apply", MANIFEST)`.

@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use http::{StatusCode, header, request::Parts};
+use http::{header, request::Parts};
 use objects::kinds::{Kind, Kinds};
 use serde_json::{Value, json};
 
 use super::{
     Answer,
     delegated::{Delegates, Offered},
-    respond,
+    proxy, respond,
     reviews::{REVIEWS, Review},
 };
 use crate::status::Failure;
@@ -43,8 +43,7 @@ pub(super) async fn document(parts: &Parts, kinds: &Kinds, delegates: &Delegates
     let document = match segments.as_slice() {
         ["api" | "apis"] if let Some((version, media)) = aggregated(parts) => {
             let groups = aggregated_groups(path == "/api", version, kinds, &offered).to_string().into_bytes();
-            let tag = tag(&groups);
-            return Ok(Some(respond::unless_known(parts, &tag, "public", media, || Ok(groups))?));
+            return respond::document(parts, "public", media, groups).map(Some);
         }
         ["api"] => json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
         ["apis"] => {
@@ -70,13 +69,7 @@ pub(super) async fn document(parts: &Parts, kinds: &Kinds, delegates: &Delegates
         ["apis", _, _] if parts.uri.path().split('/').count() == 4 => return Err(Failure::no_such_path()),
         _ => return Ok(None),
     };
-    Ok(Some(respond::json(StatusCode::OK, &document)))
-}
-
-/// A hash of a document.
-fn tag(document: &[u8]) -> String {
-    use sha2::Digest;
-    sha2::Sha256::digest(document).iter().map(|byte| format!("{byte:02X}")).collect()
+    respond::document(parts, "no-cache, private", "application/json", document.to_string().into_bytes()).map(Some)
 }
 
 /// The aggregated form that a client prefers: its version and media type. `None`: it does not know the form, or prefers the older one.
@@ -151,8 +144,10 @@ pub(crate) fn subresources(kind: &Kind) -> Vec<Subresource> {
             all.push(("exec", ("", "v1", "PodExecOptions"), OPEN));
             all.push(("log", own, &["get"]));
             all.push(("portforward", ("", "v1", "PodPortForwardOptions"), OPEN));
+            all.push(("proxy", ("", "v1", "PodProxyOptions"), proxy::VERBS));
         }
-        "Node" => all.push(("proxy", ("", "v1", "NodeProxyOptions"), &["get"])),
+        "Service" => all.push(("proxy", ("", "v1", "ServiceProxyOptions"), proxy::VERBS)),
+        "Node" => all.push(("proxy", ("", "v1", "NodeProxyOptions"), proxy::VERBS)),
         "Namespace" => all.push(("finalize", own, &["update"])),
         "ServiceAccount" => all.push(("token", ("authentication.k8s.io", "v1", "TokenRequest"), CREATE)),
         _ => {}

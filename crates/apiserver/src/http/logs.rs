@@ -1,8 +1,5 @@
-//! What a node says, passed on as it comes: over HTTPS with the API server's own client certificate, from the address and port that
-//! the Node object names.
-//!
-//! `GET pods/NAME/log` is a container's log, and its options are checked here. `GET nodes/NAME/proxy/…` is whatever the node's
-//! endpoint answers to a question, such as `metrics/resource` or `stats/summary`.
+//! `GET pods/NAME/log`: the options are checked here, and the text comes from the pod's node, over HTTPS with the API server's
+//! own client certificate, from the address and port that the Node object names.
 
 use std::convert::Infallible;
 
@@ -12,7 +9,6 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::body::{Frame, Incoming};
 use jiff::Timestamp;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Answer, full,
@@ -44,30 +40,6 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Answer, Failure> {
         return Ok(text(full(Bytes::new())));
     };
     fetch(&node, &format!("/containerLogs/{namespace}/{name}/{container}{options}")).await
-}
-
-/// Answers with what the node says to a question.
-///
-/// # Errors
-/// 404 for a node that is not there, 405 for anything but a question, 500 when the node does not answer.
-pub(super) async fn proxy(call: &Call<'_>) -> Result<Answer, Failure> {
-    if call.verb != Verb::Get {
-        return Err(Failure::method_not_allowed());
-    }
-    // `NAME:PORT` says again where the endpoint is.
-    let name = call.name().split(':').next().unwrap_or_default();
-    let node = Node::named(call.handler, name)?;
-    let path = format!("/{}", call.target.behind);
-    let request = Request::get(path.as_str()).body(Empty::<Bytes>::new());
-    let request = request.map_err(|error| node.failed(&path, &error))?;
-    let (answer, connection) = node.ask(request).await?;
-    let (parts, body) = answer.into_parts();
-    let mut response = Response::new(pass(body, connection));
-    *response.status_mut() = parts.status;
-    if let Some(media) = parts.headers.get(header::CONTENT_TYPE) {
-        response.headers_mut().insert(header::CONTENT_TYPE, media.clone());
-    }
-    Ok(response)
 }
 
 fn text(body: super::Body) -> Answer {
@@ -142,8 +114,8 @@ async fn fetch(node: &Node, path: &str) -> Result<Answer, Failure> {
     })
 }
 
-/// The node's body as ours. The connection to the node lives as long as somebody reads: dropping the one ends the other.
-fn pass(body: Incoming, connection: AbortOnDropHandle<()>) -> super::Body {
+/// Somebody else's body as ours. The connection that it comes by lives as long as somebody reads: dropping the one ends the other.
+pub(super) fn pass(body: Incoming, connection: impl Send + 'static) -> super::Body {
     let frames = stream::unfold((body, connection), |(mut body, connection)| async move {
         let frame = loop {
             match body.frame().await? {
@@ -152,7 +124,7 @@ fn pass(body: Incoming, connection: AbortOnDropHandle<()>) -> super::Body {
                     Err(_) => continue,
                 },
                 Err(error) => {
-                    tracing::debug!("log of a container: {error}");
+                    tracing::debug!("a body that is passed on: {error}");
                     return None;
                 }
             }

@@ -17,6 +17,7 @@ mod nodes;
 mod openapi;
 mod options;
 mod patches;
+mod proxy;
 mod respond;
 mod reviews;
 mod selection;
@@ -159,10 +160,8 @@ impl Handler {
         if path.trim_end_matches('/') == "/version" {
             return Ok(respond::json(StatusCode::OK, &discovery::version()));
         }
-        let identity = match identity {
-            Some(identity) => identity,
-            None => accounts::bearer(&self.registry, &self.tokens, &parts.headers)?,
-        };
+        let bearer = || accounts::bearer(&self.registry, &self.tokens, &parts.headers);
+        let identity = identity.map_or_else(bearer, Ok)?;
         if let Some(keys) = accounts::discovery(&self.tokens, path) {
             return Ok(keys);
         }
@@ -177,14 +176,15 @@ impl Handler {
             let asked = reviews::Asked { handler: self, identity: &identity, headers: &parts.headers };
             return review.answer(&parts.method, &bytes, &asked);
         }
-        if path == "/metrics" {
-            return Ok(metrics::answer(self));
-        }
         if path == snapshot::PATH {
             return snapshot::answer(&self.registry, &parts.method, &identity);
         }
-        let target =
-            Target::parse(path, &self.registry.kinds()).ok_or_else(|| api_services::absent(&self.registry, path))?;
+        let path = path.to_owned();
+        if let Some(asked) = proxy::Asked::at(&path) {
+            return proxy::answer(self, &asked, &mut parts, incoming).await;
+        }
+        let absent = || api_services::absent(&self.registry, &path);
+        let target = Target::parse(&path, &self.registry.kinds()).ok_or_else(absent)?;
         let query = Query::parse(parts.uri.query());
         let started = Instant::now();
         if let Some(kind) = streams::Kind::of(&target) {
@@ -208,7 +208,8 @@ impl Handler {
             let _counted = (!lasts).then(|| Counted::new(&self.metrics, changes));
             let body = body::read(incoming).await?;
             let headers = &parts.headers;
-            let call = verbs::Call { handler: self, target, query, verb, headers, body, origin, upgrade };
+            let before = Arc::default();
+            let call = verbs::Call { handler: self, target, query, verb, headers, body, origin, upgrade, before };
             let defines = changes && crd::is_definition(&call.target.kind);
             let answer = call.run().await?;
             if defines {
@@ -229,8 +230,11 @@ impl Handler {
 }
 
 impl Handler {
-    /// A document that says what there is.
+    /// A document that says what there is, or how the server does.
     async fn document(&self, parts: &Parts) -> Result<Option<Answer>, Failure> {
+        if parts.uri.path() == "/metrics" {
+            return Ok(Some(metrics::answer(self)));
+        }
         if let Some(document) = discovery::document(parts, &self.registry.kinds(), &self.delegates).await? {
             return Ok(Some(document));
         }
@@ -270,7 +274,7 @@ impl Handler {
 
 /// Subresources of pods whose answers last.
 fn is_stream(subresource: &str) -> bool {
-    matches!(subresource, "log" | "exec" | "attach" | "portforward" | "proxy")
+    matches!(subresource, "log" | "exec" | "attach" | "portforward")
 }
 
 /// One request among those that are being served.

@@ -1,7 +1,7 @@
 //! Asking the node of a pod, over HTTPS with the API server's own client certificate, at the address and port that the Node object
 //! names; and which container of a pod is meant.
 
-use std::{fmt::Display, sync::Arc, time::Duration};
+use std::{fmt::Display, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
@@ -12,7 +12,7 @@ use objects::kinds;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tokio::{net::TcpStream, time::timeout};
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Handler;
@@ -51,9 +51,30 @@ impl Node {
         Ok(Self { tls: handler.node_tls.clone(), host, port })
     }
 
+    /// The endpoint's port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The endpoint's host and port.
+    pub fn authority(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// A connection to the endpoint.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or has no certificate of the authority.
+    pub async fn connect(&self) -> io::Result<TlsStream<TcpStream>> {
+        let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        stream.set_nodelay(true)?;
+        let server = ServerName::try_from(self.host.clone()).map_err(io::Error::other)?;
+        TlsConnector::from(self.tls.clone()).connect(server, stream).await
+    }
+
     /// 500: asking for a path did not work.
     pub fn failed(&self, path: &str, why: &dyn Display) -> Failure {
-        Failure::internal(format!("Get \"https://{}:{}{path}\": {why}", self.host, self.port))
+        Failure::internal(format!("Get \"https://{}{path}\": {why}", self.authority()))
     }
 
     /// Asks on a connection of its own, which lives for as long as its handle or what it is upgraded to.
@@ -64,14 +85,10 @@ impl Node {
         &self,
         mut request: Request<Empty<Bytes>>,
     ) -> Result<(Response<Incoming>, AbortOnDropHandle<()>), Failure> {
-        let (host, port) = (self.host.as_str(), self.port);
         let path = request.uri().path().to_owned();
         let failed = |why: &dyn Display| self.failed(&path, why);
         let ask = async {
-            let stream = TcpStream::connect((host, port)).await.map_err(|e| failed(&e))?;
-            stream.set_nodelay(true).map_err(|e| failed(&e))?;
-            let server = ServerName::try_from(host.to_owned()).map_err(|e| failed(&e))?;
-            let stream = TlsConnector::from(self.tls.clone()).connect(server, stream).await.map_err(|e| failed(&e))?;
+            let stream = self.connect().await.map_err(|e| failed(&e))?;
             let (mut sender, connection) =
                 hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| failed(&e))?;
             let connection = AbortOnDropHandle::new(tokio::spawn(async move {
@@ -79,7 +96,7 @@ impl Node {
                     tracing::debug!("connection to a node: {error}");
                 }
             }));
-            let authority = HeaderValue::try_from(format!("{host}:{port}")).map_err(|e| failed(&e))?;
+            let authority = HeaderValue::try_from(self.authority()).map_err(|e| failed(&e))?;
             request.headers_mut().insert(header::HOST, authority);
             let answer = sender.send_request(request).await.map_err(|e| failed(&e))?;
             Ok((answer, connection))

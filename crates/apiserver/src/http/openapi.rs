@@ -26,7 +26,8 @@ pub(super) async fn answer(
         None if rest == "v3" => {
             let documents = documents.clone();
             let index = on_a_thread(move || documents.index(&source)).await?;
-            return Ok(Some(respond::json(StatusCode::OK, &index)));
+            return respond::document(parts, "no-cache, private", "application/json", index.to_string().into_bytes())
+                .map(Some);
         }
         None if rest == "v2" && wants_protobuf(parts)? => (Name::V2Protobuf, V2_PROTOBUF),
         None if rest == "v2" => (Name::V2Json, "application/json"),
@@ -40,7 +41,7 @@ pub(super) async fn answer(
     let asked = Query::parse(parts.uri.query()).get("hash").is_some_and(|hash| hash == document.hash);
     let keep = if asked { "public, immutable, max-age=31536000" } else { "no-cache, private" };
     let tag = document.hash.clone();
-    let mut answer = if takes_gzip(parts) {
+    let mut answer = if respond::takes_gzip(parts) {
         let mut answer = respond::unless_known(parts, &tag, keep, media, || Ok(document.gzip.clone()))?;
         if answer.status() == StatusCode::OK {
             answer.headers_mut().insert(header::CONTENT_ENCODING, http::HeaderValue::from_static("gzip"));
@@ -73,12 +74,4 @@ fn wants_protobuf(parts: &Parts) -> Result<bool, Failure> {
         _ => None,
     };
     accept.split(',').find_map(known).ok_or_else(Failure::not_acceptable)
-}
-
-fn takes_gzip(parts: &Parts) -> bool {
-    let accept = parts.headers.get(header::ACCEPT_ENCODING).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    accept.split(',').any(|coding| {
-        let mut words = coding.split(';').map(str::trim);
-        words.next().is_some_and(|name| name == "gzip" || name == "*") && !words.any(|word| word == "q=0")
-    })
 }

@@ -162,6 +162,41 @@ pub fn unless_known(
     Ok(answer)
 }
 
+/// Documents from this size on are packed for whoever takes that.
+const WORTH_PACKING: usize = 4096;
+
+/// A document that is made anew at each request, tagged by what it says; packed where that is worth it and the client takes it.
+///
+/// # Errors
+/// 500: it could not be packed.
+pub fn document(parts: &Parts, keep: &'static str, media: &'static str, document: Vec<u8>) -> Result<Answer, Failure> {
+    use sha2::Digest;
+    let tag: String = sha2::Sha256::digest(&document).iter().map(|byte| format!("{byte:02X}")).collect();
+    let packs = document.len() >= WORTH_PACKING && takes_gzip(parts);
+    let mut answer = unless_known(parts, &tag, keep, media, || if packs { gzip(&document) } else { Ok(document) })?;
+    if packs && answer.status() == StatusCode::OK {
+        answer.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    answer.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+    Ok(answer)
+}
+
+fn gzip(document: &[u8]) -> Result<Vec<u8>, Failure> {
+    use std::io::Write;
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(document).map_err(Failure::internal)?;
+    packed.finish().map_err(Failure::internal)
+}
+
+/// Whether a client takes an answer in gzip.
+pub fn takes_gzip(parts: &Parts) -> bool {
+    let accept = parts.headers.get(header::ACCEPT_ENCODING).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    accept.split(',').any(|coding| {
+        let mut words = coding.split(';').map(str::trim);
+        words.next().is_some_and(|name| name == "gzip" || name == "*") && !words.any(|word| word == "q=0")
+    })
+}
+
 /// A failure as the `Status` that says it.
 pub fn failure(failure: &Failure) -> Answer {
     let mut answer = json(failure.code, &failure.to_value());

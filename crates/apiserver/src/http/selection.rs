@@ -160,13 +160,8 @@ mod tests {
 
     fn select(group: &str, kind: &str, fields: &str) -> Result<Selection, Failure> {
         let kind = kinds::by_kind(group, "v1", kind).unwrap();
-        let target = Target {
-            kind: kind.into(),
-            namespace: String::new(),
-            name: None,
-            subresource: None,
-            behind: String::new(),
-        };
+        let target =
+            Target { kind: kind.into(), namespace: String::new(), name: None, subresource: None, is_watch: false };
         Selection::of(&target, &Query::parse(Some(&format!("fieldSelector={fields}"))))
     }
 

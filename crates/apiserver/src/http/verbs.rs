@@ -1,5 +1,7 @@
 //! The verbs on objects.
 
+use std::sync::{Arc, OnceLock};
+
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
@@ -42,6 +44,8 @@ pub(super) struct Call<'a> {
     pub origin: Option<Origin>,
     /// The connection, where the client asks for it to become a WebSocket and it can.
     pub upgrade: Option<Option<OnUpgrade>>,
+    /// What there was before an update: what that says already is not warned about again.
+    pub before: Arc<OnceLock<Value>>,
 }
 
 impl Call<'_> {
@@ -57,10 +61,6 @@ impl Call<'_> {
             Some("ephemeralcontainers") if self.target.kind.kind == "Pod" => {
                 self.on_object(Part::EphemeralContainers).await
             }
-            Some("proxy") if self.target.kind.kind == "Pod" => {
-                Err(Failure::not_implemented("pods/proxy is not served here yet"))
-            }
-            Some("proxy") if self.target.kind.is("", "Node") => logs::proxy(&self).await,
             Some("token") if self.target.kind.kind == "ServiceAccount" => self.issue_token().await,
             Some(_) => Err(Failure::no_such_path()),
         }
@@ -171,7 +171,8 @@ impl Call<'_> {
         if self.target.subresource.is_none()
             && let Ok(object) = serde_json::from_slice(&json)
         {
-            warnings.extend(self.warnings(&object));
+            let known = self.before.get().map(|before| self.warnings(before)).unwrap_or_default();
+            warnings.extend(self.warnings(&object).into_iter().filter(|warning| !known.contains(warning)));
         }
         self.warned(status, json, &warnings)
     }
@@ -235,9 +236,16 @@ impl Call<'_> {
         let kind = self.kind().clone();
         let registry = &self.handler.registry;
         let storage = kind.storage();
-        let change = move |stored: &Value| match kind.stored_as {
-            None => change(stored),
-            Some(_) => convert::to_stored(&kind, change(&convert::from_stored(&kind, stored.clone()))?),
+        let before = self.before.clone();
+        let change = move |stored: &Value| {
+            if part == Part::Main {
+                // What is tried again keeps the first.
+                let _ = before.set(stored.clone());
+            }
+            match kind.stored_as {
+                None => change(stored),
+                Some(_) => convert::to_stored(&kind, change(&convert::from_stored(&kind, stored.clone()))?),
+            }
         };
         registry.update(storage, &self.target.namespace, self.name(), part, write, change).await
     }

@@ -9,6 +9,8 @@ mod cache;
 mod gnostic;
 mod operations;
 #[cfg(test)]
+mod readers;
+#[cfg(test)]
 mod tests;
 mod v2;
 mod v3;

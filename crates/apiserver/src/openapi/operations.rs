@@ -213,12 +213,15 @@ impl Maker {
         let own = Self { kind, definition: definition.clone().unwrap_or_default(), prefix, scope: self.scope };
         let known = definition.is_some() && name != "log";
         let made = verbs.iter().filter_map(|verb| {
-            let operation = match *verb {
-                "get" => own.operation("get", "read", if known { "get" } else { "connect" }, READ),
-                "update" => own.sending(own.operation("put", "replace", "put", WRITE)),
-                "patch" => own.patching(own.operation("patch", "patch", "patch", PATCH)),
-                "create" if known => own.sending(own.operation("post", "create", "post", WRITE)),
-                "create" => own.operation("post", "connect", "connect", &[]),
+            let operation = match (*verb, known) {
+                ("get", _) => own.operation("get", "read", if known { "get" } else { "connect" }, READ),
+                ("update", true) => own.sending(own.operation("put", "replace", "put", WRITE)),
+                ("patch", true) => own.patching(own.operation("patch", "patch", "patch", PATCH)),
+                ("create", true) => own.sending(own.operation("post", "create", "post", WRITE)),
+                ("create", false) => own.operation("post", "connect", "connect", &[]),
+                ("update", false) => own.operation("put", "connectPut", "connect", &[]),
+                ("patch", false) => own.operation("patch", "connectPatch", "connect", &[]),
+                ("delete", false) => own.operation("delete", "connectDelete", "connect", &[]),
                 _ => return None,
             };
             Some(operation)

@@ -139,7 +139,7 @@ fn documents_are_kept_within_their_bound_and_made_anew_when_the_kinds_change() {
 }
 
 /// The fields of a message: number, and bytes of those with a length.
-fn fields(mut bytes: &[u8]) -> Vec<(u64, &[u8])> {
+pub(super) fn fields(mut bytes: &[u8]) -> Vec<(u64, &[u8])> {
     let varint = |bytes: &mut &[u8]| {
         let (mut value, mut shift) = (0u64, 0);
         loop {
@@ -177,7 +177,7 @@ fn fields(mut bytes: &[u8]) -> Vec<(u64, &[u8])> {
     all
 }
 
-fn field(bytes: &[u8], number: u64) -> &[u8] {
+pub(super) fn field(bytes: &[u8], number: u64) -> &[u8] {
     fields(bytes).into_iter().find(|(n, _)| *n == number).unwrap().1
 }
 

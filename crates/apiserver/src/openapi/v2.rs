@@ -80,6 +80,14 @@ fn older(mut schema: Value, name: &str) -> Value {
 
 fn rewrite(schema: &mut Value) {
     let Some(map) = schema.as_object_mut() else { return };
+    // Older clients take what a schema says for all there may be: where there may be more, or null, upstream says less to them.
+    let is = |word: &str| map.get(word) == Some(&Value::Bool(true));
+    let (or_null, more) = (is("nullable"), is("x-kubernetes-preserve-unknown-fields"));
+    for (hidden, word) in [(or_null, "type"), (or_null || more, "items"), (or_null || more, "properties")] {
+        if hidden {
+            map.remove(word);
+        }
+    }
     for unknown in ["nullable", "oneOf", "anyOf", "not"] {
         map.remove(unknown);
     }

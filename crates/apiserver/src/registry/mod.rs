@@ -6,6 +6,7 @@ pub mod delete;
 mod encoded;
 pub mod meta;
 pub mod ownership;
+mod quota;
 pub mod update;
 
 use std::{
@@ -40,6 +41,7 @@ pub struct Registry {
     /// One string per resource, so that a million keys share it.
     resources: Mutex<HashMap<(&'static str, &'static str), Arc<str>>>,
     definitions: Definitions,
+    turns: quota::Turns,
 }
 
 /// A new object.
@@ -73,6 +75,7 @@ impl Registry {
             addresses: Arc::new(addresses),
             resources: Mutex::default(),
             definitions: Definitions::default(),
+            turns: quota::Turns::default(),
         };
         registry.definitions.load(&registry);
         if let Some(services) = kinds::by_kind("", "v1", "Service") {
@@ -138,7 +141,7 @@ impl Registry {
     /// Makes an object.
     ///
     /// # Errors
-    /// 409 when there is one of this name; 403 when its namespace is going, 404 when it is not there; 422.
+    /// 409 when there is one of this name; 403 when its namespace is going or a quota is used up, 404 when it is not there; 422.
     pub async fn create(
         &self,
         kind: impl Into<KindRef>,
@@ -151,6 +154,7 @@ impl Registry {
         let dry_run = write.dry_run;
         let generated = meta::text(&object, "name").is_empty();
         let supplied = ownership::take(&mut object);
+        let (_turn, limits) = self.limits(kind, namespace).await;
         for _ in 0..if generated { NAME_TRIES } else { 1 } {
             let identity = Identity::generate();
             let sent = if generated { object.clone() } else { std::mem::take(&mut object) };
@@ -159,6 +163,7 @@ impl Registry {
             let managed = ownership::after(kind, Part::Main, &write, (None, None), new, identity.now);
             let name = meta::text(&made, "name").to_owned();
             self.check_namespace(kind, namespace, &name)?;
+            limits.check(kind, None, &made)?;
             let held = if kind.is("", "Service") {
                 let assigned = self.addresses.assign(&mut made);
                 Some(assigned.map_err(|cause| Failure::invalid(kind, &name, &[cause]))?)
@@ -208,6 +213,9 @@ impl Registry {
         let of = kind.clone();
         let addresses = self.addresses.clone();
         let (free, freed) = std::sync::mpsc::channel();
+        // Of what else changes, no change can use more.
+        let grows = part == Part::Main && (kind.is("", "Service") || kind.is("", "PersistentVolumeClaim"));
+        let (_turn, limits) = if grows { self.limits(kind, namespace).await } else { Default::default() };
         let written = self.write(kind, namespace, name, dry_run, move |current, revision| {
             let stored = current.ok_or(missing)?;
             let kind = &of;
@@ -215,6 +223,7 @@ impl Registry {
             let wanted = change(&current)?;
             let supplied = ownership::of(&wanted).cloned();
             let mut next = update::merge(kind, &current, wanted, part)?;
+            limits.check(kind, Some(&current), &next)?;
             let held = ownership::take(&mut current);
             let (old, new) = ((Some(&current), held.as_ref()), (&next, supplied.as_ref()));
             let managed = ownership::after(kind, part, &write, old, new, Timestamp::now());

@@ -45,13 +45,16 @@ pub(super) fn priority_class_change(new: &Value, old: &Value) -> Vec<Cause> {
 }
 
 pub(super) fn endpoints(object: &At<'_>, causes: &mut Vec<Cause>) {
+    let metadata = object.field("metadata");
+    // The API's own: it may be served on this machine alone.
+    let is_api = metadata.field("namespace").text() == "default" && metadata.field("name").text() == "kubernetes";
     for subset in object.each("subsets") {
         if subset.field("addresses").len() + subset.field("notReadyAddresses").len() == 0 {
             causes.push(subset.required("must specify `addresses` or `notReadyAddresses`"));
         }
         for list in ["addresses", "notReadyAddresses"] {
             for address in subset.each(list) {
-                self::address(&address.field("ip"), causes);
+                self::address(&address.field("ip"), is_api, causes);
                 let host = address.field("hostname");
                 if !host.text().is_empty() {
                     causes.extend(host.named(names::dns_label));
@@ -72,8 +75,8 @@ pub(super) fn endpoints(object: &At<'_>, causes: &mut Vec<Cause>) {
     }
 }
 
-/// An address that traffic may be sent to.
-fn address(ip: &At<'_>, causes: &mut Vec<Cause>) {
+/// An address that traffic may be sent to; `here`: it may be the machine's own.
+fn address(ip: &At<'_>, here: bool, causes: &mut Vec<Cause>) {
     let Ok(parsed) = ip.text().parse::<IpAddr>() else {
         causes.push(ip.invalid("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"));
         return;
@@ -86,7 +89,10 @@ fn address(ip: &At<'_>, causes: &mut Vec<Cause>) {
     };
     for (is, why) in [
         (parsed.is_unspecified(), format!("may not be unspecified ({parsed})")),
-        (parsed.is_loopback() && !is_pods, "may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned()),
+        (
+            parsed.is_loopback() && !is_pods && !here,
+            "may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned(),
+        ),
         (link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned()),
     ] {
         causes.extend(is.then(|| ip.invalid(&why)));

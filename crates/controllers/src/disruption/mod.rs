@@ -39,6 +39,11 @@ impl Controller {
         let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true))?;
         let namespace = pod.namespace().unwrap_or_default();
         let key = |name: &str| Key { namespace: namespace.clone(), name: name.to_owned() };
+        if owner.kind == "ReplicationController" {
+            let found = get(&self.cache.replication_controllers, &key(&owner.name))?;
+            let replicas = found.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+            return (found.uid().as_deref() == Some(&owner.uid)).then(|| Scale { uid: owner.uid.clone(), replicas });
+        }
         if owner.kind != "ReplicaSet" {
             return None;
         }
@@ -78,6 +83,7 @@ impl runner::Controller for Controller {
             Changed::Pod(pod) => self.budgets(pod.namespace(), |budget| covers(budget, pod.labels())),
             Changed::Deployment(deployment) => self.budgets(deployment.namespace(), |_| true),
             Changed::ReplicaSet(set) => self.budgets(set.namespace(), |_| true),
+            Changed::ReplicationController(set) => self.budgets(set.namespace(), |_| true),
             _ => Vec::new(),
         }
     }

@@ -1,10 +1,11 @@
-//! ReplicaSets: as many pods as wanted (kubernetes/pkg/controller/replicaset).
+//! ReplicaSets and ReplicationControllers: as many pods as wanted (kubernetes/pkg/controller/replicaset).
 
 mod expectations;
+mod kinds;
 mod plan;
 mod rank;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, marker::PhantomData, sync::Arc, time::Duration};
 
 use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
 use kube::{
@@ -17,30 +18,31 @@ pub use plan::{Plan, plan};
 
 use crate::{
     cache::{Cache, Changed, Key, get, in_namespace, is_controlled_by},
-    claim::{Claim, claim, settle},
+    claim::{Claim, claim, reference, settle},
     events::{EventKind, Recorder},
     runner::{self, gone_is_fine},
 };
 use expectations::Expectations;
+use kinds::Set;
 
-const COMPONENT: &str = "replicaset-controller";
-
-/// The replica set controller.
-pub struct Controller {
+/// The controller of one of the kinds.
+pub(crate) struct Controller<S> {
     client: Client,
     events: Recorder,
     cache: Arc<Cache>,
     expectations: Expectations,
+    of: PhantomData<fn() -> S>,
 }
 
-impl Controller {
+impl<S: Set> Controller<S> {
     pub(crate) fn new(client: Client, cache: Arc<Cache>) -> Self {
-        Self { events: Recorder::new(client.clone(), COMPONENT), client, cache, expectations: Expectations::default() }
+        let events = Recorder::new(client.clone(), S::COMPONENT);
+        Self { events, client, cache, expectations: Expectations::default(), of: PhantomData }
     }
 
-    async fn create(&self, set: &ReplicaSet, count: usize) -> Result<(), (&'static str, kube::Error)> {
+    async fn create(&self, set: &S, count: usize) -> Result<(), (&'static str, kube::Error)> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &set.namespace().unwrap_or_default());
-        let pod = plan::pod(set);
+        let pod = plan::pod(&set.as_replica_set(), reference(set));
         for _ in 0..count {
             match api.create(&PostParams::default(), &pod).await {
                 Ok(made) => {
@@ -58,7 +60,7 @@ impl Controller {
         Ok(())
     }
 
-    async fn delete(&self, set: &ReplicaSet, pods: &[&Pod]) -> Result<(), (&'static str, kube::Error)> {
+    async fn delete(&self, set: &S, pods: &[&Pod]) -> Result<(), (&'static str, kube::Error)> {
         for pod in pods {
             let (name, uid) = (pod.name_any(), pod.uid().unwrap_or_default());
             let api: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
@@ -77,12 +79,12 @@ impl Controller {
     }
 
     /// The uids of the sets with the same controller as this one, itself included: on a crowded node their pods count together.
-    fn related(&self, set: &ReplicaSet) -> HashSet<String> {
-        let controller = |set: &ReplicaSet| {
+    fn related(&self, set: &S) -> HashSet<String> {
+        let controller = |set: &S| {
             set.owner_references().iter().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.clone())
         };
         let Some(owner) = controller(set) else { return set.uid().into_iter().collect() };
-        let all = in_namespace(&self.cache.replica_sets, &set.namespace().unwrap_or_default());
+        let all = in_namespace(S::all(&self.cache), &set.namespace().unwrap_or_default());
         all.iter().filter(|other| controller(other).as_ref() == Some(&owner)).filter_map(|other| other.uid()).collect()
     }
 }
@@ -92,22 +94,24 @@ fn selector(set: &ReplicaSet) -> Option<Labels> {
     Labels::from_selector(&set.spec.as_ref()?.selector).ok()
 }
 
-impl runner::Controller for Controller {
-    const NAME: &'static str = "replicaset";
+impl<S: Set> runner::Controller for Controller<S> {
+    const NAME: &'static str = S::NAME;
 
     fn concerned(&self, change: &Changed) -> Vec<Key> {
+        if let Some(set) = S::changed(change) {
+            return vec![Key::of(set.as_ref())];
+        }
         match change {
-            Changed::ReplicaSet(set) => vec![Key::of(set.as_ref())],
             Changed::Pod(pod) => {
                 let namespace = pod.namespace().unwrap_or_default();
                 let controller = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
                 if let Some(owner) = controller {
-                    let ours = owner.kind == "ReplicaSet";
+                    let ours = owner.kind == S::kind(&());
                     return ours.then(|| Key { namespace, name: owner.name.clone() }).into_iter().collect();
                 }
                 // Nobody's: whoever selects it may take it.
-                let selects = |set: &&Arc<ReplicaSet>| selector(set).is_some_and(|s| s.matches(pod.labels()));
-                let sets = in_namespace(&self.cache.replica_sets, &namespace);
+                let selects = |set: &&Arc<S>| selector(&set.as_replica_set()).is_some_and(|s| s.matches(pod.labels()));
+                let sets = in_namespace(S::all(&self.cache), &namespace);
                 sets.iter().filter(selects).map(|set| Key::of(set.as_ref())).collect()
             }
             _ => Vec::new(),
@@ -115,7 +119,8 @@ impl runner::Controller for Controller {
     }
 
     async fn reconcile(&self, key: &Key) -> Result<Option<Duration>, runner::Error> {
-        let Some(set) = get(&self.cache.replica_sets, key) else { return Ok(None) };
+        let Some(original) = get(S::all(&self.cache), key) else { return Ok(None) };
+        let set = original.as_replica_set();
         let Some(selector) = selector(&set) else { return Ok(None) };
         let uid = set.uid().unwrap_or_default();
         let pods = in_namespace(&self.cache.pods, &key.namespace);
@@ -125,9 +130,9 @@ impl runner::Controller for Controller {
         };
         let active = pods.iter().map(AsRef::as_ref).filter(|pod| plan::is_active(pod));
         let claims: Vec<(&Pod, Claim)> = active.map(|pod| (pod, claim(&set.metadata, &selector, pod))).collect();
-        settle(&self.client, set.as_ref(), &claims).await?;
+        settle(&self.client, original.as_ref(), &claims).await?;
         let own: Vec<&Pod> = claims.iter().filter(|(_, claim)| claim.counts()).map(|(pod, _)| *pod).collect();
-        let sets = self.related(&set);
+        let sets = self.related(&original);
         let of_related = |pod: &&Pod| sets.iter().any(|uid| is_controlled_by(*pod, uid));
         let related: Vec<&Pod> = claims.iter().map(|(pod, _)| *pod).filter(of_related).collect();
         let now = jiff::Timestamp::now();
@@ -136,8 +141,8 @@ impl runner::Controller for Controller {
         if set.metadata.deletion_timestamp.is_some() {
             self.expectations.forget(&uid);
         } else if wait.is_none() {
-            let done = match self.create(&set, planned.create).await {
-                Ok(()) => self.delete(&set, &planned.delete).await,
+            let done = match self.create(&original, planned.create).await {
+                Ok(()) => self.delete(&original, &planned.delete).await,
                 failed => failed,
             };
             failed = done.err();
@@ -145,9 +150,9 @@ impl runner::Controller for Controller {
             plan::note_failure(&mut planned.status, failure, now);
         }
         if set.status.as_ref() != Some(&planned.status) {
-            let api: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &key.namespace);
+            let api: Api<S> = Api::namespaced(self.client.clone(), &key.namespace);
             // The whole of it: in a merge patch a count that became nothing would stay.
-            let next = ReplicaSet { status: Some(planned.status), ..ReplicaSet::clone(&set) };
+            let next = original.with_status(planned.status);
             api.replace_status(&key.name, &PostParams::default(), &next).await?;
         }
         match failed {

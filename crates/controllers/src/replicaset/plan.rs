@@ -8,12 +8,11 @@ use k8s_openapi::{
         apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus},
         core::v1::{Pod, PodTemplateSpec},
     },
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
 };
 use kube::ResourceExt;
 
 use super::rank::dispensable_first;
-use crate::claim::reference;
 
 /// The most pods made or deleted in one turn, as upstream's burst.
 const BURST: usize = 500;
@@ -49,8 +48,8 @@ pub fn plan<'a>(set: &ReplicaSet, own: &[&'a Pod], related: &[&Pod], now: Timest
     Plan { create, delete: delete.into_iter().take(excess).collect(), status, again }
 }
 
-/// The pod that a ReplicaSet makes.
-pub(super) fn pod(set: &ReplicaSet) -> Pod {
+/// The pod that a ReplicaSet makes, for this owner.
+pub(super) fn pod(set: &ReplicaSet, owner: OwnerReference) -> Pod {
     let template = set.spec.as_ref().and_then(|spec| spec.template.clone());
     let PodTemplateSpec { metadata, spec } = template.unwrap_or_default();
     let meta = metadata.unwrap_or_default();
@@ -61,7 +60,7 @@ pub(super) fn pod(set: &ReplicaSet) -> Pod {
             labels: meta.labels,
             annotations: meta.annotations,
             finalizers: meta.finalizers,
-            owner_references: Some(vec![reference(set)]),
+            owner_references: Some(vec![owner]),
             ..ObjectMeta::default()
         },
         spec,

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::core::v1::{Container, Node, Pod, Taint, Toleration},
+    api::core::v1::{Node, Pod, Taint, Toleration},
     apimachinery::pkg::api::resource::Quantity as Amount,
 };
 use kube::ResourceExt;
-use objects::quantity::Quantity;
+use objects::{
+    quantity::Quantity,
+    resources::{self, Amounts},
+};
 
 /// Why a node cannot take a pod.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,47 +120,8 @@ fn enough(pod: &Pod, node: &Node, there: &[&Pod]) -> Result<(), Reason> {
     Ok(())
 }
 
-/// What a pod requests: the containers together, or the largest init container if that is more, with the sidecars that run by then;
-/// and the overhead.
-fn requests(pod: &Pod) -> BTreeMap<String, Quantity> {
-    let spec = pod.spec.clone().unwrap_or_default();
-    let mut running = BTreeMap::new();
-    let mut peak: BTreeMap<String, Quantity> = BTreeMap::new();
-    for container in spec.init_containers.iter().flatten() {
-        let own = of(container);
-        if container.restart_policy.as_deref() == Some("Always") {
-            add(&mut running, &own);
-        }
-        let mut then = running.clone();
-        if container.restart_policy.as_deref() != Some("Always") {
-            add(&mut then, &own);
-        }
-        raise(&mut peak, &then);
-    }
-    spec.containers.iter().for_each(|container| add(&mut running, &of(container)));
-    raise(&mut running, &peak);
-    let overhead = spec.overhead.unwrap_or_default();
-    add(&mut running, &overhead.iter().filter_map(|(k, v)| Some((k.clone(), parse(v)?))).collect());
-    running
-}
-
-fn of(container: &Container) -> BTreeMap<String, Quantity> {
-    let requests = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
-    requests.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), parse(v)?))).collect()
-}
-
-fn add(to: &mut BTreeMap<String, Quantity>, what: &BTreeMap<String, Quantity>) {
-    for (resource, amount) in what {
-        let sum = to.get(resource).map_or(*amount, |has| *has + *amount);
-        to.insert(resource.clone(), sum);
-    }
-}
-
-fn raise(to: &mut BTreeMap<String, Quantity>, least: &BTreeMap<String, Quantity>) {
-    for (resource, amount) in least {
-        let most = to.get(resource).map_or(*amount, |has| *has.max(amount));
-        to.insert(resource.clone(), most);
-    }
+fn requests(pod: &Pod) -> Amounts {
+    pod.spec.as_ref().map(resources::requests).unwrap_or_default()
 }
 
 fn parse(amount: &Amount) -> Option<Quantity> {
@@ -212,13 +176,5 @@ mod tests {
         assert_eq!(fits(&tolerant, &tainted, &[]), Ok(()));
         let picky = pod("0", &json!({"spec": {"nodeSelector": {"disk": "hdd"}}}));
         assert_eq!(fits(&picky, &node(&json!({})), &[]), Err(Reason::Selector));
-    }
-
-    #[test]
-    fn an_init_container_counts_when_it_needs_more_than_the_rest() {
-        let init = json!({"spec": {"initContainers": [{"name": "i", "resources": {"requests": {"cpu": "2"}}}]}});
-        assert_eq!(requests(&pod("500m", &init))["cpu"].millis(), 2000);
-        let sidecar = json!({"spec": {"initContainers": [{"name": "i", "restartPolicy": "Always", "resources": {"requests": {"cpu": "1"}}}]}});
-        assert_eq!(requests(&pod("500m", &sidecar))["cpu"].millis(), 1500);
     }
 }

@@ -84,6 +84,7 @@ impl Platform {
             names: vec![config.bind.to_string()],
         };
         let api = ApiServer::open(options).await.context("open the API server")?;
+        api.publish(reachable(address)).await.context("publish the API server's address")?;
         let url = format!("https://{}", reachable(address));
         let kubeconfig = data.write_private("kubeconfig", &api.kubeconfig(&url)?)?;
         let mut tasks = Tasks::new();

@@ -1,7 +1,7 @@
 //! What a client finds out about the server before it asks for anything.
 
 use http::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::world::World;
 
@@ -86,4 +86,40 @@ async fn both_forms_of_discovery_name_the_same_resources() {
             assert_eq!(resources(&document, group, version), listed, "{group}/{version}");
         }
     }
+}
+
+#[tokio::test]
+async fn documents_are_not_sent_again_to_whoever_has_them_and_are_packed() {
+    let world = World::new().await;
+    for path in ["/api", "/apis", "/api/v1", "/apis/apps", "/apis/apps/v1", "/openapi/v3"] {
+        let (_, headers, bytes) = world.raw("GET", path, &[("accept", "application/json")], Vec::new()).await;
+        let tag = headers["etag"].to_str().unwrap();
+        let again = world.raw("GET", path, &[("if-none-match", tag)], Vec::new()).await;
+        assert_eq!((again.0, again.2.len()), (StatusCode::NOT_MODIFIED, 0), "{path}");
+        let (_, headers, packed) = world.raw("GET", path, &[("accept-encoding", "gzip")], Vec::new()).await;
+        if bytes.len() > 10_000 {
+            assert_eq!(headers["content-encoding"], "gzip", "{path}");
+            assert!(packed.len() < bytes.len() / 2, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_older_form_of_a_watch_is_one() {
+    let world = World::new().await;
+    world.make("/api/v1/namespaces/default/configmaps", json!({"metadata": {"name": "c"}})).await;
+    for path in ["/api/v1/watch/configmaps", "/api/v1/watch/namespaces/default/configmaps/c"] {
+        assert_eq!(world.watch(path, "").await.brief().await, "ADDED c", "{path}");
+    }
+    assert_eq!(
+        world
+            .watch(
+                "/apis/apps/v1/watch/deployments",
+                "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+            )
+            .await
+            .brief()
+            .await,
+        "BOOKMARK -"
+    );
 }

@@ -13,6 +13,7 @@ mod lists;
 mod namespaces;
 mod operations;
 mod quotas;
+mod replication;
 mod watchers;
 mod world;
 

@@ -66,3 +66,27 @@ async fn what_is_in_a_namespace_goes_with_it() {
         assert_eq!(list["items"], json!([]), "{resource}");
     }
 }
+
+#[tokio::test]
+async fn what_a_namespace_waits_for_is_said_in_its_conditions() {
+    let world = World::new().await;
+    world.namespace("team").await;
+    let pod = json!({"metadata": {"name": "p", "finalizers": ["example.com/hold"]}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    world.make("/api/v1/namespaces/team/pods", pod).await;
+    world.make("/api/v1/namespaces/team/configmaps", json!({"metadata": {"name": "c"}})).await;
+    world.delete("/api/v1/namespaces/team", Value::Null).await;
+    let condition = |namespace: &Value, name: &str| {
+        let all = namespace["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        all.into_iter().find(|condition| condition["type"] == name).unwrap_or_default()
+    };
+    let waits = |_, namespace: &Value| condition(namespace, "NamespaceFinalizersRemaining")["status"] == "True";
+    let namespace = world.until("/api/v1/namespaces/team", waits).await;
+    assert_eq!(namespace["status"]["phase"], "Terminating");
+    assert_eq!(
+        condition(&namespace, "NamespaceContentRemaining")["message"],
+        "Some resources are remaining: pods. has 1 resource instances"
+    );
+    assert_eq!(world.get("/api/v1/namespaces/team/configmaps/c").await.0, StatusCode::OK, "pods go first");
+    world.patch("/api/v1/namespaces/team/pods/p", json!({"metadata": {"finalizers": null}})).await;
+    world.until_gone("/api/v1/namespaces/team").await;
+}

@@ -189,9 +189,16 @@ pub fn components(group: &str, version: &str) -> Map<String, Value> {
             }
         }
     }
+    if let Some(any) = definitions.get_mut(ANYTHING).and_then(Value::as_object_mut) {
+        // It is called an object, and is whatever JSON can say: a default may be a number.
+        any.remove("type");
+    }
     extensions::annotate(&mut definitions);
     definitions
 }
+
+/// The definition of what a schema's defaults and examples are.
+const ANYTHING: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON";
 
 /// The definitions of what every custom resource has: `ObjectMeta`, `ListMeta` and what they refer to.
 pub fn metadata_components() -> Map<String, Value> {

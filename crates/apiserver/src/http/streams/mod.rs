@@ -59,10 +59,15 @@ impl Default for Sessions {
 }
 
 impl Sessions {
-    fn place(&self, kind: Kind) -> Result<Place, Failure> {
+    /// A place among them, held for as long as what it is for lasts.
+    pub(super) fn permit(&self) -> Result<OwnedSemaphorePermit, Failure> {
         let full =
             || Failure::unavailable(format!("there are {SESSIONS} sessions already: try again when one has ended"));
-        let permit = self.places.clone().try_acquire_owned().map_err(|_| full())?;
+        self.places.clone().try_acquire_owned().map_err(|_| full())
+    }
+
+    fn place(&self, kind: Kind) -> Result<Place, Failure> {
+        let permit = self.permit()?;
         let place = Place { kind, open: self.open.clone(), _permit: permit };
         place.add(1);
         Ok(place)
