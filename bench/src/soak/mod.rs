@@ -41,9 +41,9 @@ pub struct Options {
     /// For how long.
     #[arg(long, default_value_t = 60)]
     minutes: u32,
-    /// After how many minutes what is used is noted; it must not grow from then on. Clients that stall stay for more than a
-    /// minute: before three there is growth that means nothing.
-    #[arg(long, default_value_t = 5)]
+    /// After how many minutes what is used is noted; it must not grow from then on. Clients that stall stay for minutes, and the
+    /// API remembers a thousand changes of each resource: some growth before twenty means nothing.
+    #[arg(long, default_value_t = 20)]
     warm_up: u32,
     /// How many times as much as usual is done in a second.
     #[arg(long, default_value_t = 1.0)]

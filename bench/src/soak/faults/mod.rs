@@ -18,8 +18,9 @@ use tokio::{
 
 use super::site::World;
 
-/// Longer than the proxy may wait for anybody, its limit of five minutes for a silent exchange aside.
-const LIMIT: Duration = Duration::from_secs(100);
+/// Longer than the proxy may wait for anybody: a minute for the rest of a request, and over HTTP/2 another one for the next. Its
+/// limit of five minutes for a silent exchange is left aside.
+const LIMIT: Duration = Duration::from_secs(150);
 
 /// For what is under way at the end.
 const END: Duration = Duration::from_secs(20);

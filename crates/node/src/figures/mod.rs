@@ -2,7 +2,7 @@
 //!
 //! Nothing is measured unless somebody asks; then everything is, at once, and who else asks within a second gets the same. A rate
 //! needs two looks. Whoever asks now and then has asked before: the look of that time is the first one. Where there is none that
-//! says anything about now ([`History`]), a container that has just begun counts from its beginning, and for the others the answer
+//! says anything about now (`history`), a container that has just begun counts from its beginning, and for the others the answer
 //! waits for a second look, a second later. So asking costs what looking costs, and not asking costs nothing.
 
 mod api;
