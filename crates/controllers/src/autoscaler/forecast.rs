@@ -135,7 +135,6 @@ impl Forecasts {
     pub(super) fn begin(&mut self, here: &HashMap<Key, Option<String>>) {
         self.known.retain(|key, known| here.get(key).is_some_and(|uid| *uid == known.uid));
         self.unread.retain(|key, until| here.contains_key(key) && Instant::now() < *until);
-        self.published.set(std::mem::take(&mut self.said));
         self.left = AT_ONCE;
     }
 
@@ -178,6 +177,11 @@ impl Forecasts {
         let forecast = known.predictor.forecast(now, known.ahead);
         self.said.insert(key, forecast);
         Some(Outlook { forecast, ahead: known.ahead })
+    }
+
+    /// Lets the metrics say what was forecast in this round; before anything is done about it, so that they tell why.
+    pub(super) fn publish(&mut self) {
+        self.published.set(std::mem::take(&mut self.said));
     }
 
     /// Learns what the demand of an autoscaler needs.

@@ -162,10 +162,8 @@ impl Loop {
             objects.iter().map(|object| (Key::of(object.as_ref()), object.uid())).collect();
         self.memory.retain(|key, memory| here.get(key).is_some_and(|uid| *uid == memory.uid));
         self.forecasts.begin(&here);
-        if objects.is_empty() {
-            return;
-        }
-        let acts = self.decide(objects.clone()).await;
+        let acts = if objects.is_empty() { Vec::new() } else { self.decide(objects.clone()).await };
+        self.forecasts.publish();
         let this = &*self;
         let done: Vec<Done> =
             futures::stream::iter(acts).map(|act| this.act(act)).buffer_unordered(AT_ONCE).collect().await;
