@@ -116,10 +116,10 @@ fn help() -> String {
 /// # Errors
 /// When a file cannot be read or written, and when what it says cannot be simulated.
 pub fn simulate(flags: &Simulate) -> anyhow::Result<()> {
-    let demand = demand(flags)?;
+    let scenario = scenario(flags)?;
     let mut reports = Vec::new();
     for file in [Some(&flags.filename), flags.compare.as_ref()].into_iter().flatten() {
-        let report = one(flags, file, demand.clone()).with_context(|| file.display().to_string())?;
+        let report = one(flags, file, scenario.clone()).with_context(|| file.display().to_string())?;
         reports.push(report);
     }
     tell_apart(&mut reports, flags);
@@ -148,10 +148,9 @@ fn demand(flags: &Simulate) -> anyhow::Result<Demand> {
     Ok(demand.with_noise(flags.noise))
 }
 
-fn one(flags: &Simulate, file: &Path, demand: Demand) -> anyhow::Result<Report> {
-    let found = Found::read(file, flags.name.as_deref())?;
-    let mut scenario = Scenario::new(demand);
-    scenario.capacity = capacity(flags, &found)?;
+/// What the flags say, which is the same for every autoscaler.
+fn scenario(flags: &Simulate) -> anyhow::Result<Scenario> {
+    let mut scenario = Scenario::new(demand(flags)?);
     scenario.replicas = flags.replicas;
     scenario.pipeline.lag = flags.lag;
     scenario.objective = flags.late;
@@ -168,6 +167,12 @@ fn one(flags: &Simulate, file: &Path, demand: Demand) -> anyhow::Result<Report> 
         }
         scenario.duration = duration;
     }
+    Ok(scenario)
+}
+
+fn one(flags: &Simulate, file: &Path, mut scenario: Scenario) -> anyhow::Result<Report> {
+    let found = Found::read(file, flags.name.as_deref())?;
+    scenario.capacity = capacity(flags, &found)?;
     Ok(autoscaling::simulate::simulate(&found.autoscaler, &scenario)?)
 }
 
@@ -197,12 +202,16 @@ impl Found {
         let mut all = objects.iter().filter(is_autoscaler).filter(named);
         let object = match (all.next(), all.next()) {
             (Some(object), None) => object,
-            (None, _) => bail!("there is no such HorizontalPodAutoscaler"),
+            (None, _) => match name {
+                Some(name) => bail!("it has no HorizontalPodAutoscaler {name}"),
+                None => bail!("it has no HorizontalPodAutoscaler"),
+            },
             (Some(_), Some(_)) => bail!("there is more than one HorizontalPodAutoscaler: choose one with --name"),
         };
         let verdict = apiserver::http::check(object.clone(), &Kinds::new(Vec::new()));
-        if let Some(refusal) = verdict.refused.first() {
-            bail!("the API would refuse it: {}: {}", refusal.field, refusal.message);
+        if !verdict.refused.is_empty() {
+            let refusals = verdict.refused.iter().map(|refusal| format!("{}: {}", refusal.field, refusal.message));
+            bail!("the API would refuse it: {}", refusals.collect::<Vec<_>>().join("; "));
         }
         let stored = verdict.stored.unwrap_or_default();
         let target = &stored["spec"]["scaleTargetRef"];

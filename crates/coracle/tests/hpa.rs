@@ -156,5 +156,8 @@ fn what_is_wrong_is_said_where_it_is() {
     let error = stderr(&format!("-f {refused} --pattern step"));
     assert!(error.contains("refused.yaml: the API would refuse it: spec.maxReplicas"), "{error}");
     let error = stderr("-f systems/hello/base/service.yaml --pattern step");
-    assert!(error.contains("there is no such HorizontalPodAutoscaler"), "{error}");
+    assert!(error.contains("service.yaml: it has no HorizontalPodAutoscaler"), "{error}");
+    // What flags say wrongly is no file's fault.
+    let error = stderr("-f docs/autoscaling/cpu.yaml --pattern step --for 0s");
+    assert!(error.contains("coracle: --for must be from 1s to 366d"), "{error}");
 }
