@@ -75,6 +75,7 @@ pub(crate) enum FoldKind {
     Map,
     TransformList,
     TransformMap,
+    TransformMapEntry,
 }
 
 /// A macro over a range.
@@ -92,6 +93,17 @@ pub(crate) struct Fold {
 }
 
 impl Node {
+    /// Names with dots between them, if it is nothing but that.
+    pub(crate) fn path(&self) -> Option<String> {
+        match self {
+            Self::Name(name) => Some(name.to_string()),
+            Self::Select { operand, field, test: false, optional: false } => {
+                operand.of.path().map(|path| format!("{path}.{field}"))
+            }
+            _ => None,
+        }
+    }
+
     /// The longest way down below it.
     pub(crate) fn depth(&self) -> usize {
         let deepest = |all: &mut dyn Iterator<Item = &Expr>| all.map(|expr| expr.depth).max().unwrap_or(0);

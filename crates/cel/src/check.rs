@@ -9,7 +9,7 @@ use crate::{
     ast::{Expr, Fold, FoldKind, Literal, Node},
     functions, pattern,
     signatures::SIGNATURES,
-    types::{Bindings, Type, join},
+    types::{Bindings, NAMES, Type, join},
 };
 
 /// Issues of one expression, past which nobody reads on.
@@ -27,6 +27,8 @@ pub(crate) struct Checker {
     pub(crate) types: Vec<Type>,
     /// The patterns that are written out in it.
     pub(crate) patterns: HashMap<Arc<str>, Regex>,
+    /// Why it cannot be evaluated, though its types are right.
+    pub(crate) unready: Option<String>,
     /// Within what is formatted, where elements may be of all types.
     mixed: bool,
 }
@@ -34,7 +36,7 @@ pub(crate) struct Checker {
 impl Checker {
     pub(crate) fn new(variables: &[(&str, Type)]) -> Self {
         let names = variables.iter().map(|(name, of)| ((*name).into(), of.clone())).collect();
-        Self { names, issues: Vec::new(), types: Vec::new(), patterns: HashMap::new(), mixed: false }
+        Self { names, issues: Vec::new(), types: Vec::new(), patterns: HashMap::new(), unready: None, mixed: false }
     }
 
     fn issue(&mut self, at: usize, why: String) -> Type {
@@ -145,7 +147,16 @@ impl Checker {
 
     /// What is written out is checked now: times, spans of time, patterns.
     fn written_out(&mut self, name: &str, arguments: &[Expr]) {
-        let Some(Expr { at, of: Node::Literal(Literal::Text(text)), .. }) = arguments.first() else { return };
+        let (at, text) = match arguments.first() {
+            Some(Expr { at, of: Node::Literal(Literal::Text(text)), .. }) => (at, text),
+            Some(Expr { at, of: Node::Literal(Literal::Int(seconds)), .. }) if name == "timestamp" => {
+                if jiff::Timestamp::from_second(*seconds).is_err() || *seconds < functions::FIRST_SECOND {
+                    self.issue(*at, "invalid timestamp argument".to_owned());
+                }
+                return;
+            }
+            _ => return,
+        };
         match name {
             "duration" if crate::duration(text).is_none() => {
                 self.issue(*at, "invalid duration argument".to_owned());
@@ -159,7 +170,8 @@ impl Checker {
                 Err(_) if name == "matches" => {
                     self.issue(*at, "invalid matches argument".to_owned());
                 }
-                Err(_) => {}
+                // Found to be none not when it is checked, but when it is made ready to be evaluated.
+                Err(why) => self.unready = self.unready.take().or(Some(format!("error parsing regexp: {why}"))),
             },
             _ => {}
         }
@@ -169,9 +181,7 @@ impl Checker {
         if let Some((_, of)) = self.names.iter().rev().find(|(known, _)| **known == *name) {
             return of.clone();
         }
-        const TYPES: &[&str] =
-            &["bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type", "optional_type"];
-        if TYPES.contains(&name) {
+        if NAMES.contains(&name) {
             return Type::Type;
         }
         self.issue(at, format!("undeclared reference to '{name}' (in container '')"))
@@ -233,6 +243,13 @@ impl Checker {
             FoldKind::Filter => Type::List(Arc::new(element)),
             FoldKind::Map | FoldKind::TransformList => Type::List(Arc::new(body)),
             FoldKind::TransformMap => Type::Map(Arc::new(key), Arc::new(body)),
+            FoldKind::TransformMapEntry => match body {
+                made @ (Type::Map(..) | Type::Dyn) => made,
+                other => {
+                    let why = format!("found no matching overload for 'transformMapEntry' applied to '({other})'");
+                    self.issue(fold.body.at, why)
+                }
+            },
         }
     }
 

@@ -10,7 +10,7 @@ use regex::Regex;
 use crate::{
     ast::{Expr, Fold, FoldKind, Literal, Node},
     functions,
-    types::kept,
+    types::{NAMES, kept},
     value::{Key, Value},
 };
 
@@ -123,23 +123,7 @@ pub(crate) fn eval(expr: &Expr, scope: Option<&Scope<'_>>, budget: &mut Budget) 
         Node::Literal(literal) => Ok(constant(literal)),
         Node::Name(name) => match scope.and_then(|scope| scope.find(name)) {
             Some(value) => Ok(value.clone()),
-            None if matches!(
-                &**name,
-                "list"
-                    | "map"
-                    | "bool"
-                    | "int"
-                    | "uint"
-                    | "double"
-                    | "string"
-                    | "bytes"
-                    | "null_type"
-                    | "type"
-                    | "optional_type"
-            ) =>
-            {
-                Ok(Value::Type(name.clone()))
-            }
+            None if NAMES.contains(&&**name) => Ok(Value::Type(name.clone())),
             None => failed(format!("no such attribute(s): {name}")),
         },
         Node::Select { operand, field, test, optional } => {
@@ -279,7 +263,7 @@ fn logic(deciding: bool, all: &[Expr], scope: Option<&Scope<'_>>, budget: &mut B
 /// The names of a macro and what they stand for, one after the other.
 fn range(value: &Value, both: bool) -> Result<Vec<(Value, Value)>, EvalError> {
     Ok(match value {
-        Value::List(list) | Value::Set(list) => {
+        Value::List(list) | Value::Set(list) | Value::Keyed(list, _) => {
             list.iter().enumerate().map(|(index, element)| (Value::count(index), element.clone())).collect()
         }
         Value::Map(map) if both => map.iter().map(|(key, value)| (key.value(), value.clone())).collect(),
@@ -318,6 +302,14 @@ fn fold(fold: &Fold, scope: Option<&Scope<'_>>, budget: &mut Budget) -> Result<V
                 let Some(key) = key.key() else { return failed("unsupported key type") };
                 map.insert(key, value);
             }
+            (FoldKind::TransformMapEntry, Ok(Some(Value::Map(made)))) => {
+                budget.elements(made.len())?;
+                for (key, value) in made.iter() {
+                    if map.insert(key.clone(), value.clone()).is_some() {
+                        return failed(format!("insert failed: key {} already exists", key.shown()));
+                    }
+                }
+            }
             (_, Ok(Some(_))) => return failed("no such overload"),
             // An element that decides hides the errors of others.
             (FoldKind::All | FoldKind::Exists, Err(EvalError::Failed(why))) => {
@@ -332,7 +324,7 @@ fn fold(fold: &Fold, scope: Option<&Scope<'_>>, budget: &mut Budget) -> Result<V
         (FoldKind::Exists, None) => Ok(false.into()),
         (FoldKind::ExistsOne, None) => Ok((count == 1).into()),
         (FoldKind::Filter | FoldKind::Map | FoldKind::TransformList, None) => Ok(list.into()),
-        (FoldKind::TransformMap, None) => Ok(Value::Map(Arc::new(map))),
+        (FoldKind::TransformMap | FoldKind::TransformMapEntry, None) => Ok(Value::Map(Arc::new(map))),
     }
 }
 

@@ -51,6 +51,8 @@ pub struct CompileError {
     source: String,
     /// What is wrong, in the order of the text.
     pub issues: Vec<Issue>,
+    /// Why it cannot be evaluated, if nothing else is wrong with it.
+    pub unready: Option<String>,
 }
 
 impl std::error::Error for CompileError {}
@@ -58,6 +60,7 @@ impl std::error::Error for CompileError {}
 /// As cel-go prints it: line and column, the line, and an arrow below the place.
 impl fmt::Display for CompileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.unready.as_deref().unwrap_or_default())?;
         for (index, issue) in self.issues.iter().enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
@@ -88,20 +91,30 @@ impl Program {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn compile(source: &str, variables: &[(&str, Type)]) -> Result<Self, CompileError> {
-        let failed = |issues| CompileError { source: source.to_owned(), issues };
-        let expr = parser::parse(source).map_err(|issue| failed(vec![issue]))?;
+        let failed = |issues, unready| Err(CompileError { source: source.to_owned(), issues, unready });
+        let expr = match parser::parse(source) {
+            Ok(expr) => expr,
+            Err(issue) => return failed(vec![issue], None),
+        };
         let mut checker = Checker::new(variables);
         let of = checker.expr(&expr);
-        if checker.issues.is_empty() {
-            Ok(Self { expr, of, patterns: checker.patterns.into() })
-        } else {
-            Err(failed(checker.issues))
+        if !checker.issues.is_empty() {
+            return failed(checker.issues, None);
         }
+        if checker.unready.is_some() {
+            return failed(Vec::new(), checker.unready);
+        }
+        Ok(Self { expr, of, patterns: checker.patterns.into() })
     }
 
     /// The type of its value.
     pub fn result(&self) -> &Type {
         &self.of
+    }
+
+    /// About how many bytes the patterns take that are kept compiled with it.
+    pub fn patterns(&self) -> usize {
+        self.patterns.keys().filter_map(|text| pattern::size(text, check::PATTERN).ok()).sum()
     }
 
     /// Whether it uses a name.

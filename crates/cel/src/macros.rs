@@ -53,6 +53,8 @@ pub(crate) fn method(at: usize, target: Expr, name: Arc<str>, mut arguments: Vec
         ("transformList", 4) => (FoldKind::TransformList, 2, true),
         ("transformMap", 3) => (FoldKind::TransformMap, 2, false),
         ("transformMap", 4) => (FoldKind::TransformMap, 2, true),
+        ("transformMapEntry", 3) => (FoldKind::TransformMapEntry, 2, false),
+        ("transformMapEntry", 4) => (FoldKind::TransformMapEntry, 2, true),
         _ => return Ok(Node::Call { target: Some(Box::new(target)), name, arguments }),
     };
     let first = variable(arguments.first(), at)?;

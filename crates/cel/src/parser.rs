@@ -7,6 +7,7 @@ use crate::{
     ast::{Expr, Literal, Node},
     lexer::{Token, tokens},
     macros,
+    types::NAMES,
 };
 
 /// Expressions within expressions, at most.
@@ -72,7 +73,12 @@ pub(crate) fn parse(text: &str) -> Result<Expr, Issue> {
     let expr = parser.expression()?;
     match parser.peek() {
         Token::End => Ok(expr),
-        other => Err(parser.issue(&format!("extraneous input {}", shown(other)))),
+        other => {
+            // One sign too many is that; more are something else, as ANTLR's parsers say it.
+            let is_last = matches!(parser.tokens.get(parser.at + 1), None | Some((_, Token::End)));
+            let what = if is_last { "extraneous" } else { "mismatched" };
+            Err(parser.issue(&format!("{what} input {} expecting <EOF>", shown(other))))
+        }
     }
 }
 
@@ -238,7 +244,7 @@ impl Parser {
                     other => {
                         return Err(Issue::new(
                             at,
-                            format!("Syntax error: no viable alternative at input {}", shown(&other)),
+                            format!("Syntax error: mismatched input {} expecting IDENTIFIER", shown(&other)),
                         ));
                     }
                 };
@@ -246,8 +252,10 @@ impl Parser {
                     let arguments = self.arguments(")")?;
                     operand = self.method(at, operand, field, arguments)?;
                 } else {
-                    operand =
-                        self.make(at, Node::Select { operand: Box::new(operand), field, test: false, optional })?;
+                    let selected = Node::Select { operand: Box::new(operand), field, test: false, optional };
+                    // The name of a type can have dots.
+                    let of = selected.path().filter(|path| NAMES.contains(&path.as_str()));
+                    operand = self.make(at, of.map_or(selected, |path| Node::Name(path.into())))?;
                 }
             } else if self.take("[") {
                 let name = if self.take("?") { "[?]" } else { "[]" };

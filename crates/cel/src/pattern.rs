@@ -2,27 +2,47 @@
 
 use regex::{Regex, RegexBuilder};
 
+/// Said of a pattern that is larger than it may be.
+const TOO_LARGE: &str = "expression too large";
+
 /// Compiles a pattern, which may be as large as `limit` bytes compiled.
 ///
 /// # Errors
 /// Why it is none.
 pub fn compile(pattern: &str, limit: usize) -> Result<Regex, String> {
-    let built = RegexBuilder::new(&translate(pattern)).size_limit(limit).dfa_size_limit(limit).build();
+    let built = RegexBuilder::new(&translate(pattern)?).size_limit(limit).dfa_size_limit(limit).build();
     built.map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => "expression too large".to_owned(),
+        regex::Error::CompiledTooBig(_) => TOO_LARGE.to_owned(),
         other => other.to_string(),
     })
 }
 
+/// About how many bytes a pattern takes compiled, which is at most `limit`; no more than four times what it really takes, or 4 KiB.
+///
+/// # Errors
+/// Why it is none.
+pub fn size(pattern: &str, limit: usize) -> Result<usize, String> {
+    let mut most = limit.min(4096);
+    loop {
+        match compile(pattern, most) {
+            Ok(_) => return Ok(most),
+            Err(why) if why == TOO_LARGE && most < limit => most = limit.min(most * 4),
+            Err(why) => return Err(why),
+        }
+    }
+}
+
 /// The same pattern as the regex crate writes it.
-fn translate(pattern: &str) -> String {
+fn translate(pattern: &str) -> Result<String, String> {
     let mut text = String::with_capacity(pattern.len() + 16);
     let mut chars = pattern.chars().peekable();
     let mut class = false;
     // Whether what comes next is the first of a class, where a closing bracket is a sign.
     let mut first = false;
+    let mut last = Last::Other;
     while let Some(c) = chars.next() {
         let was_first = std::mem::take(&mut first);
+        let was = std::mem::replace(&mut last, Last::Other);
         match c {
             '\\' => escape(chars.next(), class, &mut chars, &mut text),
             '[' if class => {
@@ -49,11 +69,65 @@ fn translate(pattern: &str) -> String {
                 text.push('\\');
                 text.push(c);
             }
+            '*' | '+' | '?' if !class => {
+                last = was.and(&c.to_string())?;
+                text.push(c);
+            }
+            '{' if !class => match counts(&chars)? {
+                Some(counts) => {
+                    last = was.and(&counts)?;
+                    chars.nth(counts.len() - 2);
+                    text.push_str(&counts);
+                }
+                // It is just a sign.
+                None => text.push_str("\\{"),
+            },
             other => text.push(other),
         }
     }
-    text
+    Ok(text)
 }
+
+/// What stood before, as far as a repetition may follow it.
+enum Last {
+    Other,
+    /// A repetition, which a question mark makes a lazy one.
+    Repeated(String),
+    Lazy(String),
+}
+
+impl Last {
+    /// With a repetition after it.
+    fn and(self, repetition: &str) -> Result<Self, String> {
+        match self {
+            Self::Other => Ok(Self::Repeated(repetition.to_owned())),
+            Self::Repeated(before) if repetition == "?" => Ok(Self::Lazy(format!("{before}?"))),
+            Self::Repeated(before) | Self::Lazy(before) => {
+                Err(format!("invalid nested repetition operator: `{before}{repetition}`"))
+            }
+        }
+    }
+}
+
+/// `{2}`, `{2,}` or `{2,5}`, if it is that what comes after an opening brace.
+fn counts(rest: &std::iter::Peekable<std::str::Chars<'_>>) -> Result<Option<String>, String> {
+    let within: String = rest.clone().take_while(|c| *c != '}').take(32).collect();
+    let (least, most) = within.split_once(',').unwrap_or((&within, ""));
+    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if least.is_empty() || !plain(least) || !plain(most) || rest.clone().nth(within.len()) != Some('}') {
+        return Ok(None);
+    }
+    let text = format!("{{{within}}}");
+    let number = |text: &str| text.parse::<u32>().ok().filter(|number| *number <= REPEATED);
+    let (few, many) = (number(least), number(if most.is_empty() { least } else { most }));
+    if few.zip(many).is_none_or(|(few, many)| few > many) {
+        return Err(format!("invalid repeat count: `{text}`"));
+    }
+    Ok(Some(text))
+}
+
+/// How often something can be repeated that is said to be repeated so many times, as in Go.
+const REPEATED: u32 = 1000;
 
 fn escape(escaped: Option<char>, class: bool, chars: &mut std::iter::Peekable<std::str::Chars<'_>>, text: &mut String) {
     match escaped {
@@ -105,14 +179,26 @@ mod tests {
             ("^(\\S+ ){4}\\S+$", "* * * * 5", "* *"),
             ("^[^/]+/[^/]+$", "é/b", "b"),
             ("^[--/]$", ".", "0"),
+            ("^{a}$", "{a}", "a"),
+            ("^a{,2}$", "a{,2}", "aa"),
+            ("^a{1,2}?b??$", "aab", "aaa"),
+            ("^(?:a{2}){2}$", "aaaa", "aaa"),
         ] {
             let compiled = compile(pattern, 1 << 18).unwrap_or_else(|why| panic!("{pattern}: {why}"));
             assert!(compiled.is_match(good), "{pattern} {good}");
             assert!(!compiled.is_match(bad), "{pattern} {bad}");
         }
-        for pattern in ["(", "[a", "*a", "\\", "(?=a)"] {
+        for pattern in ["(", "[a", "*a", "\\", "(?=a)", "a++", "a**", "a{2}{3}", "a+?+", "a{1001}", "a{3,2}"] {
             assert!(compile(pattern, 1 << 18).is_err(), "{pattern}");
         }
-        assert_eq!(compile("(a{1000}){1000}", 1 << 18).unwrap_err(), "expression too large");
+        assert_eq!(compile("(a{1000}){1000}", 1 << 18).unwrap_err(), TOO_LARGE);
+    }
+
+    #[test]
+    fn what_a_pattern_takes_can_be_told_before_it_is_kept() {
+        assert_eq!(size("^a$", 1 << 18), Ok(4096));
+        assert!(size("[a-z]{1000}", 1 << 18).is_ok_and(|size| size > 16_384));
+        assert_eq!(size("(a{1000}){1000}", 1 << 18).unwrap_err(), TOO_LARGE);
+        assert!(size("(", 1 << 18).is_err());
     }
 }

@@ -17,6 +17,17 @@ pub enum Key {
     Text(Arc<str>),
 }
 
+impl Key {
+    /// As messages show it.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::Bool(value) => value.to_string(),
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => text.to_string(),
+        }
+    }
+}
+
 /// What an expression is, evaluated.
 #[derive(Clone, Debug)]
 pub enum Value {
@@ -38,6 +49,8 @@ pub enum Value {
     List(Arc<Vec<Value>>),
     /// A list that is a set: its elements' order does not matter.
     Set(Arc<Vec<Value>>),
+    /// A list that is a map: the fields that tell its elements apart, whose order does not matter.
+    Keyed(Arc<Vec<Value>>, Arc<[Arc<str>]>),
     /// A map, or an object by its fields.
     Map(Arc<BTreeMap<Key, Value>>),
     /// A point in time.
@@ -132,7 +145,7 @@ impl Value {
             Self::Double(_) => "double",
             Self::Text(_) => "string",
             Self::Bytes(_) => "bytes",
-            Self::List(_) | Self::Set(_) => "list",
+            Self::List(_) | Self::Set(_) | Self::Keyed(..) => "list",
             Self::Map(_) => "map",
             Self::Timestamp(_) => "google.protobuf.Timestamp",
             Self::Duration(_) => "google.protobuf.Duration",
@@ -178,7 +191,7 @@ impl Value {
     /// The elements of a list.
     pub(crate) fn elements(&self) -> Option<&Arc<Vec<Self>>> {
         match self {
-            Self::List(list) | Self::Set(list) => Some(list),
+            Self::List(list) | Self::Set(list) | Self::Keyed(list, _) => Some(list),
             _ => None,
         }
     }

@@ -26,8 +26,13 @@ fn of_self() -> Type {
             ("m", Type::Map(Arc::new(Type::Text), Arc::new(Type::Int))),
             ("o", object("object.o", &[("x", Type::Text)])),
             ("set", list(Type::Text)),
+            ("keyed", list(object("object.keyed", &[("k", Type::Text), ("v", Type::Int)]))),
         ],
     )
+}
+
+fn entry(key: &str, value: i64) -> Value {
+    Value::object([("k".into(), key.into()), ("v".into(), Value::Int(value))])
 }
 
 fn own() -> Value {
@@ -40,6 +45,7 @@ fn own() -> Value {
         ("m", Value::object([("a".into(), Value::Int(1))])),
         ("o", Value::object([("x".into(), "y".into())])),
         ("set", Value::Set(Arc::new(vec!["a".into(), "b".into()]))),
+        ("keyed", Value::Keyed(Arc::new(vec![entry("a", 1), entry("b", 2)]), [Arc::from("k")].into())),
     ]
     .into();
     Value::object(fields.into_iter().map(|(name, value)| (name.into(), value)))
@@ -72,6 +78,19 @@ fn expressions_are_what_the_cases_say() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn libraries_do_what_upstream_says_they_do() {
+    let rows: Vec<(String, String, String)> = serde_json::from_str(include_str!("libraries.json")).unwrap();
+    let mut wrong = Vec::new();
+    for (text, sign, says) in &rows {
+        let (did, said) = outcome(text, COST);
+        if did != sign || !said.contains(says) {
+            wrong.push(format!("{text}\n    wanted {sign} {says}, was {did} {said}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {}\n{}", wrong.len(), rows.len(), wrong.join("\n"));
 }
 
 #[test]

@@ -211,7 +211,7 @@ impl<'a> Estimator<'a> {
         let made = self.made(expr, cost);
         match fold.kind {
             FoldKind::All | FoldKind::Exists | FoldKind::ExistsOne => Estimate { size: Some(Size::fixed(1)), ..made },
-            FoldKind::TransformMap => Estimate { size: Some(count), ..made },
+            FoldKind::TransformMap | FoldKind::TransformMapEntry => Estimate { size: Some(count), ..made },
             FoldKind::Filter | FoldKind::Map | FoldKind::TransformList => {
                 let value = Size::up_to(kept.unwrap_or(Size::UNKNOWN).most);
                 let entries = Entries { is_list: true, key: Size::fixed(1), value };
@@ -236,7 +236,9 @@ fn per_element(kind: FoldKind, body: u64, filter: Option<u64>) -> (u64, u64) {
         FoldKind::ExistsOne => (body.saturating_add(CALL + LOOK), CALL + LOOK),
         FoldKind::Filter => (body.saturating_add(CALL + LOOK + LIST + LOOK), LIST + LOOK),
         FoldKind::Map | FoldKind::TransformList => (step(body.saturating_add(CALL + LOOK + LIST)), LIST + LOOK),
-        FoldKind::TransformMap => (step(body.saturating_add(CALL + LOOK + LOOK)), MAP + LOOK),
+        FoldKind::TransformMap | FoldKind::TransformMapEntry => {
+            (step(body.saturating_add(CALL + LOOK + LOOK)), MAP + LOOK)
+        }
     }
 }
 

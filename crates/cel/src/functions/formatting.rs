@@ -161,7 +161,7 @@ fn shown(value: &Value, text: &mut String, budget: &mut Budget, depth: usize) ->
         Value::Timestamp(time) => text.push_str(&time.to_string()),
         Value::Duration(span) => text.push_str(&times::seconds(*span)),
         Value::Type(name) => text.push_str(name),
-        Value::List(list) | Value::Set(list) => {
+        Value::List(list) | Value::Set(list) | Value::Keyed(list, _) => {
             text.push('[');
             for (index, value) in list.iter().enumerate() {
                 text.push_str(if index > 0 { ", " } else { "" });

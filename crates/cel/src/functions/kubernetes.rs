@@ -79,7 +79,7 @@ pub(super) fn call(name: &str, given: &[Value], budget: &mut Budget) -> Result<O
             budget.bytes(text.len())?;
             from_text(name, text, rest)
         }
-        [Value::Quantity(own), rest @ ..] => quantity(name, *own, rest),
+        [Value::Quantity(own), rest @ ..] => quantity(name, own, rest),
         [Value::Semver(own), rest @ ..] => semver(name, own, rest),
         [Value::Url(url)] => self::url(name, url),
         [Value::Ip(address)] => ip(name, *address),
@@ -97,14 +97,10 @@ pub(super) fn call(name: &str, given: &[Value], budget: &mut Budget) -> Result<O
 fn from_text(name: &str, text: &str, rest: &[Value]) -> Result<Option<Value>, EvalError> {
     let lenient = matches!(rest, [Value::Bool(true)]);
     Ok(Some(match name {
-        "isQuantity" => Quantity::parse(text).is_some().into(),
+        "isQuantity" => Quantity::parse(text).is_ok().into(),
         "quantity" => match Quantity::parse(text) {
-            Some(quantity) => Value::Quantity(quantity),
-            None => {
-                return failed(
-                    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
-                );
-            }
+            Ok(quantity) => Value::Quantity(quantity),
+            Err(why) => return failed(why),
         },
         "isSemver" => Semver::parse(text, lenient).is_some().into(),
         "semver" => match Semver::parse(text, lenient) {
@@ -157,10 +153,9 @@ fn range(text: &str) -> Option<(IpAddr, u8)> {
     (length <= if address.is_ipv4() { 32 } else { 128 }).then_some((address, length))
 }
 
-fn quantity(name: &str, own: Quantity, rest: &[Value]) -> Result<Option<Value>, EvalError> {
-    let overflow = || EvalError::Failed("quantity overflow".to_owned());
+fn quantity(name: &str, own: &Quantity, rest: &[Value]) -> Result<Option<Value>, EvalError> {
     let other = match rest {
-        [Value::Quantity(other)] => Some(*other),
+        [Value::Quantity(other)] => Some(other.clone()),
         [Value::Int(other)] => Some(Quantity::whole(*other)),
         _ => None,
     };
@@ -172,11 +167,11 @@ fn quantity(name: &str, own: Quantity, rest: &[Value]) -> Result<Option<Value>, 
             None => return failed("cannot convert value to integer"),
         },
         ("asApproximateFloat", None) => Value::Double(own.float()),
-        ("add", Some(other)) => Value::Quantity(own.add(other).ok_or_else(overflow)?),
-        ("sub", Some(other)) => Value::Quantity(own.sub(other).ok_or_else(overflow)?),
-        ("isGreaterThan", Some(other)) => own.sub(other).is_some_and(|difference| difference.sign() > 0).into(),
-        ("isLessThan", Some(other)) => own.sub(other).is_some_and(|difference| difference.sign() < 0).into(),
-        ("compareTo", Some(other)) => own.sub(other).map_or(0, Quantity::sign).into(),
+        ("add", Some(other)) => Value::Quantity(own.add(&other)),
+        ("sub", Some(other)) => Value::Quantity(own.sub(&other)),
+        ("isGreaterThan", Some(other)) => (own.sub(&other).sign() > 0).into(),
+        ("isLessThan", Some(other)) => (own.sub(&other).sign() < 0).into(),
+        ("compareTo", Some(other)) => own.sub(&other).sign().into(),
         _ => return Ok(None),
     }))
 }
@@ -287,10 +282,12 @@ fn is_zero(value: &Value, budget: &mut Budget) -> Result<bool, EvalError> {
         Value::Null => true,
         Value::Text(text) => text.is_empty(),
         Value::Bytes(bytes) => bytes.is_empty(),
-        Value::List(list) | Value::Set(list) => list.is_empty(),
+        Value::List(list) | Value::Set(list) | Value::Keyed(list, _) => list.is_empty(),
         Value::Map(map) => map.is_empty(),
         Value::Bool(value) => !value,
         Value::Duration(span) => span.is_zero(),
+        // The first moment of the first year, as in Go.
+        Value::Timestamp(time) => time.as_second() == super::FIRST_SECOND && time.subsec_nanosecond() == 0,
         other => equal(other, &Value::Int(0), budget)?,
     })
 }

@@ -9,7 +9,7 @@ mod strings;
 mod times;
 
 pub use times::duration;
-pub(crate) use times::timestamp;
+pub(crate) use times::{FIRST_SECOND, timestamp};
 
 use crate::{
     eval::{Budget, EvalError, failed},

@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, sync::Arc};
 
-use super::{some, times};
+use super::{lists, some, times};
 use crate::{
     eval::{Budget, EvalError, failed},
     value::{Key, Value},
@@ -80,20 +80,8 @@ pub(super) fn equal(a: &Value, b: &Value, budget: &mut Budget) -> Result<bool, E
     budget.spend(1)?;
     Ok(match (a, b) {
         (Value::Null, Value::Null) => true,
-        (Value::List(a), Value::List(b)) => {
-            if a.len() != b.len() {
-                return Ok(false);
-            }
-            for (a, b) in a.iter().zip(b.iter()) {
-                if !equal(a, b, budget)? {
-                    return Ok(false);
-                }
-            }
-            true
-        }
-        (Value::Set(a), Value::Set(b) | Value::List(b)) | (Value::List(a), Value::Set(b)) => {
-            a.len() == b.len() && includes(a, b, budget)?
-        }
+        // What is on the left says how lists are compared.
+        (a, b) if a.elements().is_some() && b.elements().is_some() => lists::equal(a, b, budget)?,
         (Value::Map(a), Value::Map(b)) => {
             if a.len() != b.len() {
                 return Ok(false);
@@ -201,20 +189,7 @@ fn arithmetic(name: &str, a: &Value, b: &Value, budget: &mut Budget) -> Result<O
             budget.bytes(a.len() + b.len())?;
             Value::Bytes([&**a, &**b].concat().into())
         }
-        ("+", Value::Set(a), Value::Set(b) | Value::List(b)) => {
-            let mut union = a.as_ref().clone();
-            for value in b.iter() {
-                if !includes(&union, std::slice::from_ref(value), budget)? {
-                    union.push(value.clone());
-                }
-            }
-            Value::Set(Arc::new(union))
-        }
-        ("+", a, b) if a.elements().is_some() && b.elements().is_some() => {
-            let lists = [a, b].map(|list| list.elements().map(|list| list.as_slice()).unwrap_or_default());
-            budget.elements(lists.iter().map(|list| list.len()).sum())?;
-            lists.concat().into()
-        }
+        ("+", a, b) if a.elements().is_some() && b.elements().is_some() => lists::add(a, b, budget)?,
         _ => return times::arithmetic(name, a, b),
     }))
 }
@@ -230,7 +205,9 @@ fn negative(value: &Value) -> Result<Option<Value>, EvalError> {
 
 fn contains(value: &Value, within: &Value, budget: &mut Budget) -> Result<Option<Value>, EvalError> {
     match within {
-        Value::List(list) | Value::Set(list) => some(includes(list, std::slice::from_ref(value), budget)?),
+        Value::List(list) | Value::Set(list) | Value::Keyed(list, _) => {
+            some(includes(list, std::slice::from_ref(value), budget)?)
+        }
         Value::Map(map) => some(value.key().is_some_and(|key| map.contains_key(&key))),
         _ => Ok(None),
     }
@@ -238,7 +215,7 @@ fn contains(value: &Value, within: &Value, budget: &mut Budget) -> Result<Option
 
 fn index_of(within: &Value, index: &Value) -> Result<Value, EvalError> {
     match within {
-        Value::List(list) | Value::Set(list) => {
+        Value::List(list) | Value::Set(list) | Value::Keyed(list, _) => {
             let Some(Key::Number(at)) = index.key() else { return failed("unsupported index type in list") };
             let found = usize::try_from(at).ok().and_then(|at| list.get(at));
             found.cloned().ok_or_else(|| EvalError::Failed(format!("index out of bounds: {at}")))
@@ -262,7 +239,7 @@ fn size(value: &Value) -> Result<Option<Value>, EvalError> {
     Ok(Some(Value::count(match value {
         Value::Text(text) => text.chars().count(),
         Value::Bytes(bytes) => bytes.len(),
-        Value::List(list) | Value::Set(list) => list.len(),
+        Value::List(list) | Value::Set(list) | Value::Keyed(list, _) => list.len(),
         Value::Map(map) => map.len(),
         _ => return Ok(None),
     })))

@@ -178,9 +178,13 @@ fn position(
     let last = name == "lastIndexOf";
     let offset = match rest {
         [] => None,
-        [Value::Int(offset)] => match usize::try_from(*offset).ok().filter(|offset| *offset <= count) {
-            Some(offset) => Some(offset),
-            None => return failed(format!("index out of range: {offset}")),
+        [Value::Int(offset)] => match usize::try_from(*offset) {
+            // Nothing but the empty text is past the end.
+            Ok(offset) if offset >= count => {
+                return some(if part.is_empty() { Value::count(count) } else { Value::Int(-1) });
+            }
+            Ok(offset) => Some(offset),
+            Err(_) => return failed(format!("index out of range: {offset}")),
         },
         _ => return Ok(None),
     };

@@ -11,6 +11,9 @@ use crate::{
     value::Value,
 };
 
+/// The first second of the first year, before which there is no point in time.
+pub(crate) const FIRST_SECOND: i64 = -62_135_596_800;
+
 pub(super) const SIGNATURES: &str = "
     timestamp: (string) timestamp; (timestamp) timestamp; (int) timestamp
     duration: (string) duration; (duration) duration; (int) duration
@@ -33,8 +36,8 @@ pub(super) fn call(name: &str, given: &[Value], _: &mut Budget) -> Result<Option
             None => failed("type conversion error from 'string' to 'google.protobuf.Timestamp'"),
         },
         ("timestamp", [Value::Int(seconds)]) => match Timestamp::from_second(*seconds) {
-            Ok(time) => Ok(Some(Value::Timestamp(time))),
-            Err(_) => failed("timestamp overflow"),
+            Ok(time) if *seconds >= FIRST_SECOND => Ok(Some(Value::Timestamp(time))),
+            _ => failed("timestamp overflow"),
         },
         ("duration", [Value::Text(text)]) => match duration(text) {
             Some(span) => Ok(Some(Value::Duration(span))),
@@ -46,7 +49,7 @@ pub(super) fn call(name: &str, given: &[Value], _: &mut Budget) -> Result<Option
             "getHours" => span.as_hours(),
             "getMinutes" => span.as_mins(),
             "getSeconds" => span.as_secs(),
-            "getMilliseconds" => i64::from(span.subsec_millis()),
+            "getMilliseconds" => i64::try_from(span.as_millis()).unwrap_or(i64::MAX),
             _ => return Ok(None),
         }))),
         (name, [Value::Timestamp(time)]) => part(name, &time.to_zoned(TimeZone::UTC)),

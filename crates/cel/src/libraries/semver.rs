@@ -13,10 +13,14 @@ pub struct Semver {
 impl Semver {
     /// Reads a version; with `lenient`, a leading `v`, missing parts and leading zeros are passed over.
     pub(crate) fn parse(text: &str, lenient: bool) -> Option<Self> {
-        let body = if lenient { text.trim().strip_prefix('v').unwrap_or(text.trim()) } else { text };
+        let body = if lenient { text.strip_prefix('v').unwrap_or(text) } else { text };
         let (rest, build) = body.split_once('+').map_or((body, None), |(rest, build)| (rest, Some(build)));
         let (core, before) = rest.split_once('-').map_or((rest, None), |(core, before)| (core, Some(before)));
         let mut parts: Vec<&str> = core.split('.').collect();
+        // What is short says nothing else.
+        if parts.len() < 3 && (before.is_some() || build.is_some()) {
+            return None;
+        }
         while lenient && parts.len() < 3 {
             parts.push("0");
         }

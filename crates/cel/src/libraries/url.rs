@@ -17,7 +17,7 @@ pub struct Url {
 impl Url {
     /// Reads an absolute URL, or a path from the root.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        if text.is_empty() || text.chars().any(|c| c.is_control() || c == ' ') {
+        if text.is_empty() || text.bytes().any(|byte| byte.is_ascii_control()) {
             return None;
         }
         let (scheme, rest) = match text.split_once(':') {
@@ -30,6 +30,7 @@ impl Url {
         if !(named || text.starts_with('/')) {
             return None;
         }
+        let rest = rest.split_once('#').map_or(rest, |(rest, _)| rest);
         let (rest, query) = rest.split_once('?').map_or((rest, ""), |(rest, query)| (rest, query));
         let (host, path) = match rest.strip_prefix("//") {
             Some(rest) => rest.find('/').map_or((rest, ""), |at| rest.split_at(at)),
@@ -39,19 +40,16 @@ impl Url {
         };
         let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
         port(host)?;
+        if !host.chars().all(|c| !c.is_ascii() || c.is_ascii_alphanumeric() || HOST.contains(c)) {
+            return None;
+        }
         let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             Some((decode(&name.replace('+', " "))?, decode(&value.replace('+', " "))?))
         });
         let query = pairs.collect::<Option<Vec<_>>>().unwrap_or_default();
-        decode(path)?;
-        Some(Self {
-            scheme: scheme.to_lowercase(),
-            host: host.to_owned(),
-            path: path.to_owned(),
-            query,
-            text: text.to_owned(),
-        })
+        let path = escaped(path, decode(path)?);
+        Some(Self { scheme: scheme.to_lowercase(), host: host.to_owned(), path, query, text: text.to_owned() })
     }
 
     /// The host without its port and brackets.
@@ -79,14 +77,34 @@ fn port(host: &str) -> Option<Option<&str>> {
     }
 }
 
+/// Signs that a host may have beside letters and digits.
+const HOST: &str = "-_.~!$&'()*+,;=:[]<>\"%";
+
+/// A path with its escapes: as it came, if it came with all that it needs.
+fn escaped(came: &str, decoded: String) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~$&+,/:;=@".contains(&byte);
+    if came.bytes().all(|byte| plain(byte) || b"!'()*[]%".contains(&byte)) {
+        return came.to_owned();
+    }
+    let mut text = String::with_capacity(came.len() + 8);
+    for byte in decoded.bytes() {
+        if plain(byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
+}
+
 fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
         bytes.push(match byte {
             b'%' => {
-                let digits = [rest.next()?, rest.next()?];
-                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?).ok()?
             }
             other => other,
         });
