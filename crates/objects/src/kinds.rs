@@ -145,6 +145,28 @@ const REFERENCE_GRANT: Kind = Kind {
     ..GATEWAY_API
 };
 
+const VERTICAL_GROUP: &str = crate::vertical::GROUP;
+
+const VERTICAL: Kind = Kind {
+    group: VERTICAL_GROUP,
+    kind: "VerticalPodAutoscaler",
+    plural: "verticalpodautoscalers",
+    singular: "verticalpodautoscaler",
+    short_names: &["vpa"],
+    status: true,
+    ..BASE
+};
+
+/// Its status is written with the rest of it, as upstream's definition has it.
+const CHECKPOINT: Kind = Kind {
+    group: VERTICAL_GROUP,
+    kind: "VerticalPodAutoscalerCheckpoint",
+    plural: "verticalpodautoscalercheckpoints",
+    singular: "verticalpodautoscalercheckpoint",
+    short_names: &["vpacheckpoint"],
+    ..BASE
+};
+
 /// Every kind that is built in; of a group's versions, the preferred one first.
 pub static KINDS: &[Kind] = &[
     Kind { kind: "ConfigMap", plural: "configmaps", singular: "configmap", short_names: &["cm"], ..BASE },
@@ -398,6 +420,10 @@ pub static KINDS: &[Kind] = &[
     Kind { version: "v1alpha2", kind: "TLSRoute", plural: "tlsroutes", singular: "tlsroute", ..GATEWAY_VIEW },
     Kind { version: "v1alpha2", kind: "TCPRoute", plural: "tcproutes", singular: "tcproute", ..GATEWAY_VIEW },
     Kind { version: "v1alpha2", kind: "UDPRoute", plural: "udproutes", singular: "udproute", ..GATEWAY_VIEW },
+    VERTICAL,
+    CHECKPOINT,
+    Kind { version: "v1beta2", stored_as: Some((VERTICAL_GROUP, "v1")), ..VERTICAL },
+    Kind { version: "v1beta2", stored_as: Some((VERTICAL_GROUP, "v1")), ..CHECKPOINT },
 ];
 
 /// Every built-in kind in the version that its objects are kept in: one for each sort of object.

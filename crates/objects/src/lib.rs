@@ -1,5 +1,6 @@
 //! The object vocabulary: Kubernetes and Gateway API types, quantities, selectors, patches, schemas, the support table. Does no I/O.
 
+pub mod admission;
 pub mod cause;
 pub mod custom;
 pub mod events;
@@ -17,4 +18,5 @@ pub mod schema;
 pub mod selector;
 pub mod session;
 pub mod support;
+pub mod vertical;
 pub mod wire;

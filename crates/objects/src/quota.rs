@@ -64,7 +64,7 @@ pub fn usage(kind: &Kind, object: &Value, now: Timestamp) -> Amounts {
     }
     if kind.is("", "Pod") {
         if let Some(pod) = pod(object).filter(|pod| !has_ended(pod, now)) {
-            add(&mut used, &of_pod(&pod.spec.unwrap_or_default()));
+            add(&mut used, &of_pod(&pod));
         }
     } else if kind.is("", "Service") {
         add(&mut used, &of_service(object));
@@ -91,8 +91,9 @@ fn has_ended(pod: &Pod, now: Timestamp) -> bool {
         || ends.is_some_and(|ends| ends.checked_add(grace).is_ok_and(|ends| ends < now))
 }
 
-fn of_pod(spec: &PodSpec) -> Amounts {
-    let mut used = compute(&resources::requests(spec), &resources::limits(spec));
+fn of_pod(pod: &Pod) -> Amounts {
+    let limits = pod.spec.as_ref().map(resources::limits).unwrap_or_default();
+    let mut used = compute(&resources::held(pod), &limits);
     used.insert("pods".to_owned(), Quantity::from_millis(1000));
     used
 }
@@ -203,8 +204,8 @@ fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
     spec.containers.iter().chain(spec.init_containers.iter().flatten())
 }
 
-/// Whether no container says anything about CPU or memory.
-fn is_best_effort(spec: &PodSpec) -> bool {
+/// Whether no container says anything about CPU or memory: the pod's quality-of-service class is BestEffort.
+pub fn is_best_effort(spec: &PodSpec) -> bool {
     let says =
         |amounts: Amounts| ["cpu", "memory"].iter().any(|name| amounts.get(*name).is_some_and(|a| a.millis() > 0));
     !containers(spec).any(|of| says(resources::of_requests(of)) || says(resources::of_limits(of)))

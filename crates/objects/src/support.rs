@@ -31,6 +31,8 @@ pub enum When {
     On,
     /// `false`.
     Off,
+    /// The number 0.
+    Zero,
 }
 
 use When::{Is, IsNot, Off, On, Set};
@@ -47,7 +49,10 @@ const NO_RUNNER: &str = "it is stored, and no pods are made for it yet";
 const NO_STORAGE: &str = "it is stored, and no volumes are provided yet: use emptyDir or hostPath";
 const NO_RBAC: &str = "it is stored, and not enforced yet: whoever is known to the API may do everything";
 const NO_ADMISSION: &str = "it is stored, and nothing calls it yet";
+const NO_CLASS_SCOPE: &str = "no volume has a class of attributes: the quota counts nothing";
 const ONE_NODE: &str = "there is one node";
+/// What would keep a pod from its node; preferences choose between nodes.
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 
 const ROWS: &[Row] = &[
     row("StatefulSet", &[], NO_RUNNER),
@@ -62,11 +67,17 @@ const ROWS: &[Row] = &[
     row("CSINode", &[], NO_STORAGE),
     row("CSIStorageCapacity", &[], NO_STORAGE),
     row("LimitRange", &[], "it is stored, and no limits are set or refused by it yet"),
-    row("PriorityClass", &[], "it is stored, and pods are not preempted"),
     row("RuntimeClass", &[], "it is stored, and pods run by the runtime that Coracle was started with"),
     row("Ingress", &[], "it is stored, and nothing is routed by it yet: use a Gateway and an HTTPRoute"),
     row("IngressClass", &[], "it is stored, and nothing is routed by Ingresses yet: use a Gateway"),
     row("NetworkPolicy", &[], "it is stored, and not enforced yet: every pod reaches every other"),
+    only("ResourceQuota", &["spec", "scopes", "*"], Is("VolumeAttributesClass"), NO_CLASS_SCOPE),
+    only(
+        "ResourceQuota",
+        &["spec", "scopeSelector", "matchExpressions", "*", "scopeName"],
+        Is("VolumeAttributesClass"),
+        NO_CLASS_SCOPE,
+    ),
     row("IPAddress", &[], "it is stored; Services get their addresses without it"),
     row("ServiceCIDR", &[], "it is stored; Services get their addresses from the range that Coracle was started with"),
     row("Role", &[], NO_RBAC),
@@ -113,11 +124,14 @@ const ROWS: &[Row] = &[
     row("BackendTLSPolicy", &["spec", "options"], "no option of TLS is known"),
     row("Node", &["spec", "podCIDR"], "pods get their addresses from the range that Coracle was started with"),
     row("ServiceAccount", &["imagePullSecrets"], "images are not pulled with secrets yet"),
-    row("*", &["affinity"], "pods are placed by nodeSelector, taints and what they request"),
+    row("*", &["affinity", "podAffinity", REQUIRED], "there is one node: pods are placed whichever others are there"),
+    row(
+        "*",
+        &["affinity", "podAntiAffinity", REQUIRED],
+        "there is one node: pods are placed whichever others are there",
+    ),
     row("*", &["topologySpreadConstraints"], ONE_NODE),
-    row("*", &["schedulingGates"], "pods are placed at once"),
     only("*", &["schedulerName"], IsNot("default-scheduler"), "there is one scheduler, which takes every pod"),
-    row("*", &["priorityClassName"], "pods are not preempted"),
     row("*", &["runtimeClassName"], "pods run by the runtime that Coracle was started with"),
     row("*", &["imagePullSecrets"], "images are not pulled with secrets yet"),
     row("*", &["overhead"], "pods have none"),
@@ -234,6 +248,7 @@ impl When {
             Is(value) => Some(value),
             On => Some("true"),
             Off => Some("false"),
+            Self::Zero => Some("0"),
             Set | IsNot(_) => None,
         }
     }
@@ -247,6 +262,7 @@ impl When {
                 IsNot(default) => value.as_str().is_some_and(|value| value != default),
                 On => value == &Value::Bool(true),
                 Off => value == &Value::Bool(false),
+                Self::Zero => value.as_i64() == Some(0),
             },
             ["*", rest @ ..] => value.as_array().into_iter().flatten().any(|element| self.holds(element, rest)),
             [field, rest @ ..] => value.get(field).is_some_and(|value| self.holds(value, rest)),
@@ -273,10 +289,12 @@ mod tests {
 
     #[test]
     fn what_a_pod_asks_for_is_said_of_templates_too() {
-        let spec = json!({"priorityClassName": "high", "schedulerName": "default-scheduler", "containers": [{"volumeDevices": [{}]}]});
+        let spec =
+            json!({"hostPID": true, "schedulerName": "default-scheduler", "containers": [{"volumeDevices": [{}]}]});
         let deployments = kinds::by_kind("apps", "v1", "Deployment").unwrap();
         let found = warnings(deployments, &json!({"spec": {"template": {"spec": spec}}}));
-        assert_eq!(found[0], "spec.template.spec.priorityClassName has no effect here: pods are not preempted");
+        let pids = "spec.template.spec.hostPID true has no effect here: isolated pods have their own processes";
+        assert_eq!(found[0], pids);
         assert!(found[1].starts_with("spec.template.spec.containers[*].volumeDevices"), "{found:?}");
         assert_eq!(found.len(), 2);
         let sets = kinds::by_kind("apps", "v1", "StatefulSet").unwrap();

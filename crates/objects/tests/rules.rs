@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
 
-use objects::custom::{Structural, field_path, rules::Known};
+use objects::custom::{Structural, field_path, rules::Known, validate};
 use serde_json::{Value, json};
 
 /// A schema with its limits: `$most` is this number, or nothing.
@@ -62,4 +62,79 @@ fn paths_of_fields_are_found_as_upstream_finds_them() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Whether a rule holds for an object under a schema, or why it does not.
+fn outcome(schema: &Value, rule: &str, row: &Value) -> Result<(), String> {
+    let mut schema = schema.clone();
+    schema["x-kubernetes-validations"] = json!([{"rule": rule}]);
+    let shape = Structural::shape(&schema);
+    if let Some(wrong) = Known::new(&shape, row["isRoot"] == true).compile(&json!({"rule": rule})).wrong {
+        return Err(wrong);
+    }
+    let read = Structural::read(&schema);
+    let causes = validate(&read, &row["object"], row.get("old"), |_, _| Vec::new());
+    match causes.first() {
+        None => Ok(()),
+        Some(cause) => Err(cause.message.clone()),
+    }
+}
+
+#[test]
+fn rules_hold_where_upstream_says_they_hold() {
+    let rows: Vec<Value> = serde_json::from_str(include_str!("golden/rule_values.json")).unwrap();
+    let mut wrong = Vec::new();
+    for row in &rows {
+        for rule in row["valid"].as_array().unwrap() {
+            let rule = rule.as_str().unwrap();
+            if let Err(why) = outcome(&row["schema"], rule, row) {
+                wrong.push(format!("{}: {rule}\n    does not hold: {why}", row["name"]));
+            }
+        }
+        for (rule, wanted) in row["errors"].as_object().unwrap() {
+            let wanted = wanted.as_str().unwrap();
+            match outcome(&row["schema"], rule, row) {
+                Err(why) if why.contains(wanted) => {}
+                other => wrong.push(format!("{}: {rule}\n    is {other:?}\n    not  {wanted}", row["name"])),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn rules_compile_where_upstream_says_they_compile() {
+    let rows: Vec<Value> = serde_json::from_str(include_str!("golden/rule_compiles.json")).unwrap();
+    let mut wrong = Vec::new();
+    for row in &rows {
+        let known = Known::new(&Structural::shape(&row["schema"]), false);
+        for (rule, wanted) in row["rules"].as_array().unwrap().iter().zip(row["wanted"].as_array().unwrap()) {
+            let verdict = known.compile(rule);
+            let says = |said: &Option<String>, wanted: &Value| match (said, wanted.as_str()) {
+                (Some(said), Some(wanted)) => said.contains(wanted),
+                (None, Some(_)) => false,
+                (_, None) => true,
+            };
+            let right = says(&verdict.wrong, &wanted["wrong"])
+                && says(&verdict.wrong_message, &wanted["message"])
+                && (wanted["ok"] != true || verdict.wrong.is_none())
+                && wanted["transition"].as_bool().is_none_or(|transition| verdict.transition == transition);
+            if !right {
+                wrong.push(format!("{}: {rule}\n    is {verdict:?}\n    not {wanted}", row["name"]));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn rules_hold_within_objects_and_against_the_past_as_upstream_says() {
+    let rows: Vec<Value> = serde_json::from_str(include_str!("golden/rule_levels.json")).unwrap();
+    for row in &rows {
+        let causes = validate(&Structural::read(&row["schema"]), &row["object"], row.get("old"), |_, _| Vec::new());
+        let wanted = row["errors"].as_array().unwrap();
+        let said: Vec<&str> = causes.iter().map(|cause| cause.message.as_str()).collect();
+        assert_eq!(said.len(), wanted.len(), "{}: {said:?}", row["name"]);
+        assert!(wanted.iter().zip(&said).all(|(wanted, said)| said.contains(wanted.as_str().unwrap())), "{said:?}");
+    }
 }

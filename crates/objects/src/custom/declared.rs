@@ -66,7 +66,9 @@ impl Declared {
                     // Upstream reckons with keys of no length.
                     Some(Self::of_elements(of, values, most, Some(Arc::default())))
                 }
-                Additional::None | Additional::Any => Some(Self::object(schema, whole || schema.embedded)),
+                Additional::None | Additional::Any | Additional::Refused => {
+                    Some(Self::object(schema, whole || schema.embedded))
+                }
             },
         }
     }
@@ -85,7 +87,7 @@ impl Declared {
     fn object(schema: &Structural, whole: bool) -> Self {
         let known = |(name, of): (&String, &Structural)| Some((name.clone(), Arc::new(Self::new(of, false)?)));
         let mut fields: BTreeMap<String, Arc<Self>> = schema.properties.iter().filter_map(known).collect();
-        if whole {
+        if whole && !schema.says_metadata() {
             let text = || Arc::new(Self::simple(CelType::Text, REQUEST - 2, 2));
             fields.insert("apiVersion".to_owned(), text());
             fields.insert("kind".to_owned(), text());

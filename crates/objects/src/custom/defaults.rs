@@ -40,7 +40,7 @@ impl Structural {
 
     /// Whether the value of a field stays.
     fn default_entry(&self, value: &mut Value) -> bool {
-        if value.is_null() && !self.nullable && self.of != super::Type::Any {
+        if value.is_null() && !self.nullable {
             match &self.default {
                 Some(default) => *value = default.clone(),
                 None => return false,

@@ -8,7 +8,11 @@ use std::{
 
 use serde_json::Value;
 
-use super::{columns::Column, structural::Structural};
+use super::{
+    columns::Column,
+    kept::{Keeper, Slot},
+    structural::Structural,
+};
 use crate::{
     fields::Types,
     kinds::{Kind, NamesFull, Origin, intern, intern_list},
@@ -49,25 +53,35 @@ pub struct Scale {
     pub selector: Option<String>,
 }
 
-/// A schema: kept as text, and compiled when the first object needs it.
+/// Bytes that compiled schemas take together, about. One that has not been needed for so long that others took its room is compiled
+/// again.
+static COMPILED: Keeper<Structural> = Keeper::new(256 * 1024 * 1024);
+/// About how many bytes a schema takes compiled for each byte of its text, beside its patterns.
+const EACH: usize = 8;
+
+/// A schema: kept as text, and compiled when an object needs it.
 #[derive(Clone)]
 pub struct Schema(Arc<Parts>);
 
 struct Parts {
     text: Box<str>,
-    compiled: OnceLock<Structural>,
+    compiled: Arc<Slot<Structural>>,
     types: OnceLock<Types>,
 }
 
 impl Schema {
     fn new(schema: Option<&Value>) -> Self {
         let text = schema.map_or_else(|| "{}".to_owned(), Value::to_string);
-        Self(Arc::new(Parts { text: text.into(), compiled: OnceLock::new(), types: OnceLock::new() }))
+        Self(Arc::new(Parts { text: text.into(), compiled: Arc::default(), types: OnceLock::new() }))
     }
 
     /// The schema as objects are checked with it.
-    pub fn compiled(&self) -> &Structural {
-        self.0.compiled.get_or_init(|| Structural::root(&self.open_api()))
+    pub fn compiled(&self) -> Arc<Structural> {
+        COMPILED.get(&self.0.compiled, || {
+            let made = Structural::root(&self.open_api());
+            let size = self.0.text.len().saturating_mul(EACH).saturating_add(made.patterns());
+            (made, size)
+        })
     }
 
     /// How the objects merge; its only root is the kind.

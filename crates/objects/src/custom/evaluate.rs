@@ -5,7 +5,12 @@ use std::sync::Arc;
 use cel::{Budget, EvalError, Value as CelValue};
 use serde_json::Value;
 
-use super::{rules::Rule, structural::Structural, validate::correlated, values::convert};
+use super::{
+    earlier::{Earlier, same},
+    rules::Rule,
+    structural::Structural,
+    values::convert,
+};
 use crate::cause::Cause;
 
 /// What one rule may cost on one value, as upstream limits it.
@@ -58,7 +63,7 @@ impl Check {
         if !schema.has_rules() || self.ended {
             return;
         }
-        let unchanged = self.ratchets && (past.unchanged || past.value == Some(value));
+        let unchanged = self.ratchets && (past.unchanged || past.value.is_some_and(|old| same(schema, old, value)));
         let past = Past { unchanged, ..past };
         if !schema.rules.is_empty() && !value.is_null() {
             self.rules(schema, value, past, path, whole);
@@ -74,8 +79,9 @@ impl Check {
             }
             Value::Array(list) => {
                 let Some(items) = &schema.items else { return };
+                let earlier = Earlier::of(schema, past.value);
                 for (index, value) in list.iter().enumerate() {
-                    let old = correlated(schema, past.value, value);
+                    let old = earlier.element(schema, value);
                     self.value(items, value, past.step(old), &format!("{path}[{index}]"), false);
                 }
             }

@@ -1,8 +1,8 @@
 //! Lists that are sets or maps hold nothing twice (`x-kubernetes-list-type`).
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::structural::{ListType, Structural};
 use crate::cause::Cause;
@@ -24,38 +24,50 @@ fn walk(schema: &Structural, value: &Value, path: &str, causes: &mut Vec<Cause>)
             }
         }
         Value::Array(list) => {
-            let mut seen = HashSet::new();
+            once(schema, list, path, causes);
+            let Some(items) = &schema.items else { return };
             for (index, element) in list.iter().enumerate() {
-                let here = format!("{path}[{index}]");
-                if let Some(key) = key(schema, element)
-                    && !seen.insert(canonical(&key))
-                {
-                    causes.push(Cause::duplicate(&here, &key));
-                }
-                if let Some(items) = &schema.items {
-                    walk(items, element, &here, causes);
-                }
+                walk(items, element, &format!("{path}[{index}]"), causes);
             }
         }
         _ => {}
     }
 }
 
-/// What may be there once; `None` in lists that may hold anything.
-fn key(schema: &Structural, element: &Value) -> Option<Value> {
-    match schema.list_type {
-        ListType::Atomic => None,
-        ListType::Set => Some(element.clone()),
+/// The elements of one list that are there twice: of each, the second.
+fn once(schema: &Structural, list: &[Value], path: &str, causes: &mut Vec<Cause>) {
+    let key = match schema.list_type {
+        ListType::Atomic => return,
+        ListType::Set => |_: &Structural, element: &Value| element.clone(),
         ListType::Map => {
-            let fields = element.as_object()?;
-            let value = |name: &String| {
-                let default = || schema.items.as_ref()?.properties.get(name)?.default.clone();
-                Some((name.clone(), fields.get(name).cloned().or_else(default)?))
-            };
-            let key: Map<String, Value> = schema.list_keys.iter().filter_map(value).collect();
-            Some(Value::Object(key))
+            let is_other = |element: &Value| !element.is_object() && !element.is_null();
+            if let Some(index) = list.iter().position(is_other) {
+                let shown = list.get(index).unwrap_or(&Value::Null);
+                let why = "must be an object for an array of list-type map";
+                causes.push(Cause::invalid(format!("{path}[{index}]"), shown, why));
+                return;
+            }
+            key
+        }
+    };
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for (index, element) in list.iter().enumerate() {
+        let key = key(schema, element);
+        let times = seen.entry(canonical(&key)).or_default();
+        *times += 1;
+        if *times == 2 {
+            causes.push(Cause::duplicate(format!("{path}[{index}]"), &key));
         }
     }
+}
+
+/// What may be there once in a list that is a map: the keys that an element has, or that its schema has for it.
+pub(super) fn key(schema: &Structural, element: &Value) -> Value {
+    let value = |name: &String| {
+        let default = || schema.items.as_ref()?.properties.get(name)?.default.clone();
+        Some((name.clone(), element.get(name).cloned().or_else(default)?))
+    };
+    Value::Object(schema.list_keys.iter().filter_map(value).collect())
 }
 
 /// One text for each value: `1` and `1.0` are the same number.

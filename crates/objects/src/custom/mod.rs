@@ -8,10 +8,12 @@ mod columns;
 mod declared;
 mod defaults;
 mod definition;
+mod earlier;
 pub mod embedded;
 mod evaluate;
 pub mod field_path;
 mod formats;
+mod kept;
 mod lists;
 mod prune;
 pub mod rules;
@@ -24,7 +26,7 @@ mod values;
 pub use columns::Column;
 pub use definition::{Definition, NotADefinition, Scale, Schema, is_served, kinds};
 pub use embedded::MetadataCheck;
-pub use structural::{Additional, Checks, ListType, Structural, Type, compile_pattern};
+pub use structural::{Additional, Checks, ListType, Structural, Type, compile_pattern, pattern_size};
 
 use serde_json::{Map, Value, json};
 

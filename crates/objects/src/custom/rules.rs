@@ -31,7 +31,7 @@ pub struct Rule {
 }
 
 /// What compiling a rule of a definition tells.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Verdict {
     /// What is wrong with `rule`.
     pub wrong: Option<String>,
@@ -43,6 +43,8 @@ pub struct Verdict {
     pub message_cost: Option<u64>,
     /// Whether it is about a change.
     pub transition: bool,
+    /// About how many bytes the patterns take that it keeps compiled.
+    pub patterns: usize,
 }
 
 /// A part of a definition's schema, with what rules know of it.
@@ -78,7 +80,7 @@ impl Known {
     /// What compiling a rule of this schema tells.
     pub fn compile(&self, rule: &Value) -> Verdict {
         let Some(declared) = &self.0 else {
-            return Verdict { wrong: None, wrong_message: None, cost: 0, message_cost: None, transition: false };
+            return Verdict::default();
         };
         let names = names(rule, &declared.of);
         // What comes from neither name counts as what the rule is about, as upstream has it.
@@ -86,13 +88,13 @@ impl Known {
         let sizes = Sizes { variables: &known, elsewhere: Some(&declared.bounds) };
         let cost = |program: &Program| program.cost(&names, sizes);
         match compile(rule, &names) {
-            Err(why) => {
-                Verdict { wrong: Some(why), wrong_message: None, cost: 0, message_cost: None, transition: false }
-            }
+            Err(why) => Verdict { wrong: Some(why), ..Verdict::default() },
             Ok((program, message)) => Verdict {
                 wrong: None,
                 cost: cost(&program),
                 message_cost: message.as_ref().and_then(|message| message.as_ref().ok()).map(cost),
+                patterns: program.patterns()
+                    + message.as_ref().and_then(|made| made.as_ref().ok()).map_or(0, Program::patterns),
                 wrong_message: message.and_then(Result::err),
                 transition: program.mentions("oldSelf"),
             },
@@ -116,7 +118,10 @@ type Programs = (Program, Option<Result<Program, String>>);
 
 fn compile(rule: &Value, names: &[(&str, CelType)]) -> Result<Programs, String> {
     let source = text(rule, "rule").ok_or_else(|| "rule is not specified".to_owned())?;
-    let program = Program::compile(source, names).map_err(|error| format!("compilation failed: {error}"))?;
+    let program = Program::compile(source, names).map_err(|error| match &error.unready {
+        Some(why) => format!("program instantiation failed: {why}"),
+        None => format!("compilation failed: {error}"),
+    })?;
     if *program.result() != CelType::Bool {
         return Err("cel expression must evaluate to a bool".to_owned());
     }
@@ -185,6 +190,11 @@ impl Rule {
             transition: program.mentions("oldSelf"),
             program,
         })
+    }
+
+    /// About how many bytes the patterns take that it keeps compiled.
+    pub(super) fn patterns(&self) -> usize {
+        self.program.patterns() + self.message_expression.as_ref().map_or(0, Program::patterns)
     }
 
     /// The rule as messages about it name it.

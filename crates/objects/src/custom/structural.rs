@@ -66,8 +66,10 @@ pub enum Additional {
     /// There are none.
     #[default]
     None,
-    /// Anything.
+    /// Anything; what is in it is in no schema.
     Any,
+    /// There must be none: they are not pruned, but refused.
+    Refused,
     /// Of this schema.
     Of(Box<Structural>),
 }
@@ -165,6 +167,7 @@ impl Structural {
         let properties = schema.get("properties").and_then(Value::as_object);
         let additional = match schema.get("additionalProperties") {
             Some(Value::Bool(true)) => Additional::Any,
+            Some(Value::Bool(false)) => Additional::Refused,
             Some(schema @ Value::Object(_)) => Additional::Of(Box::new(Self::shape(schema))),
             _ => Additional::None,
         };
@@ -226,6 +229,13 @@ impl Structural {
         }
     }
 
+    /// Whether it says itself what every object has, so that rules know its metadata as it says.
+    pub(super) fn says_metadata(&self) -> bool {
+        let text = |of: &Self, name: &str| of.properties.get(name).is_some_and(|field| field.of == Type::String);
+        let named = |of: &&Self| of.of == Type::Object && text(of, "name") && text(of, "generateName");
+        text(self, "kind") && text(self, "apiVersion") && self.properties.get("metadata").as_ref().is_some_and(named)
+    }
+
     /// Whether there are Kubernetes objects here or below.
     pub(super) fn has_embedded(&self) -> bool {
         self.embeds
@@ -235,7 +245,7 @@ impl Structural {
     pub fn field(&self, name: &str) -> Option<&Self> {
         self.properties.get(name).or(match &self.additional {
             Additional::Of(schema) => Some(schema),
-            Additional::None | Additional::Any => None,
+            Additional::None | Additional::Any | Additional::Refused => None,
         })
     }
 }
@@ -246,10 +256,22 @@ impl Structural {
         self.below
     }
 
+    /// About how many bytes its patterns take, and those of its rules, here and below.
+    pub(super) fn patterns(&self) -> usize {
+        let checks = self.checks.as_deref();
+        let own = checks.and_then(|checks| checks.pattern.as_ref());
+        let own = own.and_then(|pattern| pattern_size(pattern.as_str()).ok()).unwrap_or(0);
+        let others = checks.into_iter().flat_map(|checks| {
+            [&checks.all_of, &checks.any_of, &checks.one_of].into_iter().flatten().chain(&checks.not)
+        });
+        let below: usize = self.children().chain(others).map(Self::patterns).sum();
+        own + below + self.rules.iter().map(Rule::patterns).sum::<usize>()
+    }
+
     fn children(&self) -> impl Iterator<Item = &Self> {
         let additional = match &self.additional {
             Additional::Of(schema) => Some(schema.as_ref()),
-            Additional::None | Additional::Any => None,
+            Additional::None | Additional::Any | Additional::Refused => None,
         };
         self.properties.values().chain(additional).chain(self.items.as_deref())
     }
@@ -314,8 +336,19 @@ impl Checks {
 /// # Errors
 /// Why it is none.
 pub fn compile_pattern(pattern: &str) -> Result<Regex, String> {
-    cel::pattern::compile(pattern, 1 << 20)
+    cel::pattern::compile(pattern, PATTERN)
 }
+
+/// About how many bytes a pattern takes compiled.
+///
+/// # Errors
+/// Why it is none.
+pub fn pattern_size(pattern: &str) -> Result<usize, String> {
+    cel::pattern::size(pattern, PATTERN)
+}
+
+/// Bytes of a compiled pattern, at most.
+const PATTERN: usize = 1 << 20;
 
 fn texts(list: Option<&Value>) -> Vec<String> {
     let list = list.and_then(Value::as_array).into_iter().flatten();

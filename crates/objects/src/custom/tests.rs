@@ -331,6 +331,45 @@ fn what_did_not_change_is_not_held_against_an_update() {
 }
 
 #[test]
+fn elements_of_a_list_with_keys_may_change_places_and_keep_what_was_wrong_with_them() {
+    // Upstream's "Map Type List Reordering Grandfathers Invalid Key".
+    let ports = |most: Value, multiple: Value| {
+        let port = json!({"type": "integer", "multipleOf": multiple});
+        let items = json!({"type": "object", "required": ["name", "port"],
+            "properties": {"name": {"type": "string"}, "port": port, "field": {"type": "string", "x-kubernetes-validations": [{"rule": "self != 'value'"}]}}});
+        schema(
+            json!({"ports": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name", "port"],
+            "maxItems": most, "items": items}}),
+        )
+    };
+    let element = |name: &str, port: u16, field: &str| json!({"name": name, "port": port, "field": field});
+    let of = |list: &[&Value]| json!({"spec": {"ports": list}});
+    let (nginx, etcd, api) =
+        (element("nginx", 443, "value"), element("etcd", 2379, "value"), element("api", 6443, "value"));
+    let (dev, changed) = (element("dev", 8080, "other"), element("api", 6443, "another"));
+    let old = of(&[&nginx, &etcd, &api]);
+    let few = ports(json!(2), Value::Null);
+    assert_eq!(checked(&few, &of(&[&api, &nginx, &etcd]), Some(&old)), [], "only their order is another");
+    let more = checked(&few, &of(&[&api, &nginx, &etcd, &dev]), Some(&old));
+    assert!(more.iter().any(|cause| cause.reason == "FieldValueTooMany"), "{more:?}");
+    let even = ports(Value::Null, json!(2));
+    assert_eq!(checked(&even, &of(&[&api, &nginx, &etcd]), Some(&old)), []);
+    assert_eq!(checked(&even, &of(&[&nginx, &etcd, &changed, &dev]), Some(&old)), [], "its key was there before");
+    assert_eq!(checked(&even, &of(&[&nginx, &element("new", 1, "x")]), Some(&old)).len(), 1);
+}
+
+#[test]
+fn elements_of_other_lists_are_held_to_what_the_schema_says_once_the_list_changes() {
+    // Upstream's "ArrayItems do not correlate by index".
+    let texts = json!({"type": "object", "additionalProperties": {"type": "string", "minLength": 6}});
+    let schema = schema(json!({"values": {"type": "array", "items": texts}, "other": {"type": "string"}}));
+    let of = |second: Value, other: &str| json!({"spec": {"values": [{"key": "value"}, second], "other": other}});
+    let old = of(json!({"key": "value"}), "a");
+    assert_eq!(checked(&schema, &of(json!({"key": "value"}), "b"), Some(&old)), []);
+    assert_eq!(checked(&schema, &of(json!({"key": "value", "more": "valid value"}), "a"), Some(&old)).len(), 2);
+}
+
+#[test]
 fn an_object_that_is_too_deep_is_refused_and_not_followed() {
     let mut deep = json!(1);
     for _ in 0..DEPTH {

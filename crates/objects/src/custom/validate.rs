@@ -4,6 +4,7 @@
 use serde_json::{Number, Value};
 
 use super::{
+    earlier::{Earlier, same},
     formats,
     lists::canonical,
     structural::{Additional, Checks, Structural, Type},
@@ -71,7 +72,7 @@ impl Check {
     }
 
     fn value(&mut self, schema: &Structural, value: &Value, old: Option<&Value>, path: &str) {
-        if old == Some(value) {
+        if old.is_some_and(|old| same(schema, old, value)) {
             return;
         }
         if value.is_null() && schema.nullable {
@@ -100,14 +101,19 @@ impl Check {
                     match (schema.properties.get(name), &schema.additional) {
                         (Some(below), _) => self.value(below, value, old, &join(".")),
                         (None, Additional::Of(below)) => self.value(below, value, old, &join(".")),
-                        (None, _) => {}
+                        (None, Additional::Refused) => {
+                            let why = in_body(&join("."), "is a forbidden property");
+                            self.add(Cause::invalid(named(path), &"".into(), &why));
+                        }
+                        (None, Additional::None | Additional::Any) => {}
                     }
                 }
             }
             Value::Array(list) => {
                 let Some(items) = &schema.items else { return };
+                let earlier = Earlier::of(schema, old);
                 for (index, value) in list.iter().enumerate() {
-                    self.value(items, value, correlated(schema, old, value), &format!("{path}[{index}]"));
+                    self.value(items, value, earlier.element(schema, value), &format!("{path}[{index}]"));
                 }
             }
             _ => {}
@@ -262,12 +268,6 @@ impl Check {
             self.add(Cause::required(here, ""));
         }
     }
-}
-
-/// What an element of a list was before: the element of the same keys. Only in a list that is a map can they be told apart.
-pub(super) fn correlated<'a>(schema: &Structural, old: Option<&'a Value>, value: &Value) -> Option<&'a Value> {
-    let old = old.filter(|_| schema.list_type == super::ListType::Map)?.as_array()?;
-    old.iter().find(|other| schema.list_keys.iter().all(|key| other.get(key) == value.get(key)))
 }
 
 fn in_body(path: &str, why: &str) -> String {

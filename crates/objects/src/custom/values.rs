@@ -28,14 +28,18 @@ pub(super) fn convert(schema: &Structural, value: &Value, whole: bool) -> CelVal
             let list: Vec<CelValue> = list.iter().map(|value| convert(items, value, false)).collect();
             match schema.list_type {
                 ListType::Set => CelValue::Set(Arc::new(list)),
-                ListType::Map | ListType::Atomic => list.into(),
+                ListType::Map => {
+                    let key = |name: &String| escape(name).unwrap_or_else(|| format!("\0{name}")).into();
+                    CelValue::Keyed(Arc::new(list), schema.list_keys.iter().map(key).collect())
+                }
+                ListType::Atomic => list.into(),
             }
         }
         (Value::Object(map), Type::Object) => match &schema.additional {
             Additional::Of(of) => {
                 CelValue::object(map.iter().map(|(name, value)| (name.as_str().into(), convert(of, value, false))))
             }
-            Additional::None | Additional::Any => object(schema, map, whole || schema.embedded),
+            Additional::None | Additional::Any | Additional::Refused => object(schema, map, whole || schema.embedded),
         },
         _ => CelValue::from_json(value),
     }
@@ -59,6 +63,7 @@ fn of_text(format: Option<&str>, text: &str) -> CelValue {
 }
 
 fn object(schema: &Structural, map: &Map<String, Value>, own: bool) -> CelValue {
+    let own = own && !schema.says_metadata();
     let mut fields: Vec<(Arc<str>, CelValue)> = Vec::new();
     for (name, value) in map {
         if own && matches!(name.as_str(), "apiVersion" | "kind") {
@@ -70,7 +75,8 @@ fn object(schema: &Structural, map: &Map<String, Value>, own: bool) -> CelValue 
         } else if let Some(of) = schema.properties.get(name) {
             // A field whose name no expression can write, or that has no type, is there for comparisons alone.
             match escape(name).filter(|_| of.of != Type::Any || of.int_or_string) {
-                Some(escaped) if !value.is_null() || of.nullable => {
+                // Where null is a value of a field, it is as if the field were not there.
+                Some(escaped) if !value.is_null() => {
                     fields.push((escaped.into(), convert(of, value, false)));
                 }
                 Some(_) => {}

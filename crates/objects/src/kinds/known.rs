@@ -83,8 +83,6 @@ const EXTERNAL_SECRETS: &[&str] = &["external-secrets"];
 const VELERO: &str = "velero.io";
 const LINKERD: &str = "policy.linkerd.io";
 const SERVER_VERSIONS: &[&str] = &["v1beta3", "v1beta2", "v1beta1"];
-const AUTOSCALING: &str = "autoscaling.k8s.io";
-const AUTOSCALER_VERSIONS: &[&str] = &["v1", "v1beta2"];
 
 const ROWS: &[Row] = &[
     row(ENVOY, ALPHA, ("Backend", "backends", "backend")).short(&["be"]).in_categories(ENVOY_GATEWAY),
@@ -208,15 +206,6 @@ const ROWS: &[Row] = &[
         .short(&["saz", "serverauthz", "srvauthz"])
         .plain(),
     row(LINKERD, SERVER_VERSIONS, ("Server", "servers", "server")).short(&["srv"]).plain(),
-    row(AUTOSCALING, AUTOSCALER_VERSIONS, ("VerticalPodAutoscaler", "verticalpodautoscalers", "verticalpodautoscaler"))
-        .short(&["vpa"]),
-    row(
-        AUTOSCALING,
-        AUTOSCALER_VERSIONS,
-        ("VerticalPodAutoscalerCheckpoint", "verticalpodautoscalercheckpoints", "verticalpodautoscalercheckpoint"),
-    )
-    .short(&["vpacheckpoint"])
-    .plain(),
 ];
 
 /// The kinds known by name, of each the version first that its objects are kept in.

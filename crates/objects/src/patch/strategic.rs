@@ -3,17 +3,17 @@
 use serde_json::{Map, Value};
 
 use super::{PatchError, lists, place::Place};
-use crate::{fields::Shape, kinds::Kind, schema};
+use crate::{fields::Shape, gateway, kinds::Kind, schema, vertical};
 
 pub(super) const ORDER: &str = "$setElementOrder/";
 pub(super) const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
 pub(super) const RETAIN: &str = "$retainKeys";
 pub(super) const PATCH: &str = "$patch";
 
-/// Whether the kind has strategic merge semantics: built-in kinds have, Gateway API's (custom resources upstream) and custom
-/// resources do not.
+/// Whether the kind has strategic merge semantics: built-in kinds have; custom resources do not, nor kinds that are
+/// custom resources upstream: Gateway API's and the Vertical Pod Autoscaler's.
 pub fn is_strategic(kind: &Kind) -> bool {
-    !kind.is_custom() && !kind.group.ends_with("gateway.networking.k8s.io")
+    !kind.is_custom() && !kind.group.ends_with(gateway::GROUP) && kind.group != vertical::GROUP
 }
 
 /// Applies a strategic merge patch. A kind without strategic semantics (or `None`) gets a JSON merge patch.

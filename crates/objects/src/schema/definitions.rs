@@ -10,7 +10,7 @@ use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::{compile::Compiled, extensions};
-use crate::{fields::Types, gateway};
+use crate::{fields::Types, gateway, vertical};
 
 /// Registers a type with a generator.
 type Register = fn(&mut SchemaGenerator) -> Schema;
@@ -29,7 +29,7 @@ pub(super) struct Group {
 impl Group {
     /// Whether upstream serves the kinds as custom resources: those have required fields, and no strategic merge.
     pub(super) fn is_custom(&self) -> bool {
-        self.group == gateway::GROUP
+        [gateway::GROUP, vertical::GROUP].contains(&self.group)
     }
 
     /// The kinds, and the names of their definitions.
@@ -53,7 +53,7 @@ macro_rules! groups {
 }
 
 /// Every group and version with kinds that are served, or sent to subresources.
-static GROUPS: [Group; 25] = groups! {
+static GROUPS: [Group; 27] = groups! {
     "" "v1" "io.k8s.api.core.v1." {
         Binding: api::core::v1::Binding, ConfigMap: api::core::v1::ConfigMap, Event: api::core::v1::Event,
         Namespace: api::core::v1::Namespace, Node: api::core::v1::Node, Pod: api::core::v1::Pod,
@@ -90,6 +90,14 @@ static GROUPS: [Group; 25] = groups! {
     }
     "autoscaling" "v2" "io.k8s.api.autoscaling.v2." {
         HorizontalPodAutoscaler: api::autoscaling::v2::HorizontalPodAutoscaler,
+    }
+    "autoscaling.k8s.io" "v1" "io.k8s.autoscaling.v1." {
+        VerticalPodAutoscaler: vertical::VerticalPodAutoscaler,
+        VerticalPodAutoscalerCheckpoint: vertical::VerticalPodAutoscalerCheckpoint,
+    }
+    "autoscaling.k8s.io" "v1beta2" "io.k8s.autoscaling.v1beta2." {
+        VerticalPodAutoscaler: vertical::VerticalPodAutoscaler,
+        VerticalPodAutoscalerCheckpoint: vertical::VerticalPodAutoscalerCheckpoint,
     }
     "coordination.k8s.io" "v1" "io.k8s.api.coordination.v1." { Lease: api::coordination::v1::Lease }
     "discovery.k8s.io" "v1" "io.k8s.api.discovery.v1." { EndpointSlice: api::discovery::v1::EndpointSlice }
