@@ -330,7 +330,7 @@ impl Autoscaler {
         if let Some(behavior) = &self.behavior {
             behavior.scaled(history, from, to, now.steady);
         }
-        history.seen = Some(to);
+        (history.seen, history.changed) = (Some(to), Some(now.steady));
     }
 
     /// The status and the event when the target's scale could not be read.
@@ -423,6 +423,12 @@ impl Decision {
     pub fn held(self) -> Status {
         let desired_replicas = if self.settled { self.current } else { self.draft.desired_replicas };
         Status { desired_replicas, ..self.draft }
+    }
+
+    /// The status of an autoscaler that never had one, for before its first step: a restart finds out by it that the count was
+    /// changed and nobody got to write that down.
+    pub fn begun(&self) -> Status {
+        Status { desired_replicas: self.current, ..self.draft.clone() }
     }
 
     /// The status and the event when the target's scale was written.

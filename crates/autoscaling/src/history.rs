@@ -50,6 +50,8 @@ pub struct History {
     pub spent: Option<SignedDuration>,
     /// The count that was seen last.
     pub seen: Option<i32>,
+    /// When the count was changed last, by whomever, by the steady clock.
+    pub changed: Option<SignedDuration>,
 }
 
 impl History {
@@ -60,10 +62,11 @@ impl History {
         let Some(status) = status else { return history };
         // A status that was never written says nothing about the count.
         let written = status.conditions.as_ref().is_some_and(|conditions| !conditions.is_empty());
+        history.changed = status.last_scale_time.as_ref().map(|last| now.steady.saturating_sub(age(last.0, now.wall)));
         if written && status.desired_replicas != replicas {
             history.push(status.desired_replicas, replicas, SignedDuration::ZERO, now.steady);
-        } else if let Some(last) = &status.last_scale_time {
-            history.spent = Some(now.steady.saturating_sub(age(last.0, now.wall)));
+        } else {
+            history.spent = history.changed;
         }
         history
     }
@@ -72,6 +75,9 @@ impl History {
     pub fn observe(&mut self, replicas: i32, now: Moment) {
         if self.seen == Some(0) && replicas > 0 {
             self.recommendations.push(Recommendation { replicas, at: now.steady });
+        }
+        if self.seen.is_some_and(|seen| seen != replicas) {
+            self.changed = Some(now.steady);
         }
         self.seen = Some(replicas);
     }

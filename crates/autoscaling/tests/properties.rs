@@ -51,6 +51,16 @@ fn pods(count: i32) -> Vec<&'static Pod> {
     PODS.iter().take(usize::try_from(count).unwrap()).collect()
 }
 
+/// Looks at so many pods that share `millis` of a core.
+fn sight<R>(count: i32, millis: i64, now: Moment, look: impl FnOnce(Seen<'_>) -> R) -> R {
+    let scale = Scale { replicas: count, observed: count, selector: "a=b".to_owned() };
+    let pods = pods(count);
+    let each = millis / i64::from(count.max(1));
+    let sample = Sample { millis: each, at: now.wall, window: SignedDuration::from_secs(15) };
+    let readings = [Ok(Reading::Pods { samples: vec![Some(sample); pods.len()], strangers: 0 })];
+    look(Seen { scale: &scale, pods: Ok(&pods), readings: &readings, demand: Demand::Unknown })
+}
+
 /// One round of an autoscaler whose pods share `millis` of a core; returns the count after it.
 fn round(
     autoscaler: &Autoscaler,
@@ -60,13 +70,7 @@ fn round(
     millis: i64,
     now: Moment,
 ) -> i32 {
-    let scale = Scale { replicas: count, observed: count, selector: "a=b".to_owned() };
-    let pods = pods(count);
-    let each = millis / i64::from(count.max(1));
-    let sample = Sample { millis: each, at: now.wall, window: SignedDuration::from_secs(15) };
-    let readings = [Ok(Reading::Pods { samples: vec![Some(sample); pods.len()], strangers: 0 })];
-    let seen = Seen { scale: &scale, pods: Ok(&pods), readings: &readings, demand: Demand::Unknown };
-    let decision = autoscaler.decide(status, seen, history, now);
+    let decision = sight(count, millis, now, |seen| autoscaler.decide(status, seen, history, now));
     match decision.scale.as_ref().map(|(to, _)| *to) {
         None => {
             *status = decision.held();
@@ -142,6 +146,25 @@ proptest! {
                 prop_assert!(holds, "{count} -> {next} by {rules}");
             }
             counts.push((second, next));
+            count = next;
+        }
+    }
+
+    #[test]
+    fn an_early_look_raises_only_what_a_round_would_raise_too(
+        behavior in behavior(),
+        loads in prop::collection::vec((0..40_000_i64, 1..60_i64), 1..40),
+    ) {
+        let autoscaler = autoscaler(1, 50, &behavior);
+        let (mut count, mut second, mut changed) = (1, 0, -100);
+        let (mut status, mut history) = (Status::default(), History::restored(count, None, moment(0)));
+        for (load, pause) in loads {
+            second += pause;
+            let now = moment(second);
+            let early = sight(count, load, now, |seen| autoscaler.rises_early(seen, &history, now));
+            let next = round(&autoscaler, &mut status, &mut history, count, load, now);
+            prop_assert!(!early || next > count && second - changed >= 10, "{count} -> {next}");
+            changed = if next == count { changed } else { second };
             count = next;
         }
     }

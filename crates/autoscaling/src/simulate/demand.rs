@@ -46,8 +46,8 @@ enum Source {
 
 /// Rows of seconds since the first and requests per second, each of which holds until the next.
 #[derive(Clone, Debug)]
-struct Recording {
-    rows: Vec<(f64, f64)>,
+pub(super) struct Recording {
+    pub(super) rows: Vec<(f64, f64)>,
     start: Option<Timestamp>,
 }
 
@@ -162,17 +162,13 @@ fn poisson(mean: f64, rng: &mut Rng) -> f64 {
 }
 
 impl Recording {
-    fn parse(text: &str) -> Result<Self, RecordError> {
+    pub(super) fn parse(text: &str) -> Result<Self, RecordError> {
         let mut reader = Reader::default();
-        for (number, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
+        for (number, line) in lines(text) {
             if reader.rows.len() >= ROWS {
                 return Err(RecordError::Long);
             }
-            reader.line(line).map_err(|reason| RecordError::Line { line: number + 1, reason })?;
+            reader.line(line).map_err(|reason| RecordError::Line { line: number, reason })?;
         }
         if reader.rows.len() < 2 {
             return Err(RecordError::Short(reader.rows.len()));
@@ -180,7 +176,7 @@ impl Recording {
         Ok(Self { rows: reader.rows, start: reader.start })
     }
 
-    fn length(&self) -> f64 {
+    pub(super) fn length(&self) -> f64 {
         match self.rows.as_slice() {
             [.., (before, _), (last, _)] => last + (last - before),
             _ => 0.0,
@@ -215,7 +211,7 @@ impl Reader {
         let (time, rate) = if line.starts_with('{') {
             fields(line)?
         } else {
-            let cells: Vec<&str> = line.split(',').map(|cell| cell.trim().trim_matches('"')).collect();
+            let cells = cells(line);
             let (time, rate) = match self.columns {
                 Some(columns) => columns,
                 None => {
@@ -262,6 +258,17 @@ impl Reader {
         self.rows.push((seconds, rate));
         Ok(())
     }
+}
+
+/// The lines that say something, with their numbers, counted from 1.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line.trim()));
+    lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// The cells of a line of CSV.
+pub(super) fn cells(line: &str) -> Vec<&str> {
+    line.split(',').map(|cell| cell.trim().trim_matches('"')).collect()
 }
 
 /// The columns that a header names; `None` if this is no header.

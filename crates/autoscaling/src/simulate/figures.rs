@@ -10,8 +10,10 @@ use super::{
 /// How figures of pods come about; those of requests are the gateway's own, and as fresh as the question.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pipeline {
-    /// Seconds between two looks at the pods, and the window that a figure is the mean of.
+    /// Seconds between two looks at the pods.
     pub interval: f64,
+    /// Seconds that a figure is the mean of.
+    pub window: f64,
     /// Seconds from a look until the autoscaler can see it.
     pub lag: f64,
 }
@@ -19,7 +21,7 @@ pub struct Pipeline {
 impl Default for Pipeline {
     /// Figures of the last 15 s, seen at once.
     fn default() -> Self {
-        Self { interval: 15.0, lag: 0.0 }
+        Self { interval: 15.0, window: 15.0, lag: 0.0 }
     }
 }
 
@@ -138,7 +140,7 @@ impl Scraper {
 
     /// A pod's CPU; `None` before it was seen twice.
     pub fn cpu(&self, service: &Service, pod: &SimulatedPod, now: f64) -> Option<PodCpu> {
-        let (before, newest) = self.window(now, self.pipeline.interval)?;
+        let (before, newest) = self.window(now, self.pipeline.window)?;
         if pod.created > before.at {
             return None;
         }
@@ -186,7 +188,7 @@ mod tests {
     #[test]
     fn figures_are_means_of_a_window_and_late() {
         let mut service = Service::new(Capacity { idle_cpu: 0.0, ..Capacity::default() }, 2, 1.0);
-        let mut scraper = Scraper::new(Pipeline { interval: 15.0, lag: 10.0 }, 30.0, true);
+        let mut scraper = Scraper::new(Pipeline { lag: 10.0, ..Pipeline::default() }, 30.0, true);
         assert_eq!(scraper.figure(Figure::Rate, 30.0, 0.0), None);
         run(&mut service, &mut scraper, 61, 40.0);
         let figure = |figure| scraper.figure(figure, 30.0, 61.0).unwrap();

@@ -16,14 +16,17 @@ pub mod latency;
 pub mod pattern;
 mod planner;
 pub mod plot;
+pub mod recorded;
 pub mod report;
 pub mod service;
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::ResourceExt;
 
-use crate::{Settings, decide};
+use crate::{Settings, decide, early};
 use demand::{Arrivals, Demand};
 use figures::{Pipeline, Scraper};
 pub use planner::Unsimulated;
@@ -32,7 +35,7 @@ use report::{Recorder, Report};
 use service::{Capacity, Service};
 
 /// Rows of a report, at most.
-const ROWS: f64 = 600.0;
+pub(crate) const ROWS: f64 = 600.0;
 /// Seconds past which slots are longer.
 const LONG: f64 = 2.0 * 86_400.0;
 /// A Monday, at midnight: when patterns begin.
@@ -53,6 +56,8 @@ pub struct Scenario {
     pub settings: Settings,
     /// Seconds between two looks of the autoscaler.
     pub sync: f64,
+    /// Whether it looks in between, too (`early`). In simulations of more than two days it does not.
+    pub early: bool,
     /// Seconds to simulate.
     pub duration: f64,
     /// Pods at the start, if it is not the least that the autoscaler allows.
@@ -75,6 +80,7 @@ impl Scenario {
             pipeline: Pipeline::default(),
             settings: Settings::default(),
             sync: 15.0,
+            early: true,
             replicas: None,
             objective: 0.5,
             random: true,
@@ -94,14 +100,28 @@ pub fn simulate(object: &HorizontalPodAutoscaler, scenario: &Scenario) -> Result
     let pods = scenario.replicas.unwrap_or(planner.min());
     let duration = scenario.duration.clamp(1.0, LONGEST);
     let slot = if duration > LONG { 5.0 } else { 1.0 };
+    let early: Vec<f64> = match Duration::try_from_secs_f64(scenario.sync) {
+        Ok(sync) if scenario.early && duration <= LONG => early::times(sync).map(|after| after.as_secs_f64()).collect(),
+        _ => Vec::new(),
+    };
+    let mut pipeline = scenario.pipeline.clone();
+    if !early.is_empty() {
+        pipeline.interval = pipeline.interval.min(early::EVERY.as_secs_f64());
+        pipeline.window = pipeline.window.min(early::WINDOW.as_secs_f64());
+    }
     let mut run = Run {
         service: Service::new(scenario.capacity.clone(), pods, scenario.objective),
-        pods: Scraper::new(scenario.pipeline.clone(), scenario.pipeline.interval, false),
-        traffic: traffic(&planner, scenario),
+        pods: Scraper::new(pipeline.clone(), pipeline.window, false),
+        traffic: traffic(&planner, scenario.sync.min(early.first().copied().unwrap_or(scenario.sync))),
         looks_at_traffic: planner.longest_window().is_some(),
-        recorder: Recorder::new(((duration / ROWS / slot).ceil() * slot).max(slot)),
+        recorder: Recorder::new(
+            ((duration / ROWS / slot).ceil() * slot).max(slot),
+            scenario.capacity.cpu_request.filter(|_| planner.wants_cpu()),
+        ),
         sync: scenario.sync.max(0.1),
         next_sync: 0.0,
+        early,
+        next_early: None,
         arrived: 0.0,
         finest: (scenario.sync / 8.0).min(0.25),
         desired: pods,
@@ -116,11 +136,11 @@ pub fn simulate(object: &HorizontalPodAutoscaler, scenario: &Scenario) -> Result
     Ok(run.recorder.finish(&run.service, name, scenario.objective))
 }
 
-/// The gateway's figures are looked at often enough for a window of the shortest length.
-fn traffic(planner: &Planner, scenario: &Scenario) -> Scraper {
-    let interval = scenario.sync.clamp(0.5, 5.0);
+/// The gateway's figures are looked at often enough for a window of the shortest length. The autoscaler looks each `looks` seconds.
+fn traffic(planner: &Planner, looks: f64) -> Scraper {
+    let interval = looks.clamp(0.5, 5.0);
     let longest = planner.longest_window().unwrap_or(interval);
-    Scraper::new(Pipeline { interval, lag: 0.0 }, longest, planner.wants_latencies())
+    Scraper::new(Pipeline { interval, window: interval, lag: 0.0 }, longest, planner.wants_latencies())
 }
 
 /// A simulation on its way.
@@ -133,6 +153,10 @@ struct Run {
     recorder: Recorder,
     sync: f64,
     next_sync: f64,
+    /// Seconds after each round at which it looks early.
+    early: Vec<f64>,
+    /// When it looks early next, and which of these that is.
+    next_early: Option<(f64, usize)>,
     /// Requests that had arrived when the autoscaler looked last.
     arrived: f64,
     finest: f64,
@@ -151,6 +175,9 @@ impl Run {
             let mut until = end.min(self.next_sync).min(self.pods.next());
             if self.looks_at_traffic {
                 until = until.min(self.traffic.next());
+            }
+            if let Some((early, _)) = self.next_early {
+                until = until.min(early);
             }
             if !self.service.is_calm(rate) {
                 until = until.min(now + self.finest);
@@ -177,17 +204,27 @@ impl Run {
             self.scale(1, None);
         }
         if now >= self.next_sync {
-            self.decide();
+            self.decide(false);
+            self.next_early = self.early.first().map(|after| (self.next_sync + after, 0));
             self.next_sync += self.sync;
+        } else if let Some((early, number)) = self.next_early.filter(|(early, _)| now >= *early) {
+            self.decide(true);
+            let here = self.early.get(number).copied().unwrap_or_default();
+            self.next_early = self.early.get(number + 1).map(|after| (early + after - here, number + 1));
         }
     }
 
-    fn decide(&mut self) {
+    fn decide(&mut self, early: bool) {
         let arrived = self.service.counts.arrived;
         let idle = self.service.in_flight() < 0.01 && arrived <= self.arrived;
-        self.arrived = arrived;
+        if !early {
+            self.arrived = arrived;
+        }
         let demand = if idle { decide::Demand::Idle } else { decide::Demand::Busy };
         let sight = Sight { service: &self.service, pods: &self.pods, traffic: &self.traffic, demand };
+        if early && !self.planner.rises_early(sight) {
+            return;
+        }
         let decided = self.planner.sync(sight);
         self.scale(decided.replicas, decided.forecast);
     }

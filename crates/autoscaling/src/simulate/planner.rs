@@ -10,8 +10,8 @@ use super::{
     service::{Service, SimulatedPod},
 };
 use crate::{
-    Moment, Settings,
-    decide::{Autoscaler, Demand},
+    Moment, Settings, Tolerances,
+    decide::{Autoscaler, Demand, Scale},
     history::History,
     metrics::{Metric, Source, Wanted},
     pods::{Phase, Ready, Sample, State},
@@ -140,6 +140,11 @@ impl Planner {
         u32::try_from(self.autoscaler.bounds.min).unwrap_or(0)
     }
 
+    /// Whether it looks at the CPU of pods.
+    pub fn wants_cpu(&self) -> bool {
+        self.looks.iter().any(|(look, _)| *look == Look::Cpu)
+    }
+
     /// Whether it looks at latencies.
     pub fn wants_latencies(&self) -> bool {
         self.looks.iter().any(|(look, _)| matches!(look, Look::Traffic(Figure::Latency(_), _)))
@@ -159,15 +164,31 @@ impl Planner {
         self.start.checked_add(after).unwrap_or(self.start)
     }
 
-    /// Looks, decides, and notes what it decided as done.
-    pub fn sync(&mut self, sight: Sight<'_>) -> Decided {
+    fn moment(&self, sight: Sight<'_>) -> Moment {
         let seconds = sight.service.now();
         let steady = SignedDuration::from_millis((seconds * 1000.0).round() as i64);
-        let now = Moment { wall: self.timestamp(seconds), steady };
-        let replicas = i32::try_from(sight.service.pods.len()).unwrap_or(i32::MAX);
+        Moment { wall: self.timestamp(seconds), steady }
+    }
+
+    /// Whether an early look would raise the count.
+    pub fn rises_early(&self, sight: Sight<'_>) -> bool {
+        let (replicas, now) = (wanted(sight), self.moment(sight));
+        let scale = Scale { replicas, observed: replicas, selector: String::new() };
+        if !self.autoscaler.may_rise_early(&scale, &self.history, now) {
+            return false;
+        }
+        let when = (self.autoscaler.early_tolerances(), now);
+        let proposals: Vec<_> = self.looks.iter().map(|look| self.propose(look, sight, replicas, when)).collect();
+        self.autoscaler.raises(&proposals, replicas, &self.history, now)
+    }
+
+    /// Looks, decides, and notes what it decided as done.
+    pub fn sync(&mut self, sight: Sight<'_>) -> Decided {
+        let (replicas, now) = (wanted(sight), self.moment(sight));
+        let tolerances = self.autoscaler.tolerances;
         let mut proposals = std::mem::take(&mut self.proposals);
         proposals.clear();
-        proposals.extend(self.looks.iter().map(|look| self.propose(look, sight, replicas, now)));
+        proposals.extend(self.looks.iter().map(|look| self.propose(look, sight, replicas, (tolerances, now))));
         let forecast = self.learn(&proposals, sight.service.ready(), replicas, now);
         let outcome = self.autoscaler.count(&proposals, replicas, (sight.demand, &forecast), &mut self.history, now);
         self.proposals = proposals;
@@ -202,14 +223,9 @@ impl Planner {
         (look, wanted): &(Look, Wanted),
         sight: Sight<'_>,
         replicas: i32,
-        now: Moment,
+        (tolerances, now): (Tolerances, Moment),
     ) -> Result<Proposal, CannotTell> {
-        let current = Current {
-            replicas,
-            tolerances: self.autoscaler.tolerances,
-            settings: &self.autoscaler.settings,
-            now: now.wall,
-        };
+        let current = Current { replicas, tolerances, settings: &self.autoscaler.settings, now: now.wall };
         let service = sight.service;
         match wanted {
             Wanted::Pods(target) => {
@@ -293,6 +309,11 @@ impl Planner {
             }
         }
     }
+}
+
+/// The count that is wanted now.
+fn wanted(sight: Sight<'_>) -> i32 {
+    i32::try_from(sight.service.pods.len()).unwrap_or(i32::MAX)
 }
 
 /// Thousandths; what is too large becomes the largest.

@@ -25,8 +25,12 @@ pub struct Row {
     /// The replicas that a forecast asked for, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forecast: Option<f64>,
-    /// The mean share of the places for requests that were taken.
-    pub utilisation: f64,
+    /// The mean share of the places for requests that were taken; `None` where nobody measured it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub utilisation: Option<f64>,
+    /// The CPU that a ready pod used as a share of what it requests, where an autoscaler looks at that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<f64>,
     /// Requests that waited, at the end.
     pub waiting: f64,
     /// Requests that came while no pod was ready.
@@ -80,6 +84,7 @@ pub struct Report {
 #[derive(Debug)]
 pub struct Recorder {
     every: f64,
+    cpu_request: Option<f64>,
     row_end: f64,
     row: Row,
     counts: Counts,
@@ -93,10 +98,11 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// A row for each `every` seconds.
-    pub fn new(every: f64) -> Self {
+    /// A row for each `every` seconds, with the CPU of pods that request so many cores if it is looked at.
+    pub fn new(every: f64, cpu_request: Option<f64>) -> Self {
         Self {
             every,
+            cpu_request: cpu_request.filter(|cores| *cores > 0.0),
             row_end: every,
             row: Row::default(),
             counts: Counts::default(),
@@ -146,7 +152,11 @@ impl Recorder {
             seconds: service.now(),
             requests_per_second: (counts.arrived - self.counts.arrived) / span,
             ready: service.ready(),
-            utilisation: (sums.utilisation - self.sums.utilisation) / span,
+            utilisation: Some((sums.utilisation - self.sums.utilisation) / span),
+            cpu: self.cpu_request.map(|request| {
+                let requests = (sums.cpu_per_pod - self.sums.cpu_per_pod) / span;
+                (requests + service.capacity.idle_cpu) / request
+            }),
             waiting: service.waiting(),
             held: counts.held - self.counts.held,
             late: counts.late - self.counts.late,

@@ -50,7 +50,7 @@ fn a_step_of_load_raises_the_count_to_what_the_target_needs_and_lets_it_fall_aft
     assert!((5.0..=6.0).contains(&at(15.0).desired), "{:?}", at(15.0));
     assert_eq!(at(23.0).desired, at(15.0).desired, "the window holds");
     assert_eq!(last(&report).desired, 1.0);
-    assert!((at(15.0).utilisation - 0.4).abs() < 0.1);
+    assert!((at(15.0).utilisation.unwrap() - 0.4).abs() < 0.1);
 }
 
 #[test]
@@ -63,6 +63,49 @@ fn constant_demand_leaves_the_count_alone() {
         let scenario = Scenario { replicas: Some(5), ..scenario(&format!("constant:rate={rate}"), 60.0) };
         let report = simulate(&hpa(1, 20, metric), &scenario).unwrap();
         assert_eq!(report.summary.changes, [0, 0], "{:?}", last(&report));
+    }
+}
+
+/// Seconds from a step in demand, at so many seconds after a round, to the first rise of the count.
+fn reaction(metric: Value, phase: f64, (from, to): (f64, f64), early: bool) -> f64 {
+    let at = 300.0 + phase;
+    let mut scenario = scenario(&format!("step:from={from},to={to},at={at}s"), 6.0);
+    (scenario.early, scenario.random) = (early, false);
+    let report = simulate(&hpa(1, 20, metric), &scenario).unwrap();
+    let before = report.rows.iter().find(|row| row.seconds >= 290.0).unwrap().desired;
+    report.rows.iter().find(|row| row.seconds > at && row.desired > before).unwrap().seconds - at
+}
+
+#[test]
+fn a_step_is_decided_within_seconds_at_any_phase_of_the_period() {
+    let by_rate = json!({"type": "AverageValue", "averageValue": "40"});
+    let mut rate = of_route("http_requests_per_second", by_rate);
+    rate["object"]["metric"]["selector"] = json!({"matchLabels": {"window": "10s"}});
+    // 40 requests a second are the target: from half of it to four times, which is more than a pod can do, and to half as much again.
+    for (metric, to, soon) in
+        [(cpu(80), 160.0, 10.5), (rate.clone(), 160.0, 8.5), (cpu(80), 60.0, 13.5), (rate, 60.0, 13.5)]
+    {
+        let worst = |early| {
+            let phases = (0..15).map(|phase| reaction(metric.clone(), f64::from(phase), (20.0, to), early));
+            phases.fold(0.0, f64::max)
+        };
+        assert!(worst(true) <= soon, "{metric} to {to}: {} s", worst(true));
+        assert!(worst(false) >= 14.0, "{metric} to {to}: {} s without early looks", worst(false));
+    }
+}
+
+#[test]
+fn demand_that_wavers_about_the_target_is_not_raised_by_looking_early() {
+    let metrics = [cpu(80), of_route("http_requests_in_flight", json!({"type": "AverageValue", "averageValue": "2"}))];
+    for (metric, seed) in metrics.into_iter().flat_map(|metric| (1..9).map(move |seed| (metric.clone(), seed))) {
+        let mut scenario = Scenario { replicas: Some(5), seed, ..scenario("constant:rate=200", 60.0) };
+        scenario.demand = scenario.demand.with_noise(0.1);
+        let counts = |early| {
+            let report = simulate(&hpa(1, 20, metric.clone()), &Scenario { early, ..scenario.clone() }).unwrap();
+            (report.summary.changes, report.summary.replicas[2])
+        };
+        let (rounds, early) = (counts(false), counts(true));
+        assert!(early.0[0] <= rounds.0[0] + 1 && early.1 <= rounds.1.max(6.0), "{seed}: {rounds:?} and {early:?}");
     }
 }
 

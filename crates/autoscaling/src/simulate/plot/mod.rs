@@ -50,7 +50,15 @@ const PANELS: &[Panel] = &[
     },
     Panel {
         title: "utilisation",
-        curves: &[Curve { label: "", value: |row| Some(row.utilisation) }],
+        curves: &[Curve { label: "", value: |row| row.utilisation }],
+        optional: true,
+        share: true,
+        ..PLAIN
+    },
+    Panel {
+        title: "CPU, of what pods request",
+        curves: &[Curve { label: "", value: |row| row.cpu }],
+        optional: true,
         share: true,
         ..PLAIN
     },
@@ -84,7 +92,8 @@ impl Panel {
         if self.optional && largest < 1e-6 {
             return None;
         }
-        Some(if self.share { 1.0 } else { round_up(largest) })
+        let top = round_up(largest);
+        Some(if self.share { top.max(1.0) } else { top })
     }
 
     fn label(&self, value: f64) -> String {
