@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use ::objects::custom::{self, Structural};
 use http::{HeaderValue, Method};
+use serde_json::{Value, json};
 
 use crate::{
+    crd,
     http::fuzz,
     request::{Query, Target, Verb},
     store::saved,
+    validation::metadata,
 };
 
 /// A request's body: the first byte chooses its type, the rest is the body.
@@ -48,5 +52,79 @@ pub fn snapshot(data: &[u8]) {
             Ok((_, again)) => assert_eq!(plain(&again), before, "a snapshot reads back differently"),
             Err(error) => assert!(text.is_empty(), "a snapshot that was written is refused: {error}"),
         }
+    }
+}
+
+/// A CustomResourceDefinition. One that is accepted gives its kinds, keeps each of its rules, is published, and may be applied
+/// again.
+pub fn definition(data: &[u8]) {
+    let media = if data.starts_with(b"{") { "application/json" } else { "application/yaml" };
+    let Some(mut definition) = fuzz::decoded(&HeaderValue::from_static(media), data) else { return };
+    crd::default(&mut definition);
+    let causes = crd::validation::create(&definition);
+    let kinds = custom::kinds(&definition);
+    let _ = crd::warnings(&definition);
+    if !causes.is_empty() {
+        return;
+    }
+    let again = crd::validation::update(&definition, &definition);
+    assert!(again.is_empty(), "an accepted definition is refused when nothing changes: {again:?}");
+    let Ok(kinds) = kinds else { return };
+    for kind in &kinds {
+        let _ = crd::openapi::object(kind);
+        let Some(definition) = kind.definition() else { continue };
+        let _ = definition.schema.types(kind.kind);
+        let open = definition.schema.open_api();
+        let (said, compiled) = (rules(&open), compiled(&definition.schema.compiled()));
+        assert_eq!(said, compiled, "rules of an accepted definition do not compile");
+    }
+}
+
+/// The rules that a schema has where they count.
+fn rules(schema: &Value) -> usize {
+    let own = schema.get("x-kubernetes-validations").and_then(Value::as_array).map_or(0, Vec::len);
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let properties = properties.into_iter().flatten().map(|(_, schema)| rules(schema));
+    let others = ["items", "additionalProperties"].iter().filter_map(|field| schema.get(*field)).map(rules);
+    own + properties.chain(others).sum::<usize>()
+}
+
+fn compiled(schema: &Structural) -> usize {
+    let additional = match &schema.additional {
+        custom::Additional::Of(schema) => Some(schema.as_ref()),
+        custom::Additional::None | custom::Additional::Any | custom::Additional::Refused => None,
+    };
+    let below = schema.properties.values().chain(additional).chain(schema.items.as_deref());
+    schema.rules.len() + below.map(compiled).sum::<usize>()
+}
+
+/// A schema, an object and what the object was. Of a schema that is accepted, pruning and defaulting twice is doing it once.
+pub fn custom(data: &[u8]) {
+    let Ok((open, mut object, old)) = serde_json::from_slice::<(Value, Value, Value)>(data) else { return };
+    let definition = json!({
+        "metadata": {"name": "things.example.com"},
+        "spec": {"group": "example.com", "scope": "Cluster", "names": {"plural": "things", "singular": "thing", "kind": "Thing",
+            "listKind": "ThingList"}, "versions": [{"name": "v1", "served": true, "storage": true,
+            "schema": {"openAPIV3Schema": &open}}]}
+    });
+    let accepted = crd::validation::create(&definition).is_empty();
+    let schema = Structural::root(&open);
+    if custom::is_too_deep(&object) || custom::is_too_deep(&old) {
+        return;
+    }
+    let finish = |object: &mut Value| {
+        let gone = schema.prune(object);
+        let _ = custom::embedded::conform(&schema, object);
+        schema.fill(object);
+        gone
+    };
+    finish(&mut object);
+    for before in [None, Some(&old), Some(&object)] {
+        let _ = custom::validate(&schema, &object, before, metadata::embedded);
+    }
+    if accepted {
+        let once = object.clone();
+        assert_eq!(finish(&mut object), [] as [String; 0], "pruning twice takes more away");
+        assert_eq!(object, once, "defaulting twice is not doing it once");
     }
 }

@@ -213,7 +213,7 @@ impl Failure {
 
     /// 413.
     pub fn too_large(limit: usize) -> Self {
-        let message = format!("the request is too large: a body may have {limit} bytes");
+        let message = format!("Request entity too large: limit is {limit}");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
     }
 

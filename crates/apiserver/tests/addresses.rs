@@ -7,7 +7,7 @@
 mod disk;
 
 use apiserver::{
-    registry::{Registry, addresses::Addresses, update::Part},
+    registry::{Registry, addresses::Addresses, delete::DeleteOptions, update::Part},
     store::Store,
 };
 use disk::{Fault, TestDisk};
@@ -72,4 +72,54 @@ async fn an_address_is_free_when_its_service_is_refused_or_durably_an_alias() {
     assert!(refused(&registry, "c", "10.43.0.98").await.unwrap().contains("already allocated"), "it is still its own");
     alias().await.unwrap();
     assert_eq!(refused(&registry, "c", "10.43.0.98").await, None);
+}
+
+#[tokio::test]
+async fn an_address_is_free_when_whoever_deleted_its_service_does_not_wait_for_the_answer() {
+    let disk = TestDisk::default();
+    let registry = registry(&disk).await;
+    assert_eq!(refused(&registry, "a", "10.43.0.98").await, None);
+    let slow = disk.hold_sync();
+    tokio::select! {
+        _ = registry.delete(kind("Service"), "n", "a", DeleteOptions::default(), false) => panic!("the disk is slow"),
+        () = slow.reached() => {}
+    }
+    assert!(refused(&registry, "b", "10.43.0.98").await.unwrap().contains("already allocated"), "it is not gone yet");
+    slow.let_go();
+    // Whose write comes later is answered later.
+    assert_eq!(refused(&registry, "c", "10.43.0.97").await, None);
+    assert!(registry.get(kind("Service"), "n", "a").is_err());
+    assert_eq!(refused(&registry, "b", "10.43.0.98").await, None);
+}
+
+#[tokio::test]
+async fn an_address_is_free_when_the_commit_that_would_give_it_fails() {
+    let disk = TestDisk::default();
+    let registry = registry(&disk).await;
+    disk.fail(Fault::Sync);
+    assert!(refused(&registry, "a", "10.43.0.98").await.unwrap().contains("durable"));
+    disk.heal();
+    assert_eq!(refused(&registry, "b", "10.43.0.98").await, None);
+}
+
+#[tokio::test]
+async fn no_object_too_many_is_made_while_one_is_written_whose_maker_left() {
+    let disk = TestDisk::default();
+    let registry = registry(&disk).await;
+    let quota = json!({"metadata": {"name": "one"}, "spec": {"hard": {"count/configmaps": "1"}}});
+    registry.create(kind("ResourceQuota"), "n", quota, false).await.unwrap();
+    let map = |name: &str| json!({"metadata": {"name": name}});
+    let slow = disk.hold_sync();
+    tokio::select! {
+        _ = registry.create(kind("ConfigMap"), "n", map("a"), false) => panic!("the disk is slow"),
+        () = slow.reached() => {}
+    }
+    let second = registry.create(kind("ConfigMap"), "n", map("b"), false);
+    tokio::pin!(second);
+    // It looks at the quota as far as it can before the first is there.
+    assert!(futures::poll!(&mut second).is_pending());
+    slow.let_go();
+    let why = second.await.unwrap_err().message;
+    assert!(why.contains("exceeded quota: one"), "{why}");
+    assert!(registry.get(kind("ConfigMap"), "n", "a").is_ok());
 }

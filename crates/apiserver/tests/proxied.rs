@@ -14,6 +14,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
+use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::{accept_async, client_async, tungstenite::Message};
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +42,22 @@ impl Api {
         this
     }
 
+    /// A connection to it over TLS, and what serves that.
+    async fn connect(&self) -> (TlsStream<TcpStream>, Served) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn({
+            let (server, stop) = (self.server.clone(), stop.clone());
+            async move { server.serve(listener, stop).await.unwrap() }
+        });
+        let config = self.server.pki().client_config("tester", &["system:masters"]).unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+        (stream, Served { stop, serving })
+    }
+
     async fn ask(&self, method: &str, path: &str, media: &str, body: &Value) -> (StatusCode, String) {
         let request = Request::builder().method(method).uri(path).header("content-type", media);
         let request = request.header("authorization", "Bearer secret").header("x-kept", "1");
@@ -49,6 +66,18 @@ impl Api {
         let status = answer.status();
         let bytes = answer.into_body().collect_bytes().await.unwrap();
         (status, String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+struct Served {
+    stop: CancellationToken,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Served {
+    async fn end(self) {
+        self.stop.cancel();
+        self.serving.await.unwrap();
     }
 }
 
@@ -80,6 +109,55 @@ async fn a_request_goes_to_the_pod_without_what_proves_who_asks() {
     assert!(said.contains("x-kept: 1\r\n") && !said.contains("secret"), "{said}");
 }
 
+/// Takes one request, answers with these bytes, and goes.
+async fn say(listener: TcpListener, bytes: &'static str) {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut sent = Vec::new();
+    while !sent.ends_with(b"\r\n\r\n") {
+        sent.push(stream.read_u8().await.unwrap());
+    }
+    stream.write_all(bytes.as_bytes()).await.unwrap();
+}
+
+#[tokio::test]
+async fn links_of_a_page_lead_through_the_proxy_and_what_is_no_page_stays_as_it_is() {
+    let api = Api::start().await;
+    let page = r#"<a href="/a">a</a> <a href="b">b</a>"#;
+    for (media, wanted) in
+        [("text/html; charset=utf-8", r#"<a href="PREFIX/a">a</a> <a href="b">b</a>"#), ("text/plain", page)]
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let prefix = format!("{PODS}/p:{}/proxy", listener.local_addr().unwrap().port());
+        let answer =
+            format!("HTTP/1.1 200 OK\r\nContent-Type: {media}\r\nContent-Length: {}\r\n\r\n{page}", page.len());
+        let saying = tokio::spawn(say(listener, answer.leak()));
+        let (status, said) = api.ask("GET", &format!("{prefix}/"), "text/plain", &Value::Null).await;
+        saying.await.unwrap();
+        assert_eq!((status, said), (StatusCode::OK, wanted.replace("PREFIX", &prefix)));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_does_not_look_whole() {
+    let api = Api::start().await;
+    let pod = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = pod.local_addr().unwrap().port();
+    let broken = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    let saying = tokio::spawn(say(pod, broken));
+    let (mut stream, served) = api.connect().await;
+    let request = format!("GET {PODS}/p:{port}/proxy/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut said = Vec::new();
+    // Whether TLS was ended as it should be does not matter here.
+    let _ = stream.read_to_end(&mut said).await;
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.contains("chunked") && said.contains("hello"), "{said}");
+    assert!(!said.contains("\r\n0\r\n"), "{said}");
+    saying.await.unwrap();
+    drop(stream);
+    served.end().await;
+}
+
 #[tokio::test]
 async fn what_cannot_be_reached_is_said() {
     let api = Api::start().await;
@@ -109,17 +187,7 @@ async fn a_connection_may_become_a_web_socket() {
             socket.send(Message::Text(text)).await.unwrap();
         }
     });
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let stop = CancellationToken::new();
-    let serving = tokio::spawn({
-        let (server, stop) = (api.server.clone(), stop.clone());
-        async move { server.serve(listener, stop).await.unwrap() }
-    });
-    let config = api.server.pki().client_config("tester", &["system:masters"]).unwrap();
-    let stream = TcpStream::connect(address).await.unwrap();
-    let name = ServerName::try_from("localhost").unwrap();
-    let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+    let (stream, served) = api.connect().await;
     let (mut socket, answer) =
         client_async(format!("wss://localhost{PODS}/p:{port}/proxy/chat"), stream).await.unwrap();
     assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
@@ -127,6 +195,5 @@ async fn a_connection_may_become_a_web_socket() {
     assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("there and back"));
     socket.close(None).await.unwrap();
     echoing.await.unwrap();
-    stop.cancel();
-    serving.await.unwrap();
+    served.end().await;
 }

@@ -40,7 +40,7 @@ fn set_version(object: &mut Value, group: &str, version: &str) {
 /// Everything that is wrong with an object.
 pub(crate) fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<Cause> {
     let Some(definition) = kind.definition() else { return Vec::new() };
-    custom::validate(definition.schema.compiled(), object, old, metadata::embedded)
+    custom::validate(&definition.schema.compiled(), object, old, metadata::embedded)
 }
 
 /// Takes out of an object what its kind does not have; gives the paths of what went.
@@ -57,7 +57,7 @@ pub(crate) fn conform(kind: &Kind, object: &mut Value) -> Result<Vec<String>, Fa
     if let (Origin::Defined(definition), false) = (&kind.origin, custom::is_too_deep(object)) {
         let schema = definition.schema.compiled();
         unknown.extend(schema.prune(object));
-        unknown.extend(custom::embedded::conform(schema, object).map_err(|wrong| {
+        unknown.extend(custom::embedded::conform(&schema, object).map_err(|wrong| {
             Failure::bad_request(format!("{}: Invalid value: {}: {}", wrong.path, wrong.value, wrong.message))
         })?);
     }

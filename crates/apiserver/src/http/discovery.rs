@@ -145,6 +145,7 @@ pub(crate) fn subresources(kind: &Kind) -> Vec<Subresource> {
             all.push(("log", own, &["get"]));
             all.push(("portforward", ("", "v1", "PodPortForwardOptions"), OPEN));
             all.push(("proxy", ("", "v1", "PodProxyOptions"), proxy::VERBS));
+            all.push(("resize", own, CHANGE));
         }
         "Service" => all.push(("proxy", ("", "v1", "ServiceProxyOptions"), proxy::VERBS)),
         "Node" => all.push(("proxy", ("", "v1", "NodeProxyOptions"), proxy::VERBS)),

@@ -68,10 +68,27 @@ impl Call<'_> {
             let uid = Some(meta::text(&pod, "uid").to_owned());
             let wanted = options.preconditions.get_or_insert_with(Preconditions::default);
             wanted.uid = wanted.uid.take().or(uid);
+            if !dry_run {
+                let say = |pod: &Value| Ok(disrupted(pod, Timestamp::now()));
+                registry.update(&self.target.kind, namespace, self.name(), Part::Status, false, say).await?;
+            }
         }
         registry.delete(&self.target.kind, namespace, self.name(), options, dry_run).await?;
         Ok(success(StatusCode::CREATED))
     }
+}
+
+/// The pod, saying why it goes: a Job does not count that as its failure.
+fn disrupted(pod: &Value, now: Timestamp) -> Value {
+    let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting", "lastProbeTime": null, "lastTransitionTime": delete::time(now)});
+    let mut next = pod.clone();
+    let conditions = meta::section(&mut next, "status").entry("conditions").or_insert_with(|| json!([]));
+    if let Some(conditions) = conditions.as_array_mut() {
+        conditions.retain(|condition| condition.get("type").is_none_or(|of| of != "DisruptionTarget"));
+        conditions.push(condition);
+    }
+    next
 }
 
 /// A pod that does not run, or goes already, disrupts nothing.
@@ -170,6 +187,14 @@ mod tests {
         let cause = &refused.details.unwrap()["causes"][0];
         assert_eq!(cause["reason"], "DisruptionBudget");
         assert_eq!(cause["message"], "The disruption budget b needs 2 healthy pods and has 3 currently");
+    }
+
+    #[test]
+    fn an_evicted_pod_says_so_once() {
+        let pod = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+        let evicted = disrupted(&disrupted(&pod, Timestamp::UNIX_EPOCH), Timestamp::UNIX_EPOCH);
+        let conditions = evicted["status"]["conditions"].as_array().unwrap();
+        assert_eq!((conditions.len(), &conditions[1]["reason"]), (2, &json!("EvictionByEvictionAPI")));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{convert::Infallible, vec};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::StreamBody;
 use objects::kinds::KindRef;
 use serde_json::{Value, json};
 
@@ -101,7 +101,7 @@ impl Call<'_> {
         let frames = futures::StreamExt::map(futures::StreamExt::chain(start, rest), |piece| {
             Ok::<_, Infallible>(Frame::data(piece))
         });
-        Ok(json_answer(StreamBody::new(frames).boxed_unsync()))
+        Ok(json_answer(super::whole(StreamBody::new(frames))))
     }
 
     pub(super) async fn delete_collection(self) -> Result<Answer, Failure> {

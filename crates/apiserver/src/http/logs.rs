@@ -1,8 +1,6 @@
 //! `GET pods/NAME/log`: the options are checked here, and the text comes from the pod's node, over HTTPS with the API server's
 //! own client certificate, from the address and port that the Node object names.
 
-use std::convert::Infallible;
-
 use bytes::Bytes;
 use futures::stream;
 use http::{HeaderValue, Request, Response, StatusCode, header};
@@ -11,7 +9,7 @@ use hyper::body::{Frame, Incoming};
 use jiff::Timestamp;
 
 use super::{
-    Answer, full,
+    Answer, BrokenOff, full,
     nodes::{Node, container, refusal},
     verbs::Call,
 };
@@ -114,22 +112,19 @@ async fn fetch(node: &Node, path: &str) -> Result<Answer, Failure> {
     })
 }
 
-/// Somebody else's body as ours. The connection that it comes by lives as long as somebody reads: dropping the one ends the other.
+/// Somebody else's body as ours; if it breaks off, so does ours. The connection that it comes by lives as long as somebody reads: dropping the one ends the other.
 pub(super) fn pass(body: Incoming, connection: impl Send + 'static) -> super::Body {
-    let frames = stream::unfold((body, connection), |(mut body, connection)| async move {
-        let frame = loop {
+    let frames = stream::unfold(Some((body, connection)), |state| async move {
+        let (mut body, connection) = state?;
+        loop {
             match body.frame().await? {
                 Ok(frame) => match frame.into_data() {
-                    Ok(data) => break data,
+                    Ok(data) => return Some((Ok(Frame::data(data)), Some((body, connection)))),
                     Err(_) => continue,
                 },
-                Err(error) => {
-                    tracing::debug!("a body that is passed on: {error}");
-                    return None;
-                }
+                Err(error) => return Some((Err(BrokenOff(error.to_string())), None)),
             }
-        };
-        Some((Ok::<_, Infallible>(Frame::data(frame)), (body, connection)))
+        }
     });
     StreamBody::new(frames).boxed_unsync()
 }

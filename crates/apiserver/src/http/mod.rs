@@ -58,8 +58,13 @@ pub use self::{
     streams::{Sessions, fuzzing},
 };
 
+/// An answer ended before it was whole, and its client must not take it for all.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer broke off: {0}")]
+pub struct BrokenOff(pub String);
+
 /// The body of every answer.
-pub type Body = UnsyncBoxBody<Bytes, Infallible>;
+pub type Body = UnsyncBoxBody<Bytes, BrokenOff>;
 /// An answer.
 pub type Answer = Response<Body>;
 
@@ -350,7 +355,15 @@ const KNOWN: &[&str] = &[
 ];
 
 fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).boxed_unsync()
+    whole(Full::new(bytes.into()))
+}
+
+/// A body that cannot break off.
+pub(crate) fn whole<B>(body: B) -> Body
+where
+    B: HttpBody<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    body.map_err(|never| match never {}).boxed_unsync()
 }
 
 /// What `crate::fuzzing` needs of the private modules.
@@ -365,7 +378,11 @@ pub(crate) mod fuzz {
     use crate::request::{Query, Target};
 
     pub(crate) fn body(media: &HeaderValue, bytes: &[u8]) {
-        let _ = body::decode(Some(media), bytes);
+        let _ = decoded(media, bytes);
+    }
+
+    pub(crate) fn decoded(media: &HeaderValue, bytes: &[u8]) -> Option<serde_json::Value> {
+        body::decode(Some(media), bytes).ok().map(|strict| strict.value)
     }
 
     pub(crate) fn options(target: Option<&Target>, query: &Query) {

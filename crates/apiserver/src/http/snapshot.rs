@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use http::{HeaderValue, Method, Response, header};
 use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::StreamBody;
 
 use super::{Answer, Identity};
 use crate::{registry::Registry, status::Failure};
@@ -27,7 +27,7 @@ pub(super) fn answer(registry: &Registry, method: &Method, identity: &Identity) 
     }
     let pieces = registry.store().everything().pieces(jiff::Timestamp::now());
     let frames = futures::stream::iter(pieces.map(|piece| Ok::<_, Infallible>(Frame::data(piece))));
-    let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
+    let mut response = Response::new(super::whole(StreamBody::new(frames)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     Ok(response)
 }

@@ -72,6 +72,11 @@ impl Call<'_> {
                     &format!("pod {name} is already assigned to node {assigned:?}"),
                 ));
             }
+            let gates = current.pointer("/spec/schedulingGates").and_then(Value::as_array);
+            if gates.is_some_and(|gates| !gates.is_empty()) {
+                let why = format!("pod {name} has non-empty .spec.schedulingGates");
+                return Err(Failure::conflict(kind, &name, &why));
+            }
             let mut next = current.clone();
             meta::section(&mut next, "spec").insert("nodeName".to_owned(), node.into());
             Ok(next)

@@ -61,6 +61,7 @@ impl Call<'_> {
             Some("ephemeralcontainers") if self.target.kind.kind == "Pod" => {
                 self.on_object(Part::EphemeralContainers).await
             }
+            Some("resize") if self.target.kind.is("", "Pod") => self.on_object(Part::Resize).await,
             Some("token") if self.target.kind.kind == "ServiceAccount" => self.issue_token().await,
             Some(_) => Err(Failure::no_such_path()),
         }

@@ -1,6 +1,6 @@
 //! Which columns each kind has.
 
-use objects::kinds::Kind;
+use objects::{kinds::Kind, vertical};
 use serde_json::Value;
 
 use super::{
@@ -67,6 +67,7 @@ const ROWS: &[(&str, &str, &[Column])] = &[
     (ADMISSION, "ValidatingAdmissionPolicyBinding", cluster::ADMISSION_BINDING),
     (FLOW, "FlowSchema", cluster::FLOW_SCHEMA),
     (FLOW, "PriorityLevelConfiguration", cluster::PRIORITY_LEVEL),
+    (vertical::GROUP, "VerticalPodAutoscaler", VERTICAL),
     (GATEWAY, "GatewayClass", GATEWAY_CLASS),
     (GATEWAY, "Gateway", GATEWAYS),
     (GATEWAY, "ListenerSet", LISTENER_SET),
@@ -87,6 +88,14 @@ const GATEWAY_CLASS: &[Column] = &[
     column("Accepted", |g, _| condition(g, "Accepted").map_or(Value::Null, |c| found(c, "/status"))),
     DATE,
     wide("Description", |g, _| found(g, "/spec/description")),
+];
+
+const VERTICAL: &[Column] = &[
+    column("Mode", |v, _| found(v, "/spec/updatePolicy/updateMode")),
+    column("CPU", |v, _| found(v, "/status/recommendation/containerRecommendations/0/target/cpu")),
+    column("Mem", |v, _| found(v, "/status/recommendation/containerRecommendations/0/target/memory")),
+    column("Provided", |v, _| condition(v, "RecommendationProvided").map_or(Value::Null, |c| found(c, "/status"))),
+    DATE,
 ];
 
 const GATEWAYS: &[Column] = &[

@@ -141,10 +141,24 @@ fn start(kind: &Kind, object: &mut Value) {
             let conditions = api_services::conditions(object);
             meta::section(object, "status").insert("conditions".to_owned(), conditions);
         }
-        ("", "Pod") => drop(meta::section(object, "status").insert("phase".to_owned(), json!("Pending"))),
+        ("", "Pod") => start_pod(object),
         ("", "Service") => drop(meta::section(object, "status").insert("loadBalancer".to_owned(), json!({}))),
         ("batch", "Job") => select_own_pods(object),
         _ => {}
+    }
+}
+
+/// A pod is pending, and says so if it is not to be placed yet.
+fn start_pod(pod: &mut Value) {
+    let is_gated =
+        pod.pointer("/spec/schedulingGates").and_then(Value::as_array).is_some_and(|gates| !gates.is_empty());
+    let status = meta::section(pod, "status");
+    status.insert("phase".to_owned(), json!("Pending"));
+    if is_gated {
+        let message = "Scheduling is blocked due to non-empty scheduling gates";
+        let condition = json!({"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": message,
+            "lastProbeTime": null, "lastTransitionTime": null});
+        status.insert("conditions".to_owned(), json!([condition]));
     }
 }
 

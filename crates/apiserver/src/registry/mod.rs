@@ -1,11 +1,13 @@
 //! Objects as the API has them: the store below, with identity, versions, deletion and service addresses on top.
 
 pub mod addresses;
+mod claims;
 pub mod create;
 pub mod delete;
 mod encoded;
 pub mod meta;
 pub mod ownership;
+mod priority;
 mod quota;
 pub mod update;
 
@@ -22,9 +24,10 @@ use serde_json::Value;
 use crate::{
     crd::{self, Definitions},
     status::Failure,
-    store::{Key, Next, Snapshot, Store, StoreError, Stored},
+    store::{Key, Snapshot, Store, StoreError, Stored},
 };
 use addresses::Addresses;
+use claims::{Claims, Decision};
 use create::Identity;
 use delete::{DeleteOptions, Fate};
 use encoded::Encoded;
@@ -154,7 +157,8 @@ impl Registry {
         let dry_run = write.dry_run;
         let generated = meta::text(&object, "name").is_empty();
         let supplied = ownership::take(&mut object);
-        let (_turn, limits) = self.limits(kind, namespace).await;
+        let (turn, limits) = self.limits(kind, namespace).await;
+        self.classes(kind).admit(kind, &mut object)?;
         for _ in 0..if generated { NAME_TRIES } else { 1 } {
             let identity = Identity::generate();
             let sent = if generated { object.clone() } else { std::mem::take(&mut object) };
@@ -173,16 +177,10 @@ impl Registry {
             ownership::put(&mut made, managed);
             let taken = Failure::already_exists(kind, &name);
             let encoded = Encoded::new(kind, &mut made, !dry_run);
+            let claims = Claims { held, turn: turn.clone(), freed: None };
             let written = self.write(kind, namespace, &name, dry_run, move |current, revision| match current {
                 Some(_) => Err(taken),
-                None => {
-                    // Here, because nobody may be waiting for the answer any more. A commit that fails after this loses an address
-                    // until the next start, and nothing else.
-                    if let Some(held) = held.filter(|_| !dry_run) {
-                        held.keep();
-                    }
-                    Ok((encoded.at(revision), false))
-                }
+                None => Ok(Decision { claims, ..Decision::new(encoded.at(revision), false) }),
             });
             match written.await {
                 Err(failure) if generated && failure.reason == "AlreadyExists" => continue,
@@ -212,10 +210,13 @@ impl Registry {
         let missing = Failure::not_found(kind, name);
         let of = kind.clone();
         let addresses = self.addresses.clone();
-        let (free, freed) = std::sync::mpsc::channel();
         // Of what else changes, no change can use more.
-        let grows = part == Part::Main && (kind.is("", "Service") || kind.is("", "PersistentVolumeClaim"));
-        let (_turn, limits) = if grows { self.limits(kind, namespace).await } else { Default::default() };
+        let grows = match part {
+            Part::Main => kind.is("", "Service") || kind.is("", "PersistentVolumeClaim"),
+            part => part == Part::Resize,
+        };
+        let (turn, limits) = if grows { self.limits(kind, namespace).await } else { Default::default() };
+        let classes = if kind.is("", "Pod") { priority::Classes::default() } else { self.classes(kind) };
         let written = self.write(kind, namespace, name, dry_run, move |current, revision| {
             let stored = current.ok_or(missing)?;
             let kind = &of;
@@ -224,36 +225,30 @@ impl Registry {
             let supplied = ownership::of(&wanted).cloned();
             let mut next = update::merge(kind, &current, wanted, part)?;
             limits.check(kind, Some(&current), &next)?;
-            let held = ownership::take(&mut current);
-            let (old, new) = ((Some(&current), held.as_ref()), (&next, supplied.as_ref()));
+            classes.admit_change(kind, part, &next)?;
+            let owned = ownership::take(&mut current);
+            let (old, new) = ((Some(&current), owned.as_ref()), (&next, supplied.as_ref()));
             let managed = ownership::after(kind, part, &write, old, new, Timestamp::now());
-            if kind.is("", "Service") && addresses::needs(&next) {
-                // It was an alias. A commit that fails after this loses an address until the next start, and nothing else.
+            let is_service = kind.is("", "Service");
+            let mut claims = Claims { turn, ..Claims::default() };
+            if is_service && addresses::needs(&next) {
+                // It was an alias.
                 let held = addresses.assign(&mut next);
-                let held = held.map_err(|cause| Failure::invalid(kind, meta::text(&next, "name"), &[cause]))?;
-                if !dry_run {
-                    held.keep();
-                }
+                claims.held = Some(held.map_err(|cause| Failure::invalid(kind, meta::text(&next, "name"), &[cause]))?);
             }
-            if next == current && managed == held {
-                return Ok((stored.json.to_vec(), false));
+            if next == current && managed == owned {
+                return Ok(Decision { claims, ..Decision::new(stored.json.to_vec(), false) });
             }
             ownership::put(&mut next, managed);
             let gone = delete::is_finished(kind, &next);
-            if kind.is("", "Service")
-                && !dry_run
-                && !addresses::needs(&current)
-                && next.pointer("/spec/clusterIP").is_none()
-            {
-                // It becomes an alias; until that is durable the address is its own. The receiver lives until then.
-                let _ = free.send(current);
+            if is_service && (gone || next.pointer("/spec/clusterIP").is_none()) {
+                // It goes, or becomes an alias; until that is durable the address is its own.
+                claims.held = None;
+                claims.freed = Some((addresses, current));
             }
-            Ok((encode(kind, &mut next, revision), gone))
+            Ok(Decision { claims, ..Decision::new(encode(kind, &mut next, revision), gone) })
         });
-        let bytes = written.await?;
-        freed.try_iter().for_each(|service| self.addresses.release(&service));
-        self.after_delete(kind, &bytes);
-        Ok(bytes)
+        written.await
     }
 
     /// Begins or finishes an object's deletion.
@@ -271,6 +266,7 @@ impl Registry {
         let kind = &kind.into();
         let of = kind.clone();
         let missing = Failure::not_found(kind, name);
+        let addresses = self.addresses.clone();
         let (tell, told) = std::sync::mpsc::channel();
         let written = self.write(kind, namespace, name, dry_run, move |current, revision| {
             let stored = current.ok_or(missing)?;
@@ -283,30 +279,20 @@ impl Registry {
             // The receiver lives until the write is answered.
             let _ = tell.send(fate == Fate::Gone);
             Ok(match fate {
-                Fate::Gone => (encode(kind, &mut current, revision), true),
-                Fate::Unchanged => (stored.json.to_vec(), false),
-                Fate::Waits(mut next) => (encode(kind, &mut next, revision), false),
+                Fate::Gone => {
+                    let mut decision = Decision::new(encode(kind, &mut current, revision), true);
+                    decision.claims.freed = kind.is("", "Service").then_some((addresses, current));
+                    decision
+                }
+                Fate::Unchanged => Decision::new(stored.json.to_vec(), false),
+                Fate::Waits(mut next) => Decision::new(encode(kind, &mut next, revision), false),
             })
         });
         let bytes = written.await?;
         if told.try_recv() != Ok(true) {
             return Ok(Deleted::Waits(bytes));
         }
-        let last: Value = serde_json::from_slice(&bytes).map_err(Failure::internal)?;
-        if kind.is("", "Service") && !dry_run {
-            self.addresses.release(&last);
-        }
-        Ok(Deleted::Gone(last))
-    }
-
-    /// An update that took the last finalizer away removed the object: its address is free.
-    fn after_delete(&self, kind: &Kind, bytes: &Bytes) {
-        if kind.is("", "Service")
-            && let Ok(object) = serde_json::from_slice::<Value>(bytes)
-            && delete::is_finished(kind, &object)
-        {
-            self.addresses.release(&object);
-        }
+        serde_json::from_slice(&bytes).map(Deleted::Gone).map_err(Failure::internal)
     }
 
     fn check_namespace(&self, kind: &Kind, namespace: &str, name: &str) -> Result<(), Failure> {
@@ -333,27 +319,24 @@ impl Registry {
         Ok(())
     }
 
-    /// One write; `decide` gives the new JSON and whether it is a deletion.
+    /// One write, which is settled even if nobody waits for its answer.
     async fn write(
         &self,
         kind: &Kind,
         namespace: &str,
         name: &str,
         dry_run: bool,
-        decide: impl FnOnce(Option<&Stored>, u64) -> Result<(Vec<u8>, bool), Failure> + Send + 'static,
+        decide: impl FnOnce(Option<&Stored>, u64) -> Result<Decision, Failure> + Send + 'static,
     ) -> Result<Bytes, Failure> {
         let key = self.key(kind, namespace, name);
         if dry_run {
             let current = self.store.get(&key);
             let revision = current.as_ref().map_or(0, |stored| stored.revision);
-            return decide(current.as_ref(), revision).map(|(json, _)| Bytes::from(json));
+            return decide(current.as_ref(), revision).map(|decision| Bytes::from(decision.json));
         }
         let written = self.store.write(key, move |current, revision| {
-            let (json, gone) = decide(current, revision)?;
-            if !gone && current.is_some_and(|stored| stored.json == json) {
-                return Ok(Next::Keep);
-            }
-            Ok(if gone { Next::Delete(json) } else { Next::Put(json) })
+            let decision = decide(current, revision)?;
+            Ok(decision.decided(current.map(|stored| &*stored.json)))
         });
         match written.await {
             Ok(written) => written.stored.map(|stored| stored.json).ok_or_else(|| Failure::not_found(kind, name)),

@@ -90,6 +90,8 @@ pub fn changeable(kind: &Kind, part: Part) -> Keep {
     match part {
         Part::Status => Keep::Only(of(&[status])),
         Part::Finalize => Keep::Only(of(&[finalizers])),
+        // What else is said of containers does not become part of the object.
+        Part::Resize => Keep::Only(of(&["containers", "initContainers"].map(|list| path(&["spec", list])))),
         Part::EphemeralContainers => Keep::Only(of(&[path(&["spec", "ephemeralContainers"])])),
         // Upstream tracks nobody through it.
         Part::Binding => Keep::Only(Set::default()),

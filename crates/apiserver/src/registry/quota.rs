@@ -1,6 +1,8 @@
 //! ResourceQuotas in front of writes: what does not fit into every quota of its namespace is refused. Usage is counted from the objects
-//! themselves, not from a quota's status, and whoever is let in holds a turn until it is written: two writes that would each fit
+//! themselves, not from a quota's status, and whoever is let in holds a turn until it is settled: two writes that would each fit
 //! cannot slip in together.
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use objects::{
@@ -9,7 +11,7 @@ use objects::{
     resources::{Amounts, add},
 };
 use serde_json::Value;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::{Registry, meta, parse};
 use crate::status::Failure;
@@ -19,13 +21,16 @@ const TURNS: usize = 16;
 
 /// Lets writes of namespaces with quotas in one after the other.
 #[derive(Debug, Default)]
-pub(super) struct Turns([Mutex<()>; TURNS]);
+pub(super) struct Turns([Arc<Mutex<()>>; TURNS]);
+
+/// The turn of a write: it ends when the last handle goes, which is the store's.
+pub(super) type Turn = Arc<OwnedMutexGuard<()>>;
 
 impl Turns {
-    async fn of(&self, namespace: &str) -> Option<MutexGuard<'_, ()>> {
+    async fn of(&self, namespace: &str) -> Option<Turn> {
         let sum = namespace.bytes().fold(0usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
         match self.0.get(sum % TURNS) {
-            Some(turn) => Some(turn.lock().await),
+            Some(turn) => Some(Arc::new(turn.clone().lock_owned().await)),
             None => None,
         }
     }
@@ -72,8 +77,8 @@ impl Limits {
 }
 
 impl Registry {
-    /// The limits of a write of this kind and, while there are any, the turn to hold until it is done.
-    pub(super) async fn limits(&self, kind: &KindRef, namespace: &str) -> (Option<MutexGuard<'_, ()>>, Limits) {
+    /// The limits of a write of this kind and, while there are any, the turn to hold until it is settled.
+    pub(super) async fn limits(&self, kind: &KindRef, namespace: &str) -> (Option<Turn>, Limits) {
         let Some(quotas) = kinds::by_kind("", "v1", "ResourceQuota") else { return Default::default() };
         let is_event = kind.kind == "Event" && !kind.is_custom();
         if !kind.namespaced || is_event || self.concerned(quotas, kind, namespace).is_empty() {

@@ -3,7 +3,7 @@
 use objects::kinds::Kind;
 use serde_json::Value;
 
-use super::{addresses, meta};
+use super::{addresses, meta, priority};
 use crate::{
     status::{Cause, Failure},
     validation,
@@ -34,6 +34,8 @@ pub enum Part {
     Binding,
     /// A Pod's ephemeral containers, which can only be added.
     EphemeralContainers,
+    /// What a Pod's containers request and are limited to.
+    Resize,
 }
 
 /// The state that results from wanting `wanted` where there is `current`.
@@ -63,21 +65,26 @@ pub fn merge(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Res
         }
         Part::Finalize | Part::Binding => wanted = with_section(current, &wanted, "spec"),
         Part::EphemeralContainers => wanted = with_ephemeral(current, &wanted),
+        Part::Resize => wanted = validation::only_sizes(current, &wanted),
     }
     meta::set(&mut wanted, "managedFields", None);
     meta::set(&mut wanted, "resourceVersion", current.pointer("/metadata/resourceVersion").cloned());
     if part == Part::Main && kind.is("", "Service") {
         addresses::inherit(current, &mut wanted);
     }
+    if part == Part::Main && kind.is("", "Pod") {
+        priority::inherit(current, &mut wanted);
+    }
     crate::defaults::apply(kind, &mut wanted);
-    let causes = if matches!(part, Part::Main | Part::EphemeralContainers) || kind.is_custom() {
+    let of_spec = matches!(part, Part::Main | Part::EphemeralContainers | Part::Resize);
+    let causes = if of_spec || kind.is_custom() {
         // What was stored before a default was known has it too: it is no change.
         let mut old = current.clone();
         crate::defaults::apply(kind, &mut old);
-        if part == Part::EphemeralContainers {
-            validation::ephemeral(&wanted, &old)
-        } else {
-            validation::update(kind, &wanted, &old)
+        match part {
+            Part::EphemeralContainers => validation::ephemeral(&wanted, &old),
+            Part::Resize => validation::resize(kind, &wanted, &old),
+            _ => validation::update(kind, &wanted, &old),
         }
     } else {
         Vec::new()
@@ -85,7 +92,7 @@ pub fn merge(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Res
     if !causes.is_empty() {
         return Err(Failure::invalid(kind, &name, &causes));
     }
-    if matches!(part, Part::Main | Part::EphemeralContainers) && is_new_generation(kind, current, &wanted) {
+    if of_spec && is_new_generation(kind, current, &wanted) {
         let generation = current.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
         meta::set(&mut wanted, "generation", Some(generation.saturating_add(1).into()));
     }
@@ -115,8 +122,9 @@ fn check_version(kind: &Kind, name: &str, current: &Value, wanted: &Value) -> Re
         !wanted.is_empty() && wanted != meta::text(current, field)
     };
     if differs("uid") {
-        let why = "Precondition failed: UID in precondition does not match the UID in record";
-        return Err(Failure::conflict(kind, name, why));
+        let (wanted, there) = (meta::text(wanted, "uid"), meta::text(current, "uid"));
+        let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {there}");
+        return Err(Failure::conflict(kind, name, &why));
     }
     if needs_version(kind) && meta::text(wanted, "resourceVersion").is_empty() {
         let why = "must be specified for an update";

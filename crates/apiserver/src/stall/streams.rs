@@ -6,7 +6,6 @@
 //! old; to drop a stream is to reset it.
 
 use std::{
-    convert::Infallible,
     future::poll_fn,
     pin::Pin,
     sync::{
@@ -23,7 +22,7 @@ use http_body_util::BodyExt;
 use tokio::time::Instant;
 
 use super::{Patience, Stalled};
-use crate::http::Answer;
+use crate::http::{Answer, BrokenOff};
 
 /// What is given to the HTTP library at once, which is what a stream that is left can hold there twice: a frame of the usual size.
 const FRAME: usize = 16 * 1024;
@@ -104,12 +103,16 @@ struct Tracked {
 
 impl Body for Tracked {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = BrokenOff;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         self.given.note(true);
         while self.rest.is_empty() {
-            let Some(Ok(frame)) = ready!(Pin::new(&mut self.inner).poll_frame(cx)) else { return Poll::Ready(None) };
+            let frame = match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+                None => return Poll::Ready(None),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Ok(frame)) => frame,
+            };
             match frame.into_data() {
                 Ok(data) => self.rest = data,
                 Err(trailers) => return Poll::Ready(Some(Ok(trailers))),

@@ -112,6 +112,24 @@ pub enum Next {
     Keep,
 }
 
+/// A write that was decided.
+pub struct Decided {
+    /// What it turns the object into.
+    pub next: Next,
+    /// Called once its commit is done and visible (true) or has failed (false), before the answer is sent and even if nobody waits
+    /// for that. It runs on the thread that writes, and must not wait for anything.
+    pub settled: Option<Settled>,
+}
+
+/// What is told whether a write is durable.
+pub type Settled = Box<dyn FnOnce(bool) + Send>;
+
+impl From<Next> for Decided {
+    fn from(next: Next) -> Self {
+        Self { next, settled: None }
+    }
+}
+
 /// The store. Clones are handles to the same one.
 #[derive(Clone)]
 pub struct Store {
@@ -246,10 +264,10 @@ impl Store {
     ///
     /// # Errors
     /// What `decide` refused, or what the disk did.
-    pub async fn write<E: Send + 'static>(
+    pub async fn write<E: Send + 'static, D: Into<Decided>>(
         &self,
         key: Key,
-        decide: impl FnOnce(Option<&Stored>, u64) -> Result<Next, E> + Send + 'static,
+        decide: impl FnOnce(Option<&Stored>, u64) -> Result<D, E> + Send + 'static,
     ) -> Result<Written, StoreError<E>> {
         let (answer, answered) = oneshot::channel();
         let job = writer::job(key, decide, answer);

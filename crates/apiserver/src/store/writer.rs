@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Change, Key, Next, StoreError, Stored, Written,
+    Change, Decided, Key, Next, StoreError, Stored, Written,
     disk::{Disk, DiskError, Row, panic_text},
     state::State,
 };
@@ -79,9 +79,9 @@ impl Figures {
 }
 
 /// Packs a decision and the place its answer goes to.
-pub(super) fn job<E: Send + 'static>(
+pub(super) fn job<E: Send + 'static, D: Into<Decided>>(
     key: Key,
-    decide: impl FnOnce(Option<&Stored>, u64) -> Result<Next, E> + Send + 'static,
+    decide: impl FnOnce(Option<&Stored>, u64) -> Result<D, E> + Send + 'static,
     answer: oneshot::Sender<Result<Written, StoreError<E>>>,
 ) -> Job {
     // A caller that no longer waits (its client went away) is not told; its write counts all the same.
@@ -89,9 +89,14 @@ pub(super) fn job<E: Send + 'static>(
         // Others write through the same thread: a decision that panics is its own failure alone.
         let decided = catch_unwind(AssertUnwindSafe(|| decide(current, revision)));
         let refused = match decided {
-            Ok(Ok(next)) => {
-                let reply =
-                    move |result: Result<Written, DiskError>| drop(answer.send(result.map_err(StoreError::Disk)));
+            Ok(Ok(decided)) => {
+                let Decided { next, settled } = decided.into();
+                let reply = move |result: Result<Written, DiskError>| {
+                    if let Some(settled) = settled {
+                        settled(result.is_ok());
+                    }
+                    drop(answer.send(result.map_err(StoreError::Disk)));
+                };
                 return (Some(next), Box::new(reply) as Answer);
             }
             Ok(Err(refused)) => StoreError::Refused(refused),

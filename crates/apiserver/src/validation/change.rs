@@ -130,6 +130,15 @@ pub(super) fn pod(new: &Value, old: &Value) -> Vec<Cause> {
             "existing toleration can not be modified except its tolerationSeconds",
         ));
     }
+    let gates = |spec: &Value| -> Vec<String> {
+        let all = spec.get("schedulingGates").and_then(Value::as_array).into_iter().flatten();
+        all.filter_map(|gate| gate.get("name")?.as_str().map(str::to_owned)).collect()
+    };
+    let had = gates(old_spec);
+    for new in gates(new_spec).iter().filter(|gate| !had.contains(gate)) {
+        let why = format!("only deletion is allowed, but found new scheduling gate '{new}'");
+        causes.push(Cause::forbidden("spec.schedulingGates", &why));
+    }
     if causes.is_empty() && unchangeable(new_spec) != unchangeable(old_spec) {
         causes.push(Cause::forbidden("spec", CHANGEABLE));
     }
@@ -142,6 +151,7 @@ fn unchangeable(spec: &Value) -> Value {
     let Some(map) = spec.as_object_mut() else { return spec };
     map.remove("activeDeadlineSeconds");
     map.remove("tolerations");
+    map.remove("schedulingGates");
     let grace = map.get("terminationGracePeriodSeconds").and_then(Value::as_i64);
     if grace.is_some_and(|seconds| seconds < 0) {
         map.insert("terminationGracePeriodSeconds".to_owned(), 1.into());

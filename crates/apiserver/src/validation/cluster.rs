@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use objects::names;
+use objects::{admission, names};
 use serde_json::Value;
 
 use super::{
@@ -172,11 +172,32 @@ pub(super) fn webhooks(object: &At<'_>, causes: &mut Vec<Cause>) {
             causes.push(webhook.field("clientConfig").required("exactly one of url or service is required"));
         }
         webhook.each("rules").for_each(|one| rule(&one, causes));
+        match_conditions(&webhook.field("matchConditions"), causes);
         for selector in ["namespaceSelector", "objectSelector"] {
             label_selector(&webhook.field(selector), causes);
         }
     }
     causes.extend(duplicates(object.each("webhooks").map(|webhook| webhook.field("name"))));
+}
+
+/// Conditions of a webhook or a policy, at most.
+const CONDITIONS: usize = 64;
+
+fn match_conditions(list: &At<'_>, causes: &mut Vec<Cause>) {
+    if list.len() > CONDITIONS {
+        causes.push(Cause::too_many(&list.path, list.len(), CONDITIONS));
+        return;
+    }
+    for condition in list.clone().elements() {
+        let (name, expression) = (condition.field("name"), condition.field("expression"));
+        causes.extend(name.must_be_named(names::qualified_name));
+        if expression.text().trim().is_empty() {
+            causes.push(expression.required(""));
+        } else if let Err(why) = admission::condition(expression.text()) {
+            causes.push(expression.invalid(&why));
+        }
+    }
+    causes.extend(duplicates(list.clone().elements().map(|condition| condition.field("name"))));
 }
 
 fn rule(rule: &At<'_>, causes: &mut Vec<Cause>) {
@@ -208,6 +229,7 @@ pub(super) fn admission_policy(object: &At<'_>, causes: &mut Vec<Cause>) {
     if spec.field("validations").len() + spec.field("auditAnnotations").len() == 0 {
         causes.push(spec.field("validations").required("validations or auditAnnotations must be set"));
     }
+    match_conditions(&spec.field("matchConditions"), causes);
     for validation in spec.each("validations") {
         causes.extend(validation.field("expression").must_be_set());
     }

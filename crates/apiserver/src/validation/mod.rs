@@ -19,9 +19,11 @@ mod placement;
 mod pod;
 mod policy;
 mod quota;
+mod resize;
 mod rows;
 mod sets;
 mod storage;
+mod vertical;
 mod volume;
 mod workload;
 
@@ -33,6 +35,7 @@ use self::rows::row;
 use crate::{crd, status::Cause};
 
 pub(crate) use cluster::SYSTEM_PRIORITIES;
+pub(crate) use resize::only_sizes;
 
 /// What is wrong with a new object.
 pub fn create(kind: &Kind, object: &Value) -> Vec<Cause> {
@@ -67,6 +70,13 @@ pub fn update(kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> {
 /// What is wrong with a change of a Pod's ephemeral containers.
 pub fn ephemeral(new: &Value, old: &Value) -> Vec<Cause> {
     ephemeral::check(new, old)
+}
+
+/// What is wrong with a resize of a Pod.
+pub fn resize(kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> {
+    let mut causes = resize::check(new, old);
+    causes.extend(spec(kind, &At::root(new)));
+    causes
 }
 
 fn spec(kind: &Kind, object: &At<'_>) -> Vec<Cause> {

@@ -34,6 +34,10 @@ pub(super) fn check(spec: &At<'_>, causes: &mut Vec<Cause>) {
         causes.extend(gate.field("name").must_be_named(names::qualified_name));
     }
     causes.extend(duplicates(spec.each("schedulingGates").map(|gate| gate.field("name"))));
+    if spec.field("schedulingGates").len() > 0 && !spec.field("nodeName").text().is_empty() {
+        let why = "cannot be set until all schedulingGates have been cleared";
+        causes.push(spec.field("nodeName").forbidden(why));
+    }
     for gate in spec.each("readinessGates") {
         causes.extend(gate.field("conditionType").named(names::qualified_name));
     }

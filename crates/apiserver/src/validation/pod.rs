@@ -4,7 +4,7 @@ use objects::names;
 
 use super::{
     at::{At, duplicates},
-    container, metadata, placement, volume,
+    container, metadata, placement, resize, volume,
 };
 use crate::status::Cause;
 
@@ -25,6 +25,7 @@ pub(super) fn with_volumes<'a>(spec: &At<'a>, claims: &[&'a str], causes: &mut V
             container::check(&container, &volumes, init, spec.field("hostNetwork").is_true(), causes);
         }
     }
+    resize::policies(spec, causes);
     let all = spec.each("containers").chain(spec.each("initContainers"));
     causes.extend(duplicates(all.map(|container| container.field("name"))));
     causes.extend(spec.field("restartPolicy").one_of(&["Always", "OnFailure", "Never"]));

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     access, at::At, autoscaler, batch, change, cluster, data, ingress, network, pod, policy, quota, sets, storage,
-    workload,
+    vertical, workload,
 };
 use crate::status::Cause;
 
@@ -67,6 +67,8 @@ static ROWS: &[Row] = &[
     of("apps", "ReplicaSet", workload::replica_set).fixed(change::workload),
     of("apps", "StatefulSet", sets::stateful_set).fixed(sets::stateful_set_change),
     of("autoscaling", "HorizontalPodAutoscaler", |object, causes| autoscaler::spec(&object.field("spec"), causes)),
+    of("autoscaling.k8s.io", "VerticalPodAutoscaler", |object, causes| vertical::spec(&object.field("spec"), causes)),
+    of("autoscaling.k8s.io", "VerticalPodAutoscalerCheckpoint", |_, _| {}),
     of("batch", "CronJob", batch::cron_job),
     of("batch", "Job", batch::job).fixed(batch::change),
     of("certificates.k8s.io", "CertificateSigningRequest", access::certificate_request)

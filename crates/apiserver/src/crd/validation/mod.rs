@@ -1,6 +1,7 @@
 //! What a definition may say (apiextensions' `ValidateCustomResourceDefinition`). Definitions are looked at in their internal
 //! form, whose paths the messages have.
 
+mod bounds;
 mod defaults;
 mod internal;
 mod open_api;
@@ -46,6 +47,8 @@ struct Options {
     many_selectable: BTreeSet<String>,
     /// Rules may cost what they cost.
     unlimited: bool,
+    /// What the server has to keep of it.
+    kept: bounds::Kept,
 }
 
 impl Options {
@@ -67,7 +70,7 @@ impl Options {
     /// What is asked of a definition that was another one.
     fn update(new: &Value, old: &Value) -> Self {
         let spec = At::root(old).field("spec");
-        let schemas: Vec<At<'_>> = schemas(&spec);
+        let schemas: Vec<At<'_>> = schemas(&spec, &Self::default());
         let any = |wrong: &dyn Fn(&At<'_>) -> bool| schemas.iter().any(|schema| anywhere(schema, wrong));
         let has_schema = |at: &At<'_>| at.field("openAPIV3Schema").is_set();
         let established = custom::is_served(old);
@@ -85,7 +88,7 @@ impl Options {
             certificates: established && webhook::has_certificates(&conversion.field("webhookClientConfig")),
             unchanged: unchanged(new, old),
             many_selectable: version::many_selectable(new, old),
-            unlimited: false,
+            ..Self::default()
         }
     }
 
@@ -94,10 +97,13 @@ impl Options {
     }
 }
 
-/// Every schema of a definition.
-fn schemas<'a>(spec: &At<'a>) -> Vec<At<'a>> {
-    let versions = spec.each("versions").map(|version| version.field("schema"));
-    let all = std::iter::once(spec.field("validation")).chain(versions);
+/// Every schema of a definition that may not be what it was.
+fn schemas<'a>(spec: &At<'a>, options: &Options) -> Vec<At<'a>> {
+    let is_new = |of: &At<'a>, field: &str| !options.unchanged.contains(of.field(field).text());
+    let versions =
+        spec.each("versions").filter(|version| is_new(version, "name")).map(|version| version.field("schema"));
+    let shared = std::iter::once(spec.field("validation")).filter(|_| is_new(spec, "version"));
+    let all = shared.chain(versions);
     all.map(|schema| schema.field("openAPIV3Schema")).filter(At::is_set).collect()
 }
 
@@ -153,10 +159,14 @@ fn check(root: &At<'_>, old: Option<&Value>, options: &Options) -> Vec<Cause> {
     }
     let mut causes = Vec::new();
     let definition = root.field("spec");
+    if let Some(over) = bounds::check(&definition, options) {
+        return vec![over];
+    }
     if old.is_none() {
         name(root.value, &definition, &mut causes);
     }
     spec(&definition, options, &mut causes);
+    causes.extend(options.kept.exceeded(&definition));
     if let Some(old) = old {
         stays(&definition, &At::root(old).field("spec"), options, &mut causes);
     }
@@ -289,7 +299,7 @@ fn has_schemas(spec: &At<'_>, preserves: bool, options: &Options, causes: &mut V
             }
         }
     }
-    let schemas = schemas(spec);
+    let schemas = schemas(spec, &Options::default());
     let any = |field: &str| schemas.iter().any(|schema| anywhere(schema, &|at| at.field(field).is_set()));
     let defaults = any("default");
     if defaults && preserves {

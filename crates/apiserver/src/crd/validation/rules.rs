@@ -77,7 +77,7 @@ pub(super) struct Total {
 }
 
 impl Total {
-    fn add(&mut self, path: String, cost: u64) {
+    pub(super) fn add(&mut self, path: String, cost: u64) {
         self.cost = self.cost.saturating_add(cost);
         if cost < VERSION / 100 {
             return;
@@ -85,6 +85,12 @@ impl Total {
         self.dearest.push((cost, path));
         self.dearest.sort_by_key(|(cost, _)| std::cmp::Reverse(*cost));
         self.dearest.truncate(NAMED);
+    }
+
+    /// What all cost together, and those of which the most is made.
+    #[cfg(test)]
+    pub(super) fn named(&self) -> (u64, Vec<u64>) {
+        (self.cost, self.dearest.iter().map(|(cost, _)| *cost).collect())
     }
 
     /// What is wrong with the version's schema, if its rules cost too much together.
@@ -165,7 +171,13 @@ pub(super) fn check(at: &At<'_>, place: &Place, scope: &Scope, options: &Options
     }
     let times = scope.times.unwrap_or_else(|| known.cardinality());
     for rule in rules.elements() {
+        if options.kept.is_exceeded() {
+            return;
+        }
         let verdict = known.compile(rule.value);
+        if !options.unlimited {
+            options.kept.add(verdict.patterns);
+        }
         one(&rule, &verdict, times, place, options, found);
     }
 }

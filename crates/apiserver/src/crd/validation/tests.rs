@@ -262,3 +262,108 @@ fn schemas_are_checked_as_upstream_checks_them() {
     }
     assert!(wrong.is_empty(), "{} of {}\n{}", wrong.len(), rows.len(), wrong.join("\n"));
 }
+
+#[test]
+fn what_a_definition_makes_the_server_keep_is_bounded() {
+    let many = |count: usize, of: Value| -> Value {
+        let properties: serde_json::Map<String, Value> = (0..count).map(|i| (format!("f{i}"), of.clone())).collect();
+        with_schema(json!({"type": "object", "properties": properties}))
+    };
+    let said = |definition: &Value| -> Vec<String> {
+        let internal = internal::internal(definition);
+        let options = Options { kept: bounds::Kept::new(4096, 40_960), ..Options::create() };
+        check(&At::root(&internal), None, &options).into_iter().map(|cause| cause.message).collect()
+    };
+    let pattern = |text: &str| json!({"type": "string", "pattern": text});
+    let too_many = "Forbidden: the patterns of its schemas and rules take more than 40 KiB compiled (use fewer, or ones that repeat less)";
+    assert_eq!(said(&many(10, pattern("^a$"))), [] as [String; 0]);
+    // It is said once, and what comes after it is not compiled: this would take minutes.
+    assert_eq!(said(&many(100_000, pattern("^[a-z]{900}$"))), [too_many]);
+    let rule = |rule: &str| json!({"type": "string", "maxLength": 9, "x-kubernetes-validations": [{"rule": rule}]});
+    assert_eq!(said(&many(10, rule("self.matches('^a$')"))), [] as [String; 0]);
+    assert_eq!(said(&many(20, rule("self.matches('^[a-z]{90}$')"))), [too_many]);
+    let long = rule(&format!("self != '{}'", "x".repeat(400)));
+    assert_eq!(said(&many(9, long.clone())), [] as [String; 0]);
+    let too_long = "Forbidden: its rules are longer than 4 KiB together (move what they share into the schema)";
+    assert_eq!(said(&many(10, long)), [too_long]);
+}
+
+#[test]
+fn warnings_of_deprecated_versions_are_checked_as_upstream_checks_them() {
+    let wrong = |deprecated: bool, warning: Option<&str>| {
+        let version = json!({"name": "v1", "deprecated": deprecated, "deprecationWarning": warning});
+        let mut causes = Vec::new();
+        version::deprecation(&At::root(&version), &mut causes);
+        causes.into_iter().map(|cause| cause.message).collect::<Vec<_>>().join("\n")
+    };
+    let unprintable = "must only contain printable UTF-8 characters; non-printable character found at index 12";
+    for (deprecated, warning, wanted) in [
+        (false, None, ""),
+        (false, Some(""), "can only be set for deprecated versions"),
+        (false, Some("foo"), "can only be set for deprecated versions"),
+        (true, Some("Iñtërnâtiônàlizætiøn,💝🐹🌇⛔"), ""),
+        (true, Some("x".repeat(256).as_str()), ""),
+        (true, Some("x".repeat(257).as_str()), "must be <= 256 characters long"),
+        (true, Some("Test message\nfoo"), unprintable),
+        (true, Some("Test message\u{8}"), unprintable),
+        (true, Some("Test message\0"), unprintable),
+    ] {
+        let said = wrong(deprecated, warning);
+        assert!(said.ends_with(wanted) && said.is_empty() == wanted.is_empty(), "{warning:?}: {said}");
+    }
+}
+
+#[test]
+fn the_versions_that_objects_were_stored_in_are_checked_as_upstream_checks_them() {
+    for (versions, storage, stored, wanted) in [
+        (vec!["v1"], "v1", vec!["v1"], vec![]),
+        (vec!["v1"], "v1", vec![], vec!["storedVersions: Invalid value: []: must have at least one stored version"]),
+        (vec!["v1alpha", "v1beta1", "v1"], "v1", vec!["v1alpha", "v1"], vec![]),
+        (
+            vec!["v1beta1", "v1"],
+            "v1",
+            vec!["v1alpha", "v1beta1", "v1"],
+            vec!["storedVersions[0]: Invalid value: \"v1alpha\": missing from spec.versions"],
+        ),
+        (
+            vec!["v1alpha", "v1beta1", "v1"],
+            "v1",
+            vec!["v1alpha", "v1beta1"],
+            vec!["storedVersions: Invalid value: [\"v1alpha\",\"v1beta1\"]: must have the storage version v1"],
+        ),
+    ] {
+        let list: Vec<Value> =
+            versions.iter().map(|name| json!({"name": name, "served": true, "storage": *name == storage})).collect();
+        let definition = json!({"spec": {"versions": list}, "status": {"storedVersions": stored}});
+        let mut causes = Vec::new();
+        super::stored(&At::root(&definition), &mut causes);
+        let said: Vec<String> = causes.into_iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+        assert_eq!(said.len(), wanted.len(), "{versions:?} {stored:?}: {said:?}");
+        for (said, wanted) in said.iter().zip(&wanted) {
+            assert!(said.contains(wanted), "{said}");
+        }
+    }
+}
+
+#[test]
+fn what_rules_cost_together_is_added_up_as_upstream_adds_it_up() {
+    let million = 1_000_000;
+    for (costs, dearest, whole) in [
+        (vec![], vec![], 0),
+        (vec![million], vec![million], million),
+        // What is less than a hundredth of the limit is not named.
+        (vec![900_000], vec![], 900_000),
+        (vec![5 * million, 25 * million], vec![25 * million, 5 * million], 30 * million),
+        (vec![5 * million, 25 * million, 900_000], vec![25 * million, 5 * million], 30_900_000),
+        (
+            vec![16 * million, 50 * million, 900_000, 34 * million, 50 * million, 50 * million + 1],
+            vec![50 * million + 1, 50 * million, 50 * million, 34 * million],
+            200_900_001,
+        ),
+        (vec![u64::MAX / 2, u64::MAX / 2, 1, 10, 100, 1000], vec![u64::MAX / 2, u64::MAX / 2], u64::MAX),
+    ] {
+        let mut total = rules::Total::default();
+        costs.iter().for_each(|cost| total.add("x".to_owned(), *cost));
+        assert_eq!(total.named(), (whole, dearest), "{costs:?}");
+    }
+}

@@ -2,6 +2,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 
+use super::links::Place;
+
 /// Headers of one connection, which concern nobody behind it (RFC 9110, section 7.6.1).
 const OF_A_CONNECTION: &[HeaderName] = &[
     header::CONNECTION,
@@ -28,6 +30,11 @@ pub(super) fn of_request(parts: &Parts, upgrades: bool) -> HeaderMap {
         headers.remove(name);
     }
     without_token(&mut headers);
+    let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    if accepts.into_iter().any(|accepts| accepts.contains("text/html")) {
+        // Links of a page that is packed would lead nowhere.
+        headers.remove(header::ACCEPT_ENCODING);
+    }
     if let Some(upgrade) = upgrade {
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, upgrade);
@@ -48,20 +55,20 @@ pub(super) fn of_request(parts: &Parts, upgrades: bool) -> HeaderMap {
     headers
 }
 
-/// The answer's headers as they are passed back. What it names on its own host is below `prefix` for the client.
-pub(super) fn of_answer(mut headers: HeaderMap, prefix: &str, authority: &str) -> HeaderMap {
+/// Whether an answer is a page whose links can be rewritten: one that leads elsewhere is not read, and what is packed is not unpacked.
+pub(super) fn is_page(headers: &HeaderMap) -> bool {
+    let media = headers.get(header::CONTENT_TYPE).and_then(|media| media.to_str().ok()).unwrap_or_default();
+    let media = media.split(';').next().unwrap_or_default().trim();
+    let packed = headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
+    media == "text/html" && !packed && !headers.contains_key(header::LOCATION)
+}
+
+/// The answer's headers as they are passed back. What it names on its own host is below the proxy for the client.
+pub(super) fn of_answer(mut headers: HeaderMap, place: &Place) -> HeaderMap {
     remove_connections(&mut headers);
     let location = headers.get(header::LOCATION).and_then(|location| location.to_str().ok());
-    let own = location.and_then(|location| {
-        let schemes = ["http://", "https://"];
-        let absolute = schemes.iter().find_map(|scheme| location.strip_prefix(scheme)?.strip_prefix(authority));
-        match absolute {
-            Some("") => Some("/"),
-            Some(rest) => rest.starts_with('/').then_some(rest),
-            None => (location.starts_with('/') && !location.starts_with("//")).then_some(location),
-        }
-    });
-    if let Some(moved) = own.and_then(|path| HeaderValue::try_from(format!("{prefix}{path}")).ok()) {
+    let moved = location.and_then(|location| place.moved(location));
+    if let Some(moved) = moved.and_then(|moved| HeaderValue::try_from(moved).ok()) {
         headers.insert(header::LOCATION, moved);
     }
     headers
@@ -134,7 +141,8 @@ mod tests {
     fn where_an_answer_leads_on_its_own_host_is_below_the_proxy() {
         let moved = |location: &'static str| {
             let headers = HeaderMap::from_iter([(header::LOCATION, HeaderValue::from_static(location))]);
-            of_answer(headers, "/p", "10.0.0.1:80")[header::LOCATION].to_str().unwrap().to_owned()
+            let place = Place { prefix: "/p".into(), authority: "10.0.0.1:80".into(), host: None };
+            of_answer(headers, &place)[header::LOCATION].to_str().unwrap().to_owned()
         };
         assert_eq!(moved("/a?b"), "/p/a?b");
         assert_eq!(moved("http://10.0.0.1:80/a"), "/p/a");

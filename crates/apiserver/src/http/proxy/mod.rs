@@ -2,6 +2,7 @@
 //! reached at its address, a service at one of its pods', a node at its endpoint.
 
 mod headers;
+mod links;
 mod pass;
 mod place;
 

@@ -3,9 +3,10 @@
 use std::{fmt::Display, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Response, StatusCode, Uri, request::Parts};
-use http_body::Body as HttpBody;
-use http_body_util::{BodyExt, Empty};
+use futures::stream;
+use http::{Response, StatusCode, Uri, header, request::Parts};
+use http_body::{Body as HttpBody, Frame};
+use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
 use rustls::{
@@ -23,8 +24,11 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::{Place, headers};
-use crate::{http::Answer, http::logs, status::Failure};
+use super::{Place, headers, links};
+use crate::{
+    http::{Answer, Body, logs, whole},
+    status::Failure,
+};
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(30);
@@ -74,11 +78,33 @@ where
         return Ok(switch(answer, client, connection, request));
     }
     let (head, incoming) = answer.into_parts();
+    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
+    let host = host.or_else(|| parts.uri.authority().map(|authority| authority.to_string()));
+    let place = links::Place { prefix: request.prefix.to_owned(), authority, host };
     // The connection, and its place, last for as long as somebody reads.
-    let mut passed = Response::new(logs::pass(incoming, (connection, request.permit)));
+    let body = logs::pass(incoming, (connection, request.permit));
+    let is_page = headers::is_page(&head.headers);
+    let mut passed = Response::new(if is_page { rewritten(body, links::Page::new(place.in_html())) } else { body });
     *passed.status_mut() = status;
-    *passed.headers_mut() = headers::of_answer(head.headers, request.prefix, &authority);
+    *passed.headers_mut() = headers::of_answer(head.headers, &place);
+    if is_page {
+        passed.headers_mut().remove(header::CONTENT_LENGTH);
+    }
     Ok(passed)
+}
+
+/// A page as the client gets it: its links lead through the proxy.
+fn rewritten(body: Body, page: links::Page) -> Body {
+    let pieces = stream::unfold((Some(body), page), |(body, mut page)| async move {
+        let mut body = body?;
+        let (piece, body) = match body.frame().await {
+            None => (Ok(page.finish()), None),
+            Some(Err(error)) => (Err(error), None),
+            Some(Ok(frame)) => (Ok(page.push(&frame.into_data().unwrap_or_default())), Some(body)),
+        };
+        Some((piece.map(|piece| Frame::data(Bytes::from(piece))), (body, page)))
+    });
+    StreamBody::new(pieces).boxed_unsync()
 }
 
 /// Both sides have agreed to another protocol: its bytes are passed both ways.
@@ -88,7 +114,7 @@ fn switch(
     connection: AbortOnDropHandle<()>,
     request: Request<'_>,
 ) -> Answer {
-    let mut agreed = Response::new(Empty::new().boxed_unsync());
+    let mut agreed = Response::new(whole(Empty::new()));
     *agreed.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *agreed.headers_mut() = answer.headers().clone();
     let (ending, permit) = (request.ending.clone(), request.permit);

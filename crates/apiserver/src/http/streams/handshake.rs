@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::Empty;
 
 use super::super::{Answer, full};
 
@@ -91,7 +91,7 @@ pub(super) fn refused(status: StatusCode, why: impl Into<Bytes>) -> Answer {
 }
 
 fn switching(upgrade: &'static str) -> Answer {
-    let mut answer = Response::new(Empty::new().boxed_unsync());
+    let mut answer = Response::new(crate::http::whole(Empty::new()));
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     answer.headers_mut().insert(header::UPGRADE, HeaderValue::from_static(upgrade));

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use futures::{StreamExt, future::Either};
 use http::{HeaderValue, Response, header};
 use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::StreamBody;
 use serde_json::json;
 use tokio::{
     sync::watch,
@@ -222,7 +222,7 @@ impl Watch {
             piece.map(|piece| (piece, watch))
         });
         let frames = pieces.map(|piece| Ok::<_, Infallible>(Frame::data(piece)));
-        let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
+        let mut response = Response::new(super::whole(StreamBody::new(frames)));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
     }
