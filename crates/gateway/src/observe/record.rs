@@ -44,6 +44,8 @@ impl Protocol {
 #[derive(Debug)]
 pub(super) struct Record {
     pub started: Instant,
+    /// The same as it is counted.
+    began: u64,
     /// `None`: not a request, but a connection whose bytes mean nothing to the proxy.
     pub protocol: Option<Protocol>,
     /// 0 while no response has begun.
@@ -113,8 +115,11 @@ impl Recording {
     }
 
     fn new(caller: &Rc<Caller>, protocol: Option<Protocol>) -> Self {
+        let started = Instant::now();
+        let began = caller.observe.moment(started);
         let record = Record {
-            started: Instant::now(),
+            started,
+            began,
             protocol,
             status: 0,
             by_endpoint: false,
@@ -129,7 +134,6 @@ impl Recording {
             response_began: None,
             route: caller.listener.unrouted(),
         };
-        let began = caller.observe.moment(record.started);
         record.route.figures.borrow_mut().loads.of(record.is_request()).begin(began);
         Self { caller: caller.clone(), record, captured: None }
     }
@@ -143,7 +147,7 @@ impl Recording {
     pub fn routed(&mut self, rule: &Arc<str>, cluster: Option<&str>) {
         let Caller { observe, listener, .. } = &*self.caller;
         let record = &mut self.record;
-        let (began, is_request) = (observe.moment(record.started), record.is_request());
+        let (began, is_request) = (record.began, record.is_request());
         let route = observe.route(listener, rule, cluster.unwrap_or_default());
         record.route.figures.borrow_mut().loads.of(is_request).withdraw(began);
         route.figures.borrow_mut().loads.of(is_request).begin(began);
@@ -164,7 +168,8 @@ impl Recording {
     /// has failed.
     pub fn tried(&mut self, endpoint: SocketAddr, since: Instant) {
         let (record, observe) = (&mut self.record, &self.caller.observe);
-        let (since, is_request) = (observe.moment(since), record.is_request());
+        let since = if since == record.started { record.began } else { observe.moment(since) };
+        let is_request = record.is_request();
         record.tries = record.tries.saturating_add(1);
         let endpoint = observe.endpoint(endpoint);
         endpoint.loads.borrow_mut().of(is_request).begin(since);

@@ -11,8 +11,10 @@ const MAX_LARGE_IN_USE: usize = 64;
 /// Buffers of each kind that are kept when nobody uses them.
 const KEEP_SMALL: usize = 64;
 const KEEP_LARGE: usize = 8;
-/// Vectors for heads that are kept, if they have not grown beyond `SMALL`.
-const KEEP_HEADS: usize = 64;
+/// Vectors for heads that are kept, if they have not grown beyond `MAX_HEAD`. There is one for each request that is under way, and
+/// with HTTP/2 these are many.
+const KEEP_HEADS: usize = 512;
+const MAX_HEAD: usize = 4 * 1024;
 
 /// Bytes that have arrived and are not done with.
 #[derive(Debug)]
@@ -127,7 +129,7 @@ impl Buffers {
     }
 
     pub fn give_back_head(&mut self, mut head: Vec<u8>) {
-        if head.capacity() > 0 && head.capacity() <= SMALL && self.heads.len() < KEEP_HEADS {
+        if head.capacity() > 0 && head.capacity() <= MAX_HEAD && self.heads.len() < KEEP_HEADS {
             head.clear();
             self.heads.push(head);
         }

@@ -22,7 +22,7 @@ pub(super) struct Clock {
     now: Cell<u64>,
     watches: RefCell<Vec<Weak<Inner>>>,
     first: Notify,
-    /// The second it names, and its text.
+    /// The tick it was made in, and its text.
     date: RefCell<(u64, String)>,
 }
 
@@ -43,7 +43,7 @@ impl Clock {
             now: Cell::new(0),
             watches: RefCell::default(),
             first: Notify::new(),
-            date: RefCell::default(),
+            date: RefCell::new((NEVER, String::new())),
         }
     }
 
@@ -73,13 +73,15 @@ impl Clock {
         self.started + TICK.saturating_mul(u32::try_from(self.now.get()).unwrap_or(u32::MAX))
     }
 
-    /// The wall clock's time for a `Date` field (RFC 9110, 5.6.7).
+    /// The wall clock's time for a `Date` field (RFC 9110, 5.6.7), as of the last tick: to ask for it in each response costs more
+    /// than to write it.
     pub fn date(&self) -> Ref<'_, str> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = self.now.get();
         if self.date.borrow().0 != now {
-            let seconds = i64::try_from(now).ok().and_then(|now| Timestamp::from_second(now).ok()).unwrap_or_default();
-            let text = DateTimePrinter::new().timestamp_to_rfc9110_string(&seconds).unwrap_or_default();
-            self.date.replace((now, text));
+            let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+            let seconds = i64::try_from(seconds).ok().and_then(|now| Timestamp::from_second(now).ok());
+            let text = DateTimePrinter::new().timestamp_to_rfc9110_string(&seconds.unwrap_or_default());
+            self.date.replace((now, text.unwrap_or_default()));
         }
         Ref::map(self.date.borrow(), |(_, text)| text.as_str())
     }

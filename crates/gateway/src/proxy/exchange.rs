@@ -148,8 +148,8 @@ impl Exchange<'_> {
     }
 
     fn finish_response(&mut self) {
-        if let Some(transfer) = self.progress.response.take() {
-            self.worker.buffers.borrow_mut().give_back_head(transfer.into_head());
+        if let Some(mut transfer) = self.progress.response.take() {
+            self.worker.buffers.borrow_mut().give_back_head(transfer.take_head());
         }
     }
 

@@ -113,23 +113,27 @@ impl Served<'_> {
         }
     }
 
-    async fn serve(&mut self, next: Next) -> After {
-        match next {
-            Next::End => After::Gone,
-            Next::Refused(refusal) => {
-                let mut record = Recording::start(&self.caller, Version::Http11);
-                let late = refusal.status == StatusCode::REQUEST_TIMEOUT;
-                record.flag(if late { Flag::Idle } else { Flag::DownstreamProtocol });
-                self.answer(&Answer::from(refusal), None, (false, Version::Http11, false), &mut record).await;
-                After::Close
-            }
-            Next::Request(Decision::Answer(answer, rule), facts, mut record) => {
-                let keeps_alive = facts.keeps_alive && !facts.has_body && !self.worker.closing(self.slot);
-                let changes = rule.as_deref().map(|rule: &Rule| Changes::new(&rule.response_headers, None));
-                self.answer(&answer, changes, (keeps_alive, facts.version, facts.is_head), &mut record).await
-            }
-            Next::Request(Decision::Forward(request), facts, mut record) => {
-                self.forward(request, &facts, &mut record).await
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "one would have room for its argument twice, and move it from one to the other"
+    )]
+    fn serve(&mut self, mut next: Next) -> impl Future<Output = After> {
+        async move {
+            match &mut next {
+                Next::End => After::Gone,
+                Next::Refused(refusal) => {
+                    let mut record = Recording::start(&self.caller, Version::Http11);
+                    let late = refusal.status == StatusCode::REQUEST_TIMEOUT;
+                    record.flag(if late { Flag::Idle } else { Flag::DownstreamProtocol });
+                    self.answer(&Answer::from(*refusal), None, (false, Version::Http11, false), &mut record).await;
+                    After::Close
+                }
+                Next::Request(Decision::Answer(answer, rule), facts, record) => {
+                    let keeps_alive = facts.keeps_alive && !facts.has_body && !self.worker.closing(self.slot);
+                    let changes = rule.as_deref().map(|rule: &Rule| Changes::new(&rule.response_headers, None));
+                    self.answer(answer, changes, (keeps_alive, facts.version, facts.is_head), record).await
+                }
+                Next::Request(Decision::Forward(request), facts, record) => self.forward(request, facts, record).await,
             }
         }
     }
@@ -209,10 +213,10 @@ impl Served<'_> {
         Some(Next::Request(decision, facts, record))
     }
 
-    async fn forward(&mut self, mut request: Request, facts: &Facts, record: &mut Recording) -> After {
+    async fn forward(&mut self, request: &mut Request, facts: &Facts, record: &mut Recording) -> After {
         let closing = self.worker.closing(self.slot);
         let client = End::Http1(&mut self.client);
-        let mut sender = Sender::new(self.worker, &self.watch, client, (&mut request, facts, record), closing);
+        let mut sender = Sender::new(self.worker, &self.watch, client, (request, facts, record), closing);
         let sent = sender.send().await;
         let after = match sent {
             Sent::Responded { keeps_alive } => {
@@ -236,7 +240,7 @@ impl Served<'_> {
             }
         };
         self.client.release(&mut self.worker.buffers.borrow_mut());
-        self.worker.buffers.borrow_mut().give_back_head(request.message.into_head());
+        self.worker.buffers.borrow_mut().give_back_head(request.message.take_head());
         after
     }
 

@@ -3,8 +3,8 @@
 use std::{fmt, future::poll_fn, io, rc::Rc, sync::Arc};
 
 use rustls::{
-    AlertDescription, ServerConfig,
-    server::{AcceptedAlert, Acceptor},
+    AlertDescription, CipherSuite, ServerConfig,
+    server::{Accepted, AcceptedAlert, Acceptor},
 };
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsStream, server::StartHandshake};
@@ -162,6 +162,24 @@ fn send(tcp: &TcpStream, bytes: &[u8]) {
     _ = tcp.try_write(bytes);
 }
 
+/// Whether a client would rather have AES, in TLS 1.3, than ChaCha20: then it has instructions for it, and which of the suites with
+/// AES is chosen makes no difference to it.
+fn prefers_aes(accepted: &Accepted) -> bool {
+    let hello = accepted.client_hello();
+    let mut of_tls13 = hello.cipher_suites().iter().filter(|suite| {
+        use CipherSuite::{TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256};
+        matches!(suite, TLS13_AES_128_GCM_SHA256 | TLS13_AES_256_GCM_SHA384 | TLS13_CHACHA20_POLY1305_SHA256)
+    });
+    of_tls13.next().is_some_and(|first| *first != CipherSuite::TLS13_CHACHA20_POLY1305_SHA256)
+}
+
+/// The same, but with the client's order of suites instead of ours.
+fn in_clients_order(config: &ServerConfig) -> Arc<ServerConfig> {
+    let mut config = config.clone();
+    config.ignore_client_order = false;
+    Arc::new(config)
+}
+
 /// Ends TLS with a client whose hello is in its buffer.
 async fn accept(
     worker: &Worker,
@@ -193,6 +211,7 @@ async fn accept(
             return Err(failed);
         }
     };
+    let config = if prefers_aes(&accepted) { config } else { in_clients_order(&config) };
     let stream = StartHandshake::from_parts(accepted, tcp).into_stream(config).await?;
     // What was agreed must be what was chosen by: the two readers of the hello are not to be played off against each other.
     let agreed = stream.get_ref().1.server_name().unwrap_or_default();

@@ -107,11 +107,11 @@ impl Transfer {
         }
     }
 
-    /// The head's memory, to be used again.
-    pub fn into_head(self) -> Vec<u8> {
+    /// The head's memory, to be used again when the message has been sent.
+    pub fn take_head(&mut self) -> Vec<u8> {
         match self {
-            Self::Direct(pump) => pump.head,
-            Self::Relayed(relay) => relay.head,
+            Self::Direct(pump) => std::mem::take(&mut pump.head),
+            Self::Relayed(relay) => std::mem::take(&mut relay.head),
         }
     }
 

@@ -277,6 +277,13 @@ pub struct HeaderChange {
     pub remove: Vec<HeaderName>,
 }
 
+impl HeaderChange {
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.add.is_empty() && self.remove.is_empty()
+    }
+}
+
 /// `URLRewrite`.
 #[derive(Debug, Clone, Default)]
 pub struct Rewrite {

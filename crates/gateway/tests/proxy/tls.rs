@@ -12,8 +12,8 @@ use gateway::{
     proxy::{Options, Proxy, Timeouts},
 };
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
-    crypto::aws_lc_rs,
+    CipherSuite, ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 
@@ -83,9 +83,13 @@ fn connection(name: &str, trusted: &Pair) -> ClientConnection {
 
 /// How a client speaks that trusts this certificate alone.
 fn config(trusted: &Pair) -> ClientConfig {
+    config_with(aws_lc_rs::default_provider(), trusted)
+}
+
+fn config_with(provider: CryptoProvider, trusted: &Pair) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(trusted.certificate.as_bytes()).unwrap()).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let config = ClientConfig::builder_with_provider(Arc::new(provider));
     let config = config.with_safe_default_protocol_versions().unwrap();
     config.with_root_certificates(roots).with_no_client_auth()
 }
@@ -175,6 +179,25 @@ fn each_name_is_shown_its_own_certificate_and_a_name_without_one_breaks_nobody_e
         );
     }
     assert!(served.refusal("a.example", &b).contains("certificate"), "the wrong certificate is shown");
+}
+
+#[test]
+fn clients_get_the_suite_with_the_faster_hash_unless_they_have_no_instructions_for_aes() {
+    let (a, b) = (pair("a.example"), pair("b.example"));
+    let mut served = Served::new(Timeouts::default());
+    served.apply(&a, &b, 1);
+    for (first, agreed) in [
+        (CipherSuite::TLS13_AES_256_GCM_SHA384, CipherSuite::TLS13_AES_128_GCM_SHA256),
+        (CipherSuite::TLS13_CHACHA20_POLY1305_SHA256, CipherSuite::TLS13_CHACHA20_POLY1305_SHA256),
+    ] {
+        let mut provider = aws_lc_rs::default_provider();
+        provider.cipher_suites.sort_by_key(|suite| suite.suite() != first);
+        let name = ServerName::try_from("a.example").unwrap();
+        let mut client = ClientConnection::new(Arc::new(config_with(provider, &a)), name).unwrap();
+        let mut tcp = TcpStream::connect(served.address()).unwrap();
+        client.complete_io(&mut tcp).unwrap();
+        assert_eq!(client.negotiated_cipher_suite().map(|suite| suite.suite()), Some(agreed));
+    }
 }
 
 #[test]

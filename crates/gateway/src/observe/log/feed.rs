@@ -25,8 +25,8 @@ use crate::{
 const ENOUGH: usize = 256 * 1024;
 /// Buffers that are kept while they are not needed.
 const BUFFERS: usize = 4;
-/// Captured values that are kept for further requests.
-const SPARE: usize = 64;
+/// Captured values that are kept for further requests: for more than a few clients of HTTP/2 with all of their streams in use.
+const SPARE: usize = 512;
 
 /// What a worker needs for writing lines.
 #[derive(Debug, Clone)]

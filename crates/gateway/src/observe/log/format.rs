@@ -205,6 +205,10 @@ impl Compiled {
         alone.add(text, Style::JsonInside)?;
         (self.times, self.wanted) = (alone.times, alone.wanted);
         self.timed |= alone.timed;
+        if matches!(alone.parts.as_slice(), [Part::Value(Operator::Simple(Simple::Absent), _)]) {
+            self.literal(b"null");
+            return Ok(());
+        }
         if let [Part::Value(operator, _)] = alone.parts.as_slice()
             && !operator.is_always_text()
         {

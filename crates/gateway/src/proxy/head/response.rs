@@ -12,6 +12,8 @@ use super::{
 pub(in crate::proxy) struct Response<'b, 's> {
     pub status: u16,
     pub reason: &'b str,
+    /// The lines that it was read from; empty in HTTP/2.
+    pub lines: &'b [u8],
     pub headers: &'s [Header<'b>],
     /// What each of `headers` is.
     pub known: &'s [Known],

@@ -41,5 +41,6 @@ pub(in crate::proxy) fn parse<'b, 's>(
     let keeps_alive =
         body != Body::UntilClose && !connection.close && (version == 1 || connection.keep_alive) && status != 101;
     let reason = response.reason.unwrap_or_default();
-    Ok(Some((length, Response { status, reason, headers, known, body, connection, keeps_alive })))
+    let lines = bytes.get(..length).unwrap_or_default();
+    Ok(Some((length, Response { status, reason, lines, headers, known, body, connection, keeps_alive })))
 }

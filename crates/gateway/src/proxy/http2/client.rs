@@ -18,7 +18,11 @@ use h2::client::{Builder, SendRequest};
 use http::Request;
 use tokio::sync::Notify;
 
-use super::{CONNECTION_WINDOW, SEND_BUFFER, STREAM_WINDOW, Stream, io::Io, to_io};
+use super::{
+    CONNECTION_WINDOW, SEND_BUFFER, STREAM_WINDOW, Stream,
+    io::{Io, Outs},
+    to_io,
+};
 use crate::proxy::{connect::Unconnected, head::MAX_HEAD, side::Side};
 
 /// Per worker and endpoint; beyond it requests wait in a connection's queue.
@@ -33,7 +37,11 @@ type Place = (SocketAddr, u64);
 
 /// A worker's connections, by endpoint.
 #[derive(Debug, Default)]
-pub(in crate::proxy) struct Pool(RefCell<HashMap<Place, Rc<Endpoint>, FixedState>>);
+pub(in crate::proxy) struct Pool {
+    endpoints: RefCell<HashMap<Place, Rc<Endpoint>, FixedState>>,
+    /// For these connections and those of clients.
+    pub outs: Outs,
+}
 
 #[derive(Debug, Default)]
 struct Endpoint {
@@ -112,7 +120,7 @@ impl Pool {
         now: Instant,
         connect: impl AsyncFnOnce() -> Result<Side, Unconnected>,
     ) -> Result<Lease, Unconnected> {
-        let endpoint = self.0.borrow_mut().entry(place).or_default().clone();
+        let endpoint = self.endpoints.borrow_mut().entry(place).or_default().clone();
         loop {
             let opened = endpoint.opened.notified();
             if let Some(connection) = endpoint.choose() {
@@ -124,14 +132,14 @@ impl Pool {
             opened.await;
         }
         let _opening = Opening::new(&endpoint);
-        let connection = open(connect().await?, now).await.map_err(Unconnected::Tcp)?;
+        let connection = open(connect().await?, now, &self.outs).await.map_err(Unconnected::Tcp)?;
         endpoint.connections.borrow_mut().push(connection.clone());
         Ok(Lease::new(connection, false, now))
     }
 
     /// Closes connections that were not used for long; says whether any are left.
     pub fn sweep(&self, now: Instant) -> bool {
-        let mut endpoints = self.0.borrow_mut();
+        let mut endpoints = self.endpoints.borrow_mut();
         endpoints.retain(|_, endpoint| {
             let mut connections = endpoint.connections.borrow_mut();
             let fresh = |c: &Connection| c.streams.get() > 0 || now.duration_since(c.last_used.get()) < IDLE;
@@ -173,8 +181,8 @@ impl Drop for Opening<'_> {
 }
 
 /// Begins to speak HTTP/2 on a connection, and drives it until its end.
-async fn open(side: Side, now: Instant) -> io::Result<Rc<Connection>> {
-    let io = Io::new(side);
+async fn open(side: Side, now: Instant, outs: &Outs) -> io::Result<Rc<Connection>> {
+    let io = Io::new(side, outs.clone());
     let mut builder = Builder::new();
     builder
         .enable_push(false)

@@ -105,7 +105,7 @@ pub(in crate::proxy) fn response<'b, 's>(
     };
     let reason = parts.status.canonical_reason().unwrap_or_default();
     let connection = framing.connection;
-    Ok(Response { status, reason, headers, known, body, connection, keeps_alive: true })
+    Ok(Response { status, reason, lines: &[], headers, known, body, connection, keeps_alive: true })
 }
 
 type Scanned<'b, 's> = (&'s [Header<'b>], &'s [Known], Framing);

@@ -17,6 +17,27 @@ use crate::proxy::side::Side;
 const COLLECT: usize = 64 * 1024;
 /// A write of this size is not worth copying.
 const LARGE: usize = 16 * 1024;
+/// Vectors that a worker keeps.
+const KEEP: usize = 16;
+
+/// Memory for what is collected. A connection has some only while the kernel has not taken what it has to say: it need not grow for
+/// each burst, an idle one holds none, and what all connections use is in the processor's cache.
+#[derive(Debug, Clone, Default)]
+pub(in crate::proxy) struct Outs(Rc<RefCell<Vec<Vec<u8>>>>);
+
+impl Outs {
+    fn take(&self) -> Vec<u8> {
+        self.0.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(LARGE))
+    }
+
+    fn give_back(&self, mut out: Vec<u8>) {
+        let mut kept = self.0.borrow_mut();
+        if kept.len() < KEEP && out.capacity() <= 2 * COLLECT {
+            out.clear();
+            kept.push(out);
+        }
+    }
+}
 
 /// A connection whose writes wait for [`Io::poll_write_out`].
 #[derive(Debug, Clone)]
@@ -25,27 +46,21 @@ pub(super) struct Io(Rc<RefCell<Inner>>);
 #[derive(Debug)]
 struct Inner {
     side: Side,
+    /// Without any capacity while nothing is collected.
     out: Vec<u8>,
     /// Of `out`.
     written: usize,
+    outs: Outs,
 }
 
 impl Io {
     /// What has arrived on `side` already is read first.
-    pub fn new(side: Side) -> Self {
-        Self(Rc::new(RefCell::new(Inner { side, out: Vec::new(), written: 0 })))
+    pub fn new(side: Side, outs: Outs) -> Self {
+        Self(Rc::new(RefCell::new(Inner { side, out: Vec::new(), written: 0, outs })))
     }
 
     fn inner(&self) -> RefMut<'_, Inner> {
         self.0.borrow_mut()
-    }
-
-    /// Gives up the memory for what may be collected, while nobody has anything to say.
-    pub fn release(&self) {
-        let mut inner = self.inner();
-        if inner.out.is_empty() {
-            inner.out = Vec::new();
-        }
     }
 
     /// Writes what was collected.
@@ -64,9 +79,7 @@ impl Inner {
         }
         if self.written > 0 {
             self.written = 0;
-            self.out.clear();
-            // What was a burst need not be kept for the connection's life.
-            self.out.shrink_to(LARGE);
+            self.outs.give_back(std::mem::take(&mut self.out));
         }
         self.side.poll_flush(cx)
     }
@@ -96,6 +109,9 @@ impl AsyncWrite for Io {
         if total >= LARGE && inner.out.is_empty() {
             let part = |index: usize| parts.get(index).map_or(&[][..], |part| part);
             return inner.side.poll_write(cx, [part(0), part(1), part(2), part(3)], 0);
+        }
+        if inner.out.capacity() == 0 {
+            inner.out = inner.outs.take();
         }
         parts.iter().for_each(|part| inner.out.extend_from_slice(part));
         Poll::Ready(Ok(total))

@@ -3,6 +3,7 @@
 mod client;
 mod head;
 mod io;
+mod lanes;
 mod server;
 mod stream;
 

@@ -1,4 +1,4 @@
-//! A client's connection: its requests are served at the same time, each in a task of its own.
+//! A client's connection: its requests are served at the same time, each in a task of its own while it lasts.
 
 use std::{
     cell::Cell,
@@ -16,7 +16,7 @@ use h2::{
 };
 use http::Request;
 
-use super::{CONNECTION_WINDOW, SEND_BUFFER, STREAM_WINDOW, Stream, head, io::Io};
+use super::{CONNECTION_WINDOW, SEND_BUFFER, STREAM_WINDOW, Stream, head, io::Io, lanes::Lanes};
 use crate::observe::{Caller, Flag, Recording};
 use crate::proxy::{
     answer::Answer,
@@ -42,8 +42,9 @@ const MAX_GIVEN_UP: u64 = 100;
 const LINGER: Duration = Duration::from_secs(2);
 
 /// What the requests of a connection share.
-struct Shared {
-    worker: Rc<Worker>,
+pub(super) struct Shared {
+    pub worker: Rc<Worker>,
+    pub lanes: Lanes,
     slot: Arc<Slot>,
     caller: Rc<Caller>,
     origin: Origin,
@@ -59,7 +60,7 @@ pub(in crate::proxy) async fn connection(
     side: Side,
     (caller, origin, server_name): (Rc<Caller>, Origin, Option<Box<str>>),
 ) {
-    let io = Io::new(side);
+    let io = Io::new(side, worker.http2.outs.clone());
     let mut builder = Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW)
@@ -84,6 +85,7 @@ pub(in crate::proxy) async fn connection(
     let Some(connection) = begun.await else { return };
     let shared = Shared {
         worker: worker.clone(),
+        lanes: Lanes::default(),
         slot: slot.clone(),
         caller,
         origin,
@@ -94,6 +96,7 @@ pub(in crate::proxy) async fn connection(
     let (shared, idle, ending) = (Rc::new(shared), false, false);
     let mut served = Served { connection, io, watch, shared, idle, ending };
     poll_fn(|cx| served.poll(cx)).await;
+    served.shared.lanes.close();
 }
 
 struct Served {
@@ -116,7 +119,7 @@ impl Served {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     let count = &self.shared.requests;
                     count.set(count.get() + 1);
-                    tokio::task::spawn_local(serve(self.shared.clone(), request, respond));
+                    Lanes::serve(&self.shared, (request, respond));
                 }
                 Poll::Ready(Some(Err(error))) => {
                     tracing::debug!(error = %error, "a client's connection has failed");
@@ -151,7 +154,6 @@ impl Served {
         }
         if !self.idle {
             self.idle = true;
-            self.io.release();
             worker.clock.set(&self.watch, if self.ending { LINGER } else { worker.timeouts.idle });
         }
         if !worker.clock.expired(&self.watch) {
@@ -180,22 +182,24 @@ impl Shared {
     }
 }
 
-/// Serves one request.
-async fn serve(shared: Rc<Shared>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+/// Serves one request; `watch` is for its deadlines.
+pub(super) async fn serve(shared: &Shared, watch: &Watch, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
     let (parts, received) = request.into_parts();
     let end = received.is_end_stream();
     let mut client = Stream::of_client(received, respond);
     let mut record = Recording::start(&shared.caller, Version::Http2);
-    let Some((decision, facts)) = shared.decide(&parts, end, &mut record) else {
-        return client.reset(Reason::REFUSED_STREAM);
-    };
+    let mut decided = shared.decide(&parts, end, &mut record);
     drop(parts);
-    match decision {
-        Decision::Answer(answer, rule) => {
+    match &mut decided {
+        None => client.reset(Reason::REFUSED_STREAM),
+        Some((Decision::Answer(answer, rule), facts)) => {
             let changes = rule.as_deref().map(|rule| Changes::new(&rule.response_headers, None));
-            shared.answer(&mut client, &answer, changes, &facts, &mut record).await;
+            shared.answer(&mut client, watch, answer, changes, facts, &mut record).await;
         }
-        Decision::Forward(request) => shared.forward(client, request, &facts, &mut record).await,
+        Some((Decision::Forward(request), facts)) => {
+            shared.forward(&mut client, watch, request, facts, &mut record).await;
+            shared.worker.buffers.borrow_mut().give_back_head(request.message.take_head());
+        }
     }
 }
 
@@ -218,10 +222,15 @@ impl Shared {
         }
     }
 
-    async fn forward(&self, mut client: Stream, mut request: Routed, facts: &Facts, record: &mut Recording) {
-        let watch = self.worker.clock.watch();
-        let mut sender =
-            Sender::new(&self.worker, &watch, End::Http2(&mut client), (&mut request, facts, record), false);
+    async fn forward(
+        &self,
+        client: &mut Stream,
+        watch: &Watch,
+        request: &mut Routed,
+        facts: &Facts,
+        record: &mut Recording,
+    ) {
+        let mut sender = Sender::new(&self.worker, watch, End::Http2(client), (request, facts, record), false);
         match sender.send().await {
             Sent::Responded { .. } => record.done(),
             Sent::Over => {
@@ -231,23 +240,23 @@ impl Shared {
                 client.reset(Reason::INTERNAL_ERROR);
             }
             Sent::Unanswered(answer) => {
-                self.answer(&mut client, &answer, Some(request.changes()), facts, record).await;
+                self.answer(client, watch, &answer, Some(request.changes()), facts, record).await;
             }
             Sent::Upgraded(mut link) => {
                 watch.clear();
-                let (up, down) = tunnel::join(&self.worker, End::Http2(&mut client), link.end()).await;
+                let (up, down) = tunnel::join(&self.worker, End::Http2(client), link.end()).await;
                 record.received(up);
                 record.sent(down);
                 record.done();
                 link.close(&mut self.worker.buffers.borrow_mut());
             }
         }
-        self.worker.buffers.borrow_mut().give_back_head(request.message.into_head());
     }
 
     async fn answer(
         &self,
         client: &mut Stream,
+        watch: &Watch,
         answer: &Answer,
         changes: Option<Changes<'_>>,
         facts: &Facts,
@@ -259,12 +268,11 @@ impl Shared {
         if client.respond(response, end).is_err() {
             return record.flag(Flag::DownstreamGone);
         }
-        let watch = self.worker.clock.watch();
-        self.worker.clock.set(&watch, self.worker.timeouts.idle);
+        self.worker.clock.set(watch, self.worker.timeouts.idle);
         let sent = poll_fn(|cx| {
             watch.arm(cx);
             match client.poll_send(cx, &mut body, true) {
-                Poll::Pending if !self.worker.clock.expired(&watch) => Poll::Pending,
+                Poll::Pending if !self.worker.clock.expired(watch) => Poll::Pending,
                 polled => Poll::Ready(matches!(polled, Poll::Ready(Ok(())))),
             }
         });

@@ -119,18 +119,16 @@ impl Stream {
     pub fn poll_send(&mut self, cx: &mut Context<'_>, data: &mut Bytes, last: bool) -> Poll<io::Result<()>> {
         while !data.is_empty() {
             let Some(sent) = &mut self.sent else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
-            if sent.capacity() == 0 {
-                sent.reserve_capacity(data.len());
-                match sent.capacity() {
-                    0 => match ready!(sent.poll_capacity(cx)) {
-                        Some(Ok(_)) => continue,
-                        Some(Err(error)) => return Poll::Ready(Err(to_io(error))),
-                        None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-                    },
-                    _ => continue,
+            sent.reserve_capacity(data.len());
+            let room = sent.capacity();
+            if room == 0 {
+                match ready!(sent.poll_capacity(cx)) {
+                    Some(Ok(_)) => continue,
+                    Some(Err(error)) => return Poll::Ready(Err(to_io(error))),
+                    None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
                 }
             }
-            let piece = data.split_to(sent.capacity().min(data.len()));
+            let piece = data.split_to(room.min(data.len()));
             sent.send_data(piece, last && data.is_empty()).map_err(to_io)?;
             self.moved += 1;
         }

@@ -1,10 +1,8 @@
 //! Heads as HTTP/1.1 writes them.
 
-use std::io::Write;
-
 use base64::{Engine, prelude::BASE64_STANDARD};
 use fastrand::Rng;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 
 use super::{Changes, Fields, Ids, Origin, host, request_fields, response_fields, target};
 use crate::{
@@ -93,8 +91,12 @@ pub(in crate::proxy) fn response(
     chunked: bool,
     date: &[u8],
 ) {
-    // Writing to a vector cannot fail.
-    _ = write!(out, "HTTP/1.1 {} {}\r\n", head.status, head.reason);
+    // Piece by piece: formatting costs a multiple.
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(StatusCode::from_u16(head.status).unwrap_or(StatusCode::BAD_GATEWAY).as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(head.reason.as_bytes());
+    out.extend_from_slice(b"\r\n");
     response_fields(out, head, changes, date);
     connection.write(out);
     if chunked {

@@ -1,7 +1,8 @@
 //! Heads as HTTP/2 has them (RFC 9113, 8.3).
 
+use bytes::Bytes;
 use fastrand::Rng;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header::UPGRADE, uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header::UPGRADE, uri};
 
 use super::{Changes, Fields, Ids, Origin, host, request_fields, response_fields, target};
 use crate::{
@@ -53,11 +54,47 @@ pub(in crate::proxy) fn response(head: &head::Response<'_, '_>, changes: Changes
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::from_u16(head.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let out = response.headers_mut();
-    out.reserve(head.headers.len() + 2);
-    response_fields(out, head, changes, date);
+    // Not for those that a rule may add: with room for one too many, most maps would have twice the size.
+    out.reserve(head.headers.len());
+    response_fields(&mut Parts::new(out, head.lines), head, changes, date);
     // There is nothing to change to (RFC 9113, 8.2.2).
     out.remove(UPGRADE);
     response
+}
+
+/// Lines up to this length are copied once for all of their values. A compression table may hold a value for long, and with it the
+/// whole copy.
+const MAX_SHARED: usize = 1024;
+
+/// Fields whose values are parts of one copy of the lines that they were read from: with a copy for each, every one of them would be
+/// an allocation.
+struct Parts<'a> {
+    map: &'a mut HeaderMap,
+    lines: &'a [u8],
+    copy: Bytes,
+}
+
+impl<'a> Parts<'a> {
+    fn new(map: &'a mut HeaderMap, lines: &'a [u8]) -> Self {
+        let copy = if lines.len() <= MAX_SHARED { Bytes::copy_from_slice(lines) } else { Bytes::new() };
+        Self { map, lines, copy }
+    }
+
+    /// The same bytes in the copy, if they are among the lines.
+    fn shared(&self, value: &[u8]) -> Option<Bytes> {
+        let start = value.as_ptr().addr().checked_sub(self.lines.as_ptr().addr())?;
+        let end = start.checked_add(value.len()).filter(|end| *end <= self.copy.len())?;
+        Some(self.copy.slice(start..end))
+    }
+}
+
+impl Fields for Parts<'_> {
+    fn field(&mut self, name: &str, value: &[u8]) {
+        match (HeaderName::from_bytes(name.as_bytes()), self.shared(value).map(HeaderValue::from_maybe_shared)) {
+            (Ok(name), Some(Ok(value))) => _ = self.map.append(name, value),
+            _ => self.map.field(name, value),
+        }
+    }
 }
 
 /// The trailers in these lines; what frames or routes a message does not belong there (RFC 9110, 6.5.1).

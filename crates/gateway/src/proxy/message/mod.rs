@@ -4,7 +4,7 @@ mod http1;
 mod http2;
 mod trace;
 
-use std::{borrow::Cow, io::Write, net::IpAddr};
+use std::{borrow::Cow, net::IpAddr};
 
 use fastrand::Rng;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -80,7 +80,8 @@ pub(super) struct Changes<'a> {
 
 impl<'a> Changes<'a> {
     pub fn new(rule: &'a HeaderChange, backend: Option<&'a HeaderChange>) -> Self {
-        Self { layers: [Some(rule), backend, None] }
+        // Most rules change nothing: then no field of theirs is looked for.
+        Self { layers: [Some(rule), backend, None].map(|layer| layer.filter(|change| !change.is_empty())) }
     }
 
     /// The same and then these.
@@ -248,10 +249,7 @@ impl Found {
             // The lowest bit keeps either id from being all zeroes, which would be invalid. Sampled: without a proxy the
             // application would decide for itself, and an unsampled parent would keep it from recording anything.
             let (trace, span) = (random.u128(..) | 1, random.u64(..) | 1);
-            let mut text = [0; 55];
-            // It has exactly this length.
-            _ = write!(text.as_mut_slice(), "00-{trace:032x}-{span:016x}-01");
-            out.field("traceparent", &text);
+            out.field("traceparent", &trace::sampled(trace, span));
             ids.trace = Some(trace);
         }
         ids

@@ -36,6 +36,23 @@ fn requests_of_one_connection_are_served_at_the_same_time() {
 }
 
 #[test]
+fn requests_that_follow_others_of_their_connection_get_their_own_responses() {
+    let gateway = Gateway::to(&[&support::Endpoint::mirror()]);
+    run(async {
+        let client = connect(gateway.address).await;
+        for together in [1, 40, 1, 7, 100, 1] {
+            let ask_for = async |number: usize| {
+                let response = ask(&client, get(&format!("/{together}/{number}"))).await.unwrap();
+                let text = response.text();
+                assert!(text.starts_with(&format!("GET /{together}/{number} HTTP/1.1\r\n")), "{text}");
+                assert_eq!(response.field("content-length"), Some(text.len().to_string().as_str()));
+            };
+            futures::future::join_all((0..together).map(ask_for)).await;
+        }
+    });
+}
+
+#[test]
 fn a_request_is_told_to_an_endpoint_of_http_1_1_in_its_words() {
     let gateway = Gateway::to(&[&support::Endpoint::mirror()]);
     run(async {
