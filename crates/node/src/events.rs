@@ -1,4 +1,4 @@
-//! Events about pods, as the kubelet's: repeated ones are counted on one object, and what repeats too often is not written at
+//! Events about pods and the node, as the kubelet's: repeated ones are counted on one object, and what repeats too often is not written at
 //! all. They are written in the background, so that a pod never waits for one.
 
 use jiff::Timestamp;
@@ -28,7 +28,8 @@ enum Type {
 struct Happened {
     what: Same,
     namespace: String,
-    pod: String,
+    /// The object's kind and name.
+    about: (&'static str, String),
     version: Option<String>,
     type_: Type,
     at: Timestamp,
@@ -38,13 +39,14 @@ struct Happened {
 pub struct Events {
     queue: mpsc::Sender<Happened>,
     clock: Clock,
+    node: String,
 }
 
 impl Events {
     /// Where events are told, and what writes them.
     pub fn new(client: Client, node: String, clock: Clock) -> (Self, Writer) {
         let (queue, waiting) = mpsc::channel(WAITING);
-        (Self { queue, clock }, Writer { client, node, waiting, seen: Correlator::default() })
+        (Self { queue, clock, node: node.clone() }, Writer { client, node, waiting, seen: Correlator::default() })
     }
 
     /// Something normal happened to the pod, or to one of its containers.
@@ -57,12 +59,34 @@ impl Events {
         self.tell(pod, container, Type::Warning, reason, message.into());
     }
 
+    /// Something normal happened to the node.
+    pub fn node_normal(&self, reason: &str, message: String) {
+        self.tell_of_node(Type::Normal, reason, message);
+    }
+
+    /// Something happened to the node that somebody should look at.
+    pub fn node_warning(&self, reason: &str, message: String) {
+        self.tell_of_node(Type::Warning, reason, message);
+    }
+
+    fn tell_of_node(&self, type_: Type, reason: &str, message: String) {
+        self.send(Happened {
+            // The kubelet has no other uid for it.
+            what: Same { uid: self.node.clone(), field: None, reason: reason.to_owned(), message },
+            namespace: "default".to_owned(),
+            about: ("Node", self.node.clone()),
+            version: None,
+            type_,
+            at: self.clock.now(),
+        });
+    }
+
     fn tell(&self, pod: &Pod, container: Option<&str>, type_: Type, reason: &str, message: String) {
         let list = |name: &str| {
             let init = pod.spec.as_ref().is_some_and(|spec| state::init(spec).iter().any(|c| c.name == name));
             if init { "initContainers" } else { "containers" }
         };
-        let happened = Happened {
+        self.send(Happened {
             what: Same {
                 uid: pod.uid().unwrap_or_default(),
                 field: container.map(|name| format!("spec.{}{{{name}}}", list(name))),
@@ -70,15 +94,18 @@ impl Events {
                 message,
             },
             namespace: pod.namespace().unwrap_or_default(),
-            pod: pod.name_any(),
+            about: ("Pod", pod.name_any()),
             version: pod.resource_version(),
             type_,
             at: self.clock.now(),
-        };
+        });
+    }
+
+    fn send(&self, happened: Happened) {
         if let Err(error) = self.queue.try_send(happened) {
             let (mpsc::error::TrySendError::Full(lost) | mpsc::error::TrySendError::Closed(lost)) = error;
             let Same { reason, message, .. } = lost.what;
-            tracing::warn!("event {reason} of pod {}/{} is lost: {message}", lost.namespace, lost.pod);
+            tracing::warn!("event {reason} of {}/{} is lost: {message}", lost.namespace, lost.about.1);
         }
     }
 }
@@ -103,7 +130,7 @@ impl Writer {
     }
 
     async fn write(&mut self, happened: Happened) {
-        let noted = self.seen.note(&happened.what, &happened.pod, happened.at);
+        let noted = self.seen.note(&happened.what, &happened.about.1, happened.at);
         let Some(Counted { name, count }) = noted else { return };
         let api: Api<Event> = Api::namespaced(self.client.clone(), &happened.namespace);
         if count > 1 {
@@ -117,16 +144,19 @@ impl Writer {
             Err(error) => Err(error.to_string()),
         };
         if let Err(error) = result {
-            tracing::debug!("event {} of pod {}/{}: {error}", happened.what.reason, happened.namespace, happened.pod);
+            let Happened { what, namespace, about, .. } = happened;
+            tracing::debug!("event {} of {namespace}/{}: {error}", what.reason, about.1);
         }
     }
 
     fn event(&self, happened: &Happened, name: &str, count: i32) -> serde_json::Value {
-        let Happened { what: Same { uid, field, reason, message }, namespace, pod, version, type_, at } = happened;
+        let Happened { what: Same { uid, field, reason, message }, namespace, about, version, type_, at } = happened;
+        let (kind, of) = about;
+        let own = (*kind == "Pod").then_some(("v1", namespace));
         json!({
             "metadata": {"name": name, "namespace": namespace},
-            "involvedObject": {"apiVersion": "v1", "kind": "Pod", "namespace": namespace, "name": pod, "uid": uid,
-                "resourceVersion": version, "fieldPath": field},
+            "involvedObject": {"apiVersion": own.map(|own| own.0), "kind": kind, "namespace": own.map(|own| own.1),
+                "name": of, "uid": uid, "resourceVersion": version, "fieldPath": field},
             "reason": reason, "message": message, "type": format!("{type_:?}"),
             "count": count, "firstTimestamp": at, "lastTimestamp": at,
             "source": {"component": "kubelet", "host": self.node},

@@ -4,6 +4,7 @@ mod clock;
 mod endpoint;
 mod env;
 mod events;
+pub mod eviction;
 pub mod figures;
 pub mod images;
 mod logs;
@@ -13,6 +14,7 @@ mod pods;
 mod probes;
 mod recover;
 mod register;
+mod resize;
 pub mod runtime;
 pub mod shim;
 mod sources;
@@ -33,7 +35,11 @@ use std::{
 
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::{Client, ResourceExt};
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 /// The cluster's DNS, as pods are told.
@@ -63,6 +69,8 @@ pub struct Options {
     pub internal_ip: IpAddr,
     /// Where the node's endpoint listens.
     pub listener: TcpListener,
+    /// When pods have to go because the machine runs short.
+    pub eviction: eviction::Options,
     /// About how long rates are taken over, and how often they are asked for: metrics-server's `--metric-resolution`.
     pub metric_resolution: Duration,
 }
@@ -92,6 +100,9 @@ pub(crate) struct Context {
     events: events::Events,
     pods: figures::Pods,
     figures: figures::Figures,
+    ledger: resize::Ledger,
+    /// What the node lacks.
+    pressures: watch::Receiver<eviction::Pressures>,
 }
 
 /// A pod that has a worker.
@@ -100,6 +111,8 @@ pub(crate) struct Known {
     object: watch::Sender<Option<Arc<Pod>>>,
     /// The status as its worker has it, which the object's may lag behind.
     status: watch::Receiver<Option<Arc<PodStatus>>>,
+    /// Where its worker is told something.
+    sender: mpsc::Sender<worker::Message>,
 }
 
 impl Known {
@@ -178,11 +191,21 @@ impl Node {
     /// # Errors
     /// When the endpoint or the machine's state cannot be read at the start.
     pub async fn run(self, stop: CancellationToken) -> Result<(), NodeError> {
-        let Options { name, data_dir, runtime, images, dns, tls, internal_ip, listener, .. } = self.options;
+        let Options { name, data_dir, runtime, images, dns, tls, internal_ip, listener, eviction, .. } = self.options;
         let port = listener.local_addr()?.port();
         let found = runtime.recover().await?;
         let clock = clock::Clock::machine();
+        let (memory, cpu) = register::allocatable(&eviction);
         let (events, writer) = events::Events::new(self.client.clone(), name.clone(), clock.clone());
+        let (told, pressures) = watch::channel(eviction::Pressures::new());
+        let look = eviction::look(data_dir.clone());
+        let facts = register::Facts {
+            name: name.clone(),
+            internal_ip,
+            port,
+            eviction: eviction.clone(),
+            disk: look().get(&eviction::Signal::Disk).map_or(0, |disk| disk.capacity),
+        };
         let context = Arc::new(Context {
             sources: sources::Sources::start(&self.client, &stop),
             events,
@@ -196,10 +219,12 @@ impl Node {
             clock,
             pods: self.pods,
             figures: self.figures,
+            ledger: resize::Ledger::new(resize::Room { memory, cpu }),
+            pressures: pressures.clone(),
         });
-        let facts = register::Facts { name, internal_ip, port };
         let mut tasks = JoinSet::new();
-        tasks.spawn(register::run(context.client.clone(), facts, stop.clone()));
+        tasks.spawn(register::run(context.client.clone(), facts, pressures, stop.clone()));
+        tasks.spawn(eviction::run(context.clone(), eviction, look, told, stop.clone()));
         tasks.spawn(writer.run(stop.clone()));
         tasks.spawn(endpoint::serve(context.clone(), listener, tls, stop.clone()));
         tasks.spawn(async move {

@@ -12,7 +12,7 @@ use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Context, Known,
+    Context, Known, eviction, recover, resize,
     worker::{Found, Worker},
 };
 
@@ -61,6 +61,8 @@ impl Pods {
 
     /// Takes in everything there is: what is not in it is gone, whether it was known or only found.
     async fn listed(&mut self, pods: Vec<Pod>) {
+        // All of them before any of them asks for more.
+        pods.iter().for_each(|pod| self.note(pod));
         let present: Vec<String> = pods.iter().filter_map(ResourceExt::uid).collect();
         for pod in pods {
             self.apply(pod).await;
@@ -79,6 +81,14 @@ impl Pods {
         }
     }
 
+    /// Notes what a pod was promised; what has ended holds nothing.
+    fn note(&self, pod: &Pod) {
+        if let (Some(spec), false) = (&pod.spec, recover::is_terminal(pod)) {
+            let amounts = resize::amounts(spec, &resize::recovered(pod));
+            self.context.ledger.note(&pod.uid().unwrap_or_default(), amounts);
+        }
+    }
+
     /// Tells a pod's worker of a new state, or starts one.
     async fn apply(&mut self, pod: Pod) {
         let uid = pod.uid().unwrap_or_default();
@@ -94,10 +104,18 @@ impl Pods {
             let all = all.inspect_err(|error| tracing::warn!("find pod {uid} again: {error}")).unwrap_or_default();
             found = all.into_iter().find(|found| found.0.pod_uid == uid);
         }
+        self.note(&pod);
         let (object, receiver) = watch::channel(Some(pod.clone()));
         let (told, status) = watch::channel(None);
-        let worker = Worker::new(self.context.clone(), pod, found, told);
+        // One that was taken in before stays.
+        let is_new = found.is_none() && pod.status.as_ref().is_none_or(|status| status.start_time.is_none());
+        let refusal = if is_new { eviction::refusal(&pod, &self.context.pressures.borrow()) } else { None };
+        if let Some(refusal) = &refusal {
+            self.context.events.warning(&pod, None, &refusal.reason, refusal.message.clone());
+        }
+        let worker = Worker::new(self.context.clone(), pod, found, told).refused(refusal);
+        let sender = worker.sender();
         self.workers.spawn(worker.run(receiver, self.stop.clone()));
-        known.insert(uid, Known { object, status });
+        known.insert(uid, Known { object, status, sender });
     }
 }

@@ -64,6 +64,8 @@ fn of_container(
         // Back-off is not written down: like the kubelet's, it begins anew, unless the container waits for its end.
         series: if looping { restarts } else { 0 },
         image: status.filter(|s| !s.image.is_empty()).map(|s| s.image.clone()),
+        // Of another run it says nothing.
+        size: status.filter(|_| run.is_none_or(|run| run.id.attempt == restarts)).and_then(|s| s.resources.clone()),
         last: status.and_then(|s| terminated(s.last_state.as_ref(), restarts.saturating_sub(1))),
         ..Container::default()
     };

@@ -13,7 +13,9 @@ use kube::ResourceExt;
 use objects::quantity::Quantity;
 
 use crate::{
-    Context, Dns, env, logs,
+    Context, Dns, env,
+    images::HostImage,
+    logs,
     runtime::{ContainerId, ContainerSpec, Exit, Limits, Mount, Security, Stdio},
     state::{Blocked, Ended},
     status, volumes,
@@ -74,11 +76,7 @@ pub fn prepare(
     let expand = |list: &[String]| -> Vec<String> {
         list.iter().map(|s| env::expand(s, &|n| variables.get(n).cloned())).collect()
     };
-    let argv = match (container.command.as_deref(), container.args.as_deref()) {
-        (Some(command), args) if !command.is_empty() => [expand(command), expand(args.unwrap_or_default())].concat(),
-        (_, Some(args)) if !args.is_empty() => [image.entrypoint.clone(), expand(args)].concat(),
-        _ => [image.entrypoint.clone(), image.arguments.clone()].concat(),
-    };
+    let (argv, image_program) = argv(image, container, expand);
     if argv.is_empty() {
         return Err(blocked("CreateContainerError", "no command specified".to_owned()));
     }
@@ -96,6 +94,7 @@ pub fn prepare(
         log_path: log_dir.join(format!("{}.log", id.attempt)),
         id,
         rootfs: image.rootfs.clone(),
+        image_program,
         argv,
         env: all,
         workdir: container
@@ -104,7 +103,7 @@ pub fn prepare(
             .filter(|d| !d.is_empty())
             .map_or(image.workdir.clone(), PathBuf::from),
         mounts,
-        limits: limits(container, pod.spec.as_ref().map_or("", status::qos), crate::register::capacity().0),
+        limits: limits(container, pod.spec.as_ref().map_or("", promise), crate::register::capacity().0),
         security: security(pod, container, ctx.runtime.features().users).map_err(config)?,
         stdio: Stdio {
             stdin: container.stdin == Some(true),
@@ -115,6 +114,19 @@ pub fn prepare(
         log_max_bytes: LOG_BYTES,
         log_max_files: LOG_FILES,
     })
+}
+
+/// What is executed, and whether that is the image's own program.
+fn argv(image: &HostImage, container: &Container, expand: impl Fn(&[String]) -> Vec<String>) -> (Vec<String>, bool) {
+    let (command, args) = (container.command.as_deref(), container.args.as_deref());
+    let (command, args) = (command.filter(|list| !list.is_empty()), args.filter(|list| !list.is_empty()));
+    let given = args.map(&expand);
+    if let Some(command) = command {
+        return ([expand(command), given.unwrap_or_default()].concat(), false);
+    }
+    // A name without a path is looked for among the container's own files.
+    let is_file = image.entrypoint.first().is_some_and(|program| program.starts_with('/'));
+    ([image.entrypoint.clone(), given.unwrap_or_else(|| image.arguments.clone())].concat(), is_file)
 }
 
 /// Why a container is not started when something that it refers to is missing.
@@ -141,7 +153,8 @@ fn termination_log(container: &Container, id: &ContainerId, dir: &Path) -> Resul
     Ok(Some(Mount { source, target: target.into(), read_only: false }))
 }
 
-fn limits(container: &Container, qos: &str, capacity: i128) -> Limits {
+/// The limits of a container of a pod of this class, on a machine with so many bytes of memory.
+pub fn limits(container: &Container, qos: &str, capacity: i128) -> Limits {
     let resources = container.resources.clone().unwrap_or_default();
     let (limits, requests) = (resources.limits.unwrap_or_default(), resources.requests.unwrap_or_default());
     let quantity = |text: Option<&str>| text.and_then(|t| t.parse::<Quantity>().ok());
@@ -160,6 +173,12 @@ fn limits(container: &Container, qos: &str, capacity: i128) -> Limits {
             capacity,
         ),
     }
+}
+
+/// How firmly memory is promised to a pod: by its class, or because the machine needs it.
+fn promise(spec: &PodSpec) -> &'static str {
+    let needed = spec.priority_class_name.as_deref() == Some("system-node-critical");
+    if needed { "Guaranteed" } else { status::qos(spec) }
 }
 
 /// The kubelet's rule: who promised nothing goes first, who was promised all it may use goes last, and in between those who use
@@ -348,6 +367,8 @@ mod tests {
         assert_eq!(oom_score_adj("Burstable", 8 * gib, 8 * gib), 3);
         assert_eq!(oom_score_adj("Guaranteed", gib, 8 * gib), -997);
         assert_eq!(oom_score_adj("Burstable", gib, 0), 999);
+        let needed = pod(&json!({"containers": [], "priorityClassName": "system-node-critical"}));
+        assert_eq!(promise(needed.spec.as_ref().unwrap()), "Guaranteed");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap, net::IpAddr, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container as Spec, PodSpec};
+use k8s_openapi::api::core::v1::{Container as Spec, PodSpec, ResourceRequirements};
 
 use crate::probes::Kind;
 
@@ -78,12 +78,14 @@ pub struct Unhealthy {
 }
 
 /// One container of a pod.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Container {
     /// The latest attempt; its number is the restart count.
     pub attempt: Option<u32>,
     /// The image of the latest attempt.
     pub image: Option<String>,
+    /// What the latest attempt may use, as it was started or was given since; `None` if that is not known.
+    pub size: Option<ResourceRequirements>,
     /// Where it is.
     pub state: State,
     /// How the run before the latest one ended.
@@ -109,12 +111,14 @@ pub struct Container {
 }
 
 /// What a run begins with.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Begin {
     /// Which attempt it is.
     pub attempt: u32,
     /// The image it runs.
     pub image: String,
+    /// What it may use.
+    pub size: ResourceRequirements,
     /// Whether there is a postStart hook.
     pub hook: bool,
     /// Whether there is no startup probe.
@@ -163,10 +167,11 @@ impl Container {
             self.series = if long { 1 } else { self.series.saturating_add(1) };
             self.last = Some(ended);
         }
-        let Begin { attempt, image, hook, started, ready } = begin;
+        let Begin { attempt, image, size, hook, started, ready } = begin;
         *self = Self {
             attempt: Some(attempt),
             image: Some(image),
+            size: Some(size),
             state: State::Running { since },
             hook,
             started,
@@ -194,7 +199,7 @@ pub fn delay(series: u32) -> Duration {
 }
 
 /// A pod as the node sees it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct View {
     /// The sandbox's address, while there is one.
     pub sandbox: Option<IpAddr>,

@@ -6,11 +6,14 @@ mod support;
 
 use std::{
     fs,
+    io::ErrorKind,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
-use node::runtime::{ContainerSpec, Exit, Mount, RootFs, Runtime, loopback::Loopback, native::Native};
+use node::runtime::{ContainerSpec, Exit, Mount, RootFs, Runtime, RuntimeError, loopback::Loopback, native::Native};
 use support::{NoNetwork, Pod, native, running, shim, until};
 use tempfile::TempDir;
 
@@ -96,6 +99,92 @@ async fn a_directory_can_be_the_root() {
         .await;
     assert!(said.starts_with("of the image\n") && !said.contains("home"), "{said}");
     assert!(image.join("file").exists());
+}
+
+/// A program of the machine in a directory that is closed to others, as a shell or a script.
+fn program_of(machine: &Machine, name: &str) -> PathBuf {
+    let dir = machine.dir.path().join("programs");
+    fs::create_dir_all(&dir).unwrap();
+    let path = dir.join(name);
+    match name {
+        "shell" => drop(fs::copy("/bin/sh", &path).unwrap()),
+        _ => fs::write(&path, "#!/bin/sh\neval \"$2\"\n").unwrap(),
+    }
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+/// Puts a volume over every place in which the machine's program could be, and says that the image is that program.
+fn cover(spec: &mut ContainerSpec, machine: &Machine, program: &Path) {
+    let volume = machine.dir.path().join("volume");
+    fs::create_dir_all(&volume).unwrap();
+    fs::set_permissions(&volume, fs::Permissions::from_mode(0o777)).unwrap();
+    spec.mounts = vec![Mount { source: volume, target: "/tmp".into(), read_only: false }];
+    spec.argv[0] = program.to_str().unwrap().to_owned();
+    spec.image_program = true;
+    spec.security.read_only_root = true;
+}
+
+#[tokio::test]
+async fn an_images_program_starts_though_a_volume_or_its_directorys_owner_hides_it() {
+    let Some(machine) = Machine::new().await else { return };
+    for name in ["shell", "script"] {
+        let program = program_of(&machine, name);
+        let script = format!("id -u; ls {} || echo hidden; echo text > /tmp/{name}", program.display());
+        let (said, exit) = machine
+            .run(&script, |spec| {
+                cover(spec, &machine, &program);
+                spec.security.uid = Some(12345);
+            })
+            .await;
+        assert!(exit.code == 0 && said.starts_with("12345\n") && said.ends_with("\nhidden"), "{said}");
+        assert!(machine.dir.path().join("volume").join(name).exists(), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_in_a_container_can_write_to_the_program_that_its_image_is() {
+    let Some(machine) = Machine::new().await else { return };
+    let program = program_of(&machine, "script");
+    // A shell's own file is busy; a script's is not.
+    let (said, _) = machine.run("echo more >> $0", |spec| cover(spec, &machine, &program)).await;
+    assert!(said.contains("Read-only file system"), "{said}");
+}
+
+#[tokio::test]
+async fn an_images_program_can_be_run_again_in_its_container_and_after_it_was_replaced() {
+    let Some(machine) = Machine::new().await else { return };
+    let (runtime, program) = (&machine.runtime, program_of(&machine, "shell"));
+    let pod = Pod::new(runtime, machine.dir.path()).await;
+    let mut spec = pod.spec("c", &["", "-c", "sleep 1000"]);
+    cover(&mut spec, &machine, &program);
+    let id = runtime.start(&spec).await.unwrap().id;
+    let argv = |text: &str| vec![spec.argv[0].clone(), "-c".to_owned(), text.to_owned()];
+    let asked =
+        runtime.exec(&id, &argv("echo $0; readlink /proc/$$/exe"), Duration::from_secs(60), 1000).await.unwrap();
+    let said = String::from_utf8_lossy(&asked.output).into_owned();
+    assert_eq!((asked.code, said.lines().next()), (0, program.to_str()), "{said}");
+
+    let next = program.with_extension("new");
+    fs::copy("/bin/echo", &next).unwrap();
+    fs::rename(&next, &program).unwrap();
+    assert_eq!(runtime.exec(&id, &argv("x"), Duration::from_secs(60), 1000).await.unwrap().output, b"-c x\n");
+    runtime.kill(&id).await.unwrap();
+    runtime.wait(&id).await.unwrap();
+    spec.id.attempt = 1;
+    let id = runtime.start(&spec).await.unwrap().id;
+    assert_eq!(runtime.wait(&id).await.unwrap().code, 0);
+    assert!(pod.log("c").ends_with(" stdout F -c sleep 1000\n"), "{}", pod.log("c"));
+
+    // What a pod names itself is looked for among its own files.
+    spec.id.attempt = 2;
+    spec.image_program = false;
+    let refused = runtime.start(&spec).await.unwrap_err();
+    assert!(
+        matches!(&refused, RuntimeError::Start { source, .. } if source.kind() == ErrorKind::NotFound),
+        "{refused}"
+    );
+    runtime.remove_sandbox("pod").await.unwrap();
 }
 
 #[tokio::test]

@@ -7,13 +7,21 @@ use nix::unistd::{SysconfVar, sysconf};
 
 use crate::runtime::usage::{Memory, Usage};
 
+/// The file that says what the kernel does with memory.
+const MEMORY: &str = "/proc/meminfo";
+
 /// The machine's figures; zero for what the kernel does not say.
 pub fn usage() -> Usage {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let at = Instant::now();
     let hertz = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|hertz| u64::try_from(hertz).ok()).unwrap_or(100);
     let cpu_nanos = busy_ticks(&read("/proc/stat")).saturating_mul(1_000_000_000 / hertz.max(1));
-    Usage { at, cpu_nanos, memory: memory(&read("/proc/meminfo")) }
+    Usage { at, cpu_nanos, memory: memory(&read(MEMORY)).1 }
+}
+
+/// All memory that there is, in bytes, and what of it is in use; zero for what the kernel does not say.
+pub fn held() -> (u64, Memory) {
+    memory(&fs::read_to_string(MEMORY).unwrap_or_default())
 }
 
 /// When the machine was started.
@@ -32,20 +40,22 @@ fn busy_ticks(stat: &str) -> u64 {
     [0, 1, 2, 5, 6].iter().filter_map(|at| fields.get(*at)).fold(0, |sum, ticks| sum.saturating_add(*ticks))
 }
 
-fn memory(meminfo: &str) -> Memory {
+fn memory(meminfo: &str) -> (u64, Memory) {
     let bytes = |name: &str| {
         let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.and_then(|rest| rest.split_ascii_whitespace().next()?.parse::<u64>().ok())
             .unwrap_or(0)
             .saturating_mul(1024)
     };
-    let usage = bytes("MemTotal").saturating_sub(bytes("MemFree"));
-    Memory {
+    let total = bytes("MemTotal");
+    let usage = total.saturating_sub(bytes("MemFree"));
+    let memory = Memory {
         usage,
         working_set: usage.saturating_sub(bytes("Inactive(file)")),
         rss: bytes("AnonPages"),
         faults: (0, 0),
-    }
+    };
+    (total, memory)
 }
 
 #[cfg(test)]
@@ -64,8 +74,8 @@ mod tests {
     fn the_working_set_is_what_is_used_without_files_that_nobody_has_touched() {
         let text = "MemTotal:        1000 kB\nMemFree:          300 kB\nInactive(anon):   50 kB\nInactive(file):   100 kB\nAnonPages:  200 kB\n";
         let expected = Memory { usage: 700 << 10, working_set: 600 << 10, rss: 200 << 10, faults: (0, 0) };
-        assert_eq!(memory(text), expected);
-        assert_eq!(memory(""), Memory::default());
+        assert_eq!(memory(text), (1000 << 10, expected));
+        assert_eq!(memory(""), (0, Memory::default()));
     }
 
     #[test]

@@ -8,7 +8,7 @@
 mod api;
 mod exposition;
 mod history;
-mod machine;
+pub(crate) mod machine;
 mod summary;
 mod table;
 
@@ -175,6 +175,26 @@ impl Figures {
     pub(crate) async fn summary(&self) -> Value {
         let memory = u64::try_from(crate::register::capacity().0).unwrap_or(0);
         summary::summary(&self.0.node, machine::started(), memory, &*self.look().await)
+    }
+}
+
+impl Figures {
+    /// The pods that run, with the memory in bytes (the working set) of each container.
+    pub(crate) async fn memory(&self) -> Vec<(Arc<Pod>, Vec<(String, u64)>)> {
+        let look = self.look().await;
+        let of_pod = |pod: &PodFigures| {
+            let containers = pod.containers.iter().map(|c| (c.name.clone(), c.measured.usage.memory.working_set));
+            (pod.pod.clone(), containers.collect())
+        };
+        look.pods.iter().map(of_pod).collect()
+    }
+}
+
+impl Figures {
+    /// The containers that run.
+    pub(crate) async fn containers(&self) -> Vec<ContainerId> {
+        let runs = self.0.runs().await;
+        runs.into_iter().flat_map(|pod| pod.running).map(|(id, _)| id).collect()
     }
 }
 

@@ -62,7 +62,10 @@ async fn figures(pods: impl IntoIterator<Item = Pod>) -> Figures {
     let known = Pods::default();
     for pod in pods {
         let (object, _) = watch::channel(Some(Arc::new(pod.clone())));
-        known.lock().await.insert(pod.uid().unwrap(), Known { object, status: watch::channel(None).1 });
+        known.lock().await.insert(
+            pod.uid().unwrap(),
+            Known { object, status: watch::channel(None).1, sender: tokio::sync::mpsc::channel(1).0 },
+        );
     }
     Figures::measured_by(measure(Instant::now()), client(), "node-a".to_owned(), known, Duration::from_secs(15))
 }

@@ -6,7 +6,10 @@ mod tests;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container as Spec, PodSpec};
 
-use crate::state::{Container, State, Trouble, View, ephemeral, init, is_sidecar, policy};
+use crate::{
+    resize::{self, Step},
+    state::{Container, State, Trouble, View, ephemeral, init, is_sidecar, policy},
+};
 
 /// What to do next. Actions are idempotent and may be carried out in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,6 +155,9 @@ fn trouble(container: &Spec, policy: &str, seen: &Container) -> Option<Action> {
             }
         };
         return stop(message, unhealthy.grace);
+    }
+    if policy != "Never" && resize::step(container, seen) == Some(Step::Restart) {
+        return stop(format!("Container {name} resize requires restart"), None);
     }
     let changed = seen.image.is_some() && seen.image.as_deref() != Some(container.image.as_deref().unwrap_or_default());
     if changed && policy != "Never" {

@@ -29,7 +29,10 @@ fn exit(attempt: u32, code: i32, start: i64, end: i64) -> Ended {
 fn begin(view: &mut View, name: &str, now: i64) {
     let container = view.containers.entry(name.to_owned()).or_default();
     let attempt = container.attempt.map_or(0, |n| n + 1);
-    container.begin(Begin { attempt, image: String::new(), hook: false, started: true, ready: true }, at(now));
+    container.begin(
+        Begin { attempt, image: String::new(), size: Default::default(), hook: false, started: true, ready: true },
+        at(now),
+    );
 }
 
 fn end(view: &mut View, name: &str, code: i32, now: i64) {

@@ -20,7 +20,8 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::runtime::{
-    ContainerSpec, ContainerStatus, ExecOutput, Exit, Features, RuntimeError, SandboxSpec, SandboxStatus, usage::Usage,
+    ContainerSpec, ContainerStatus, ExecOutput, Exit, Features, Limits, RuntimeError, SandboxSpec, SandboxStatus,
+    usage::Usage,
 };
 
 /// A runtime in which nothing runs.
@@ -74,9 +75,20 @@ impl Runtime for Nothing {
     async fn dial(&self, pod_uid: &str, _: u16) -> Result<TcpStream, RuntimeError> {
         Err(RuntimeError::NotFound(pod_uid.to_owned()))
     }
+    async fn resize(&self, _: &ContainerId, _: &Limits) -> Result<(), RuntimeError> {
+        Ok(())
+    }
     fn usage(&self, runs: &[ContainerId]) -> Vec<Option<Usage>> {
         vec![None; runs.len()]
     }
+    fn processes(&self, runs: &[ContainerId]) -> Vec<u64> {
+        vec![0; runs.len()]
+    }
+
+    fn files(&self, _: &str) -> Option<std::path::PathBuf> {
+        None
+    }
+
     async fn remove(&self, _: &ContainerId) -> Result<(), RuntimeError> {
         Ok(())
     }

@@ -14,7 +14,7 @@ use objects::session::Streams;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::{
-    ContainerId, ContainerSpec, ContainerStatus, ExecOutput, Exit, Features, PodNetwork, Runtime, RuntimeError,
+    ContainerId, ContainerSpec, ContainerStatus, ExecOutput, Exit, Features, Limits, PodNetwork, Runtime, RuntimeError,
     SandboxSpec, SandboxStatus,
     processes::{self, Processes},
     runs::{Runs, collect, failed},
@@ -142,6 +142,10 @@ impl Runtime for Loopback {
         TcpStream::connect((pod.ip, port)).await.map_err(failed(&operation))
     }
 
+    async fn resize(&self, id: &ContainerId, _: &Limits) -> Result<(), RuntimeError> {
+        self.runs.started(id).map(drop)
+    }
+
     fn usage(&self, runs: &[ContainerId]) -> Vec<Option<Usage>> {
         let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
         let Measured { shims, processes } = &mut *measured;
@@ -155,6 +159,14 @@ impl Runtime for Loopback {
         let at = Instant::now();
         let all = processes.all();
         processes::usage(&all, &roots, |process| processes.shared(process), at)
+    }
+
+    fn processes(&self, runs: &[ContainerId]) -> Vec<u64> {
+        processes::count(&self.runs, runs)
+    }
+
+    fn files(&self, _: &str) -> Option<PathBuf> {
+        None
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {

@@ -139,6 +139,10 @@ pub struct ContainerSpec {
     pub rootfs: RootFs,
     /// Program and arguments, never empty.
     pub argv: Vec<String>,
+    /// Whether the first of `argv` is the program that a host image is a name for: a file of the machine, which is executed even where
+    /// its path is hidden by a volume or closed to the container's user.
+    #[serde(default)]
+    pub image_program: bool,
     /// The whole environment.
     pub env: Vec<(String, String)>,
     /// The working directory in the container.
@@ -287,9 +291,20 @@ pub trait Runtime: Send + Sync {
     /// Connects to a port of the pod, from the inside where the pod has a network of its own.
     async fn dial(&self, pod_uid: &str, port: u16) -> Result<TcpStream, RuntimeError>;
 
+    /// Gives a run that goes on other limits; a runtime that has none to give does nothing. A memory limit below what is in use is
+    /// refused, and nothing is changed then.
+    async fn resize(&self, id: &ContainerId, limits: &Limits) -> Result<(), RuntimeError>;
+
     /// What these runs have used, in their order; `None` for one that has ended or cannot be measured. It reads files of the kernel,
     /// and blocks for as long as that takes.
     fn usage(&self, runs: &[ContainerId]) -> Vec<Option<usage::Usage>>;
+
+    /// How many processes and threads these runs have, in their order; 0 for one that has ended. It reads what `/proc` has of the whole
+    /// machine, and blocks for as long as that takes.
+    fn processes(&self, runs: &[ContainerId]) -> Vec<u64>;
+
+    /// Where the pod's containers keep what they write outside of volumes, if they have a place of their own.
+    fn files(&self, pod_uid: &str) -> Option<PathBuf>;
 
     /// Forgets an ended run and removes its runtime files (not its log).
     async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError>;

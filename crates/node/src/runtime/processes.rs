@@ -14,7 +14,11 @@ use std::{
 
 use nix::unistd::{SysconfVar, sysconf};
 
-use super::usage::{Memory, Usage};
+use super::{
+    ContainerId,
+    runs::Runs,
+    usage::{Memory, Usage},
+};
 
 /// One process, as `/proc/<pid>/stat` has it; times in clock ticks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +35,7 @@ pub(super) struct Process {
     /// In pages.
     resident: u64,
     faults: (u64, u64),
+    threads: u64,
 }
 
 /// More than there is in any line of `/proc/<pid>/stat`.
@@ -62,6 +67,7 @@ impl Process {
             start: number(19)?,
             resident: number(21)?,
             faults: (sum(7, 8)?, sum(9, 10)?),
+            threads: number(17)?,
         })
     }
 }
@@ -183,6 +189,20 @@ pub(super) fn usage(
     sums.into_iter().map(|sum| sum.map(finished)).collect()
 }
 
+/// How many processes and threads descend from the shims of these runs, the shims themselves included.
+pub(super) fn count(runs: &Runs, ids: &[ContainerId]) -> Vec<u64> {
+    let all = Processes::default().all();
+    let shims: Vec<Option<i32>> = ids.iter().map(|id| Some(runs.started(id).ok()?.shim.pid)).collect();
+    let roots = shims.iter().enumerate().filter_map(|(index, pid)| Some(((*pid)?, index))).collect();
+    let mut counts = vec![0_u64; ids.len()];
+    for (process, owner) in all.iter().zip(owners(&all, &roots)) {
+        if let Some(count) = owner.and_then(|owner| counts.get_mut(owner)) {
+            *count = count.saturating_add(process.threads);
+        }
+    }
+    counts
+}
+
 /// What a tree comes to.
 #[derive(Clone, Copy, Default)]
 struct Sum {
@@ -209,7 +229,7 @@ mod tests {
     use super::*;
 
     fn process(pid: i32, parent: i32, own: u64, children: u64) -> Process {
-        Process { pid, parent, ended: false, own, children, start: 7, resident: 10, faults: (1, 0) }
+        Process { pid, parent, ended: false, own, children, start: 7, resident: 10, faults: (1, 0), threads: 1 }
     }
 
     #[test]
@@ -224,6 +244,7 @@ mod tests {
             start: 98_765,
             resident: 2500,
             faults: (320, 5),
+            threads: 3,
         };
         assert_eq!(Process::parse(line), Some(expected));
         assert_eq!(Process::parse("42 (cut off) S 7 42"), None);

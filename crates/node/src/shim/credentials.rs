@@ -18,7 +18,7 @@ use nix::{
     unistd::{Gid, Uid, setgroups, setresgid, setresuid, setsid},
 };
 
-use super::{Failure, console, failure::Step, seccomp::Filter};
+use super::{Failure, console, failure::Step, program::Program, run::environment, seccomp::Filter};
 use crate::runtime::{ContainerSpec, Security};
 
 /// The kernel's names, each at the place of its number.
@@ -162,6 +162,8 @@ pub(super) struct Latecomer {
     pub tied: bool,
     /// Whether its standard input is a terminal, which becomes its session's.
     pub terminal: bool,
+    /// What it is executed from if its path does not lead to it.
+    pub program: Option<File>,
 }
 
 /// A command that runs `argv` as the container's user, with its environment, from its working directory. The caller must be in the
@@ -170,8 +172,10 @@ pub(super) fn command(spec: &ContainerSpec, argv: &[String], mut late: Latecomer
     let identity = identity(&spec.security, &accounts("/etc/passwd"), &accounts("/etc/group"));
     let kept = kept(&spec.security)?;
     let mut command = Command::new(argv.first().map_or("", String::as_str));
-    command.args(argv.iter().skip(1)).env_clear().current_dir(usable(&spec.workdir));
-    command.env("HOME", &identity.home).envs(spec.env.iter().map(|(name, value)| (name, value)));
+    let mut environment = environment(spec, late.terminal);
+    environment.entry("HOME").or_insert(&identity.home);
+    command.args(argv.iter().skip(1)).env_clear().envs(&environment).current_dir(usable(&spec.workdir));
+    let program = late.program.take().map(|file| Program::new(file, argv, &environment)).transpose()?;
     let no_new_privileges = spec.security.no_new_privileges;
     let has = |name: &str| kept.iter().any(|number| CAPABILITIES.get(*number) == Some(&name));
     let filter = (spec.security.seccomp && !spec.security.privileged).then(|| Filter::new(has));
@@ -190,7 +194,10 @@ pub(super) fn command(spec: &ContainerSpec, argv: &[String], mut late: Latecomer
         let _ = fs::write("/proc/self/oom_score_adj", &oom_score_adj);
         become_user(&identity, &kept, filter.as_ref(), no_new_privileges)?;
         // A change of the user would take this back.
-        if late.tied { Ok(prctl::set_pdeathsig(Signal::SIGKILL)?) } else { Ok(()) }
+        if late.tied {
+            prctl::set_pdeathsig(Signal::SIGKILL)?;
+        }
+        program.as_ref().map_or(Ok(()), Program::execute)
     };
     // SAFETY: the caller has one thread, so between fork and exec the child may do whatever the parent could.
     unsafe { command.pre_exec(prepare) };

@@ -21,7 +21,7 @@ use std::{
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sched::{CloneFlags, setns},
+    sched::{CloneFlags, setns, unshare},
     sys::signal::{SigSet, Signal, killpg},
     unistd::{Pid, geteuid, setsid},
 };
@@ -33,6 +33,7 @@ use super::{
     credentials::{self, Latecomer},
     failure::Step,
     init::{watch, with_terminal},
+    layers, program,
     record::{self, Confinement, Started},
     run::{code_and_signal, plain_command, reap},
     session::{Frame, Outlet, PIECE, feed, read},
@@ -51,10 +52,12 @@ struct Inside {
     groups: Option<Vec<File>>,
     /// The PID namespace that this process itself is in.
     outside: Option<File>,
+    /// The image's own program, if that is to be run.
+    program: Option<File>,
 }
 
-/// Enters the container whose files are in `dir`.
-fn enter(dir: &Path) -> Result<Inside, Failure> {
+/// Enters the container whose files are in `dir`, to run `argv` there.
+fn enter(dir: &Path, argv: &[String]) -> Result<Inside, Failure> {
     let missing = || Failure::from(io::Error::from(io::ErrorKind::NotFound));
     let spec: ContainerSpec = record::read(dir, record::SPEC)?.ok_or_else(missing)?;
     let started: Started = record::read(dir, record::STARTED)?.ok_or_else(missing)?;
@@ -63,7 +66,7 @@ fn enter(dir: &Path) -> Result<Inside, Failure> {
         .ok_or_else(missing)
         .map_err(|e| Failure { step: Some("find the container's first process".to_owned()), ..e })?;
     let Some(confinement): Option<Confinement> = record::read(dir, record::CONFINEMENT)? else {
-        return Ok(Inside { spec, groups: None, outside: None });
+        return Ok(Inside { spec, groups: None, outside: None, program: None });
     };
     // Opened here because a container does not see the machine's cgroups; written by the program itself before it begins.
     let groups = confinement.cgroups.iter().map(|group| {
@@ -78,8 +81,14 @@ fn enter(dir: &Path) -> Result<Inside, Failure> {
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWUTS;
     let outside = File::open("/proc/self/ns/pid").step(|| "open the PID namespace".to_owned())?;
+    let mut program = None;
+    if program::is_meant(&spec, argv) {
+        unshare(CloneFlags::CLONE_NEWNS).step(|| "make a mount namespace".to_owned())?;
+        layers::make_private()?;
+        program = program::open(&spec, dir)?;
+    }
     setns(process, namespaces).step(|| "enter the container".to_owned())?;
-    Ok(Inside { spec, groups: Some(groups), outside: Some(outside) })
+    Ok(Inside { spec, groups: Some(groups), outside: Some(outside), program })
 }
 
 impl Inside {
@@ -87,7 +96,8 @@ impl Inside {
     fn command(&mut self, argv: &[String], terminal: bool) -> Result<Command, Failure> {
         let Some(groups) = self.groups.take() else { return Ok(plain_command(&self.spec, argv, terminal, true)) };
         SigSet::all().thread_block().step(|| "block signals".to_owned())?;
-        credentials::command(&self.spec, argv, Latecomer { groups, tied: true, terminal })
+        let program = self.program.take();
+        credentials::command(&self.spec, argv, Latecomer { groups, tied: true, terminal, program })
     }
 }
 
@@ -102,7 +112,7 @@ fn pid_of(child: &std::process::Child) -> io::Result<Pid> {
 /// Runs `argv` in the container whose files are in `dir`, with this process's output; gives its exit code.
 pub(super) fn exec(dir: &Path, argv: &[OsString]) -> Result<u8, Failure> {
     let argv = words(argv);
-    let mut command = enter(dir)?.command(&argv, false)?;
+    let mut command = enter(dir, &argv)?.command(&argv, false)?;
     let program = match command.stdin(Stdio::null()).spawn() {
         Ok(program) => pid_of(&program)?,
         Err(error) => {
@@ -153,7 +163,7 @@ enum Output {
 
 impl Program {
     fn start(dir: &Path, argv: &[String], streams: Streams) -> Result<Self, Failure> {
-        let mut inside = enter(dir)?;
+        let mut inside = enter(dir, argv)?;
         let confined = inside.groups.is_some();
         let terminal = |inside: &Inside| {
             let uid = if confined { inside.spec.security.uid.unwrap_or(0) } else { geteuid().as_raw() };
@@ -164,7 +174,7 @@ impl Program {
         let (mut stdin, mut master, mut outputs) = (None, None, Vec::new());
         match pair {
             Some((ours, theirs)) => {
-                with_terminal(&mut command, &inside.spec, theirs)?;
+                with_terminal(&mut command, theirs)?;
                 let ours = File::from(ours);
                 stdin = streams.stdin.then(|| ours.try_clone()).transpose()?;
                 outputs.push((frames::STDOUT, Output::Terminal(Terminal(ours.try_clone()?))));

@@ -59,10 +59,10 @@ pub(super) fn main(
     streams: Theirs,
     mut word: PipeWriter,
 ) -> ! {
-    let program = enter(spec, confinement, dir).and_then(|()| {
+    let program = enter(spec, confinement, dir).and_then(|program| {
         // Among another container's processes the kernel does not end it with this one.
         let tied = confinement.processes_of.is_some();
-        let late = Latecomer { tied, terminal: spec.stdio.tty, ..Latecomer::default() };
+        let late = Latecomer { tied, terminal: spec.stdio.tty, program, ..Latecomer::default() };
         let mut command = credentials::command(spec, &spec.argv, late)?;
         match streams {
             Theirs::Pipes { stdin, stdout, stderr } => {
@@ -71,7 +71,7 @@ pub(super) fn main(
             Theirs::Terminal(shim) => {
                 let (outside, inside) = console::terminal(spec.security.uid.unwrap_or(0))?;
                 console::hand_over(&shim, &outside).step(|| "hand the terminal over".to_owned())?;
-                with_terminal(&mut command, spec, inside)?;
+                with_terminal(&mut command, inside)?;
             }
         }
         command.spawn().map_err(|error| Failure::of_program(&error))
@@ -91,11 +91,8 @@ pub(super) fn main(
     std::process::exit(0)
 }
 
-/// Gives a program a terminal, and what it must know of it.
-pub(super) fn with_terminal(command: &mut Command, spec: &ContainerSpec, terminal: OwnedFd) -> Result<(), Failure> {
-    if spec.env.iter().all(|(name, _)| name != "TERM") {
-        command.env("TERM", "xterm");
-    }
+/// Gives a program a terminal.
+pub(super) fn with_terminal(command: &mut Command, terminal: OwnedFd) -> Result<(), Failure> {
     command.stdin(terminal.try_clone()?).stdout(terminal.try_clone()?).stderr(terminal);
     Ok(())
 }
@@ -106,7 +103,7 @@ fn say(to: &mut PipeWriter, word: &Word) -> std::io::Result<()> {
     to.write_all(&line)
 }
 
-fn enter(spec: &ContainerSpec, confinement: &Confinement, dir: &Path) -> Result<(), Failure> {
+fn enter(spec: &ContainerSpec, confinement: &Confinement, dir: &Path) -> Result<Option<File>, Failure> {
     // Without the shim there is nobody to write down the end or to empty the pipes.
     prctl::set_pdeathsig(Signal::SIGKILL).step(|| "tie the container to its shim".to_owned())?;
     prctl::set_dumpable(false).step(|| "close the first process to inspection".to_owned())?;

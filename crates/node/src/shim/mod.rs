@@ -13,6 +13,7 @@ mod layers;
 mod log;
 pub(crate) mod mountinfo;
 mod pod;
+mod program;
 pub(crate) mod record;
 mod rootfs;
 mod run;

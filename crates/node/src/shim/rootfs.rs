@@ -20,6 +20,7 @@ use super::{
     Failure,
     failure::Step,
     layers::{self, FRESH, Layer},
+    program,
     record::Confinement,
     special,
 };
@@ -51,8 +52,8 @@ impl Source {
     }
 }
 
-/// Enters a new mount namespace in which the container's root file system is the root.
-pub(super) fn enter(spec: &ContainerSpec, confinement: &Confinement, dir: &Path) -> Result<(), Failure> {
+/// Enters a new mount namespace in which the container's root file system is the root; gives the image's own program, if it has one.
+pub(super) fn enter(spec: &ContainerSpec, confinement: &Confinement, dir: &Path) -> Result<Option<File>, Failure> {
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWCGROUP).step(|| "make a mount namespace".to_owned())?;
     layers::make_private()?;
     let privileged = spec.security.privileged;
@@ -62,7 +63,8 @@ pub(super) fn enter(spec: &ContainerSpec, confinement: &Confinement, dir: &Path)
     let sources = mounts.iter().map(|mount| Source::open(&mount.source)).collect::<Result<Vec<_>, _>>()?;
     let devices = special::DEVICES.iter().map(|path| Source::open(Path::new(path))).collect::<Result<Vec<_>, _>>()?;
     let (machine_dev, shm) = (Source::open(Path::new("/dev"))?, Source::open(&confinement.pod.join(super::SHM))?);
-    let program = program(spec, &confinement.hidden);
+    let own = if program::is_meant(spec, &spec.argv) { program::open(spec, dir)? } else { None };
+    let program = unseen(spec, &confinement.hidden);
     let root = dir.join("root");
     let layers = mount_layers(spec, confinement, dir, &root, nodev)?;
 
@@ -104,11 +106,11 @@ pub(super) fn enter(spec: &ContainerSpec, confinement: &Confinement, dir: &Path)
             restrict(&layer.at, MsFlags::MS_RDONLY)?;
         }
     }
-    Ok(())
+    Ok(own)
 }
 
 /// A program of the machine that may not be in the view, because it is in a place that containers have of their own.
-fn program(spec: &ContainerSpec, hidden: &Path) -> Option<Source> {
+fn unseen(spec: &ContainerSpec, hidden: &Path) -> Option<Source> {
     let path = Path::new(spec.argv.first()?);
     let fresh = FRESH.iter().any(|(place, _)| path.starts_with(place));
     let real = path.canonicalize().ok()?;

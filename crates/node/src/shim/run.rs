@@ -1,6 +1,7 @@
 //! The life of one shim: start the program, copy its output, reap everything, write down how it ended.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Read, Write},
     os::{fd::OwnedFd, unix::process::CommandExt},
@@ -110,11 +111,17 @@ pub(super) fn run(dir: &Path) -> io::Result<()> {
     record::write(dir, record::EXIT, &Exit { code, signal, oom_killed, finished_at: jiff::Timestamp::now() })
 }
 
+/// The environment of a container's programs; those that have a terminal are told which kind it is.
+pub(super) fn environment(spec: &ContainerSpec, terminal: bool) -> BTreeMap<&str, &str> {
+    let kind = terminal.then_some(("TERM", "xterm"));
+    kind.into_iter().chain(spec.env.iter().map(|(name, value)| (name.as_str(), value.as_str()))).collect()
+}
+
 /// The command that runs `argv` as a plain process in a session of its own, with its terminal, if it has one, as its standard input.
 /// If it is `tied`, it ends when the process that starts it does.
 pub(super) fn plain_command(spec: &ContainerSpec, argv: &[String], terminal: bool, tied: bool) -> Command {
     let mut command = Command::new(argv.first().map_or("", String::as_str));
-    command.args(argv.iter().skip(1)).env_clear().envs(spec.env.iter().map(|(name, value)| (name, value)));
+    command.args(argv.iter().skip(1)).env_clear().envs(environment(spec, terminal));
     command.current_dir(&spec.workdir);
     let prepare = move || {
         setsid()?;
@@ -134,7 +141,7 @@ fn plain(spec: &ContainerSpec) -> Result<Begun, Failure> {
     let terminal = spec.stdio.tty.then(|| console::terminal(geteuid().as_raw())).transpose()?;
     let ours = match terminal {
         Some((ours, theirs)) => {
-            with_terminal(&mut command, spec, theirs)?;
+            with_terminal(&mut command, theirs)?;
             Some(ours)
         }
         None => {

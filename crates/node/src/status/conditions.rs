@@ -6,15 +6,18 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
-use super::Facts;
-use crate::state::{init, is_sidecar};
+use super::{Facts, Failure};
+use crate::{
+    resize,
+    state::{init, is_sidecar},
+};
 
 /// The conditions that the kubelet owns, in its order.
 const OURS: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
 
 /// Whether the kubelet owns this condition.
 pub fn is_ours(type_: &str) -> bool {
-    OURS.contains(&type_)
+    OURS.contains(&type_) || resize::is_ours(type_)
 }
 
 /// What a condition says: its status, and why.
@@ -46,11 +49,29 @@ pub(super) fn all(
 ) -> Vec<PodCondition> {
     let old = previous.conditions.as_deref().unwrap_or_default();
     let sandbox = if facts.view.sandbox.is_some() { Says::yes() } else { Says::no("", String::new()) };
-    let containers = containers_ready(spec, phase, inits, statuses);
+    let containers = match facts.failure {
+        // It goes out of service before it is stopped.
+        Some(_) => Says::no("PodFailed", String::new()),
+        None => containers_ready(spec, phase, inits, statuses),
+    };
     let ready = ready(&containers, spec, old);
     let says = [sandbox, initialized(spec, phase, inits, facts), ready, containers, Says::yes()];
     let ours = OURS.iter().zip(says).map(|(type_, says)| condition(old, type_, says, facts.now));
-    ours.chain(old.iter().filter(|c| !is_ours(&c.type_)).cloned()).collect()
+    let target = facts.failure.and_then(disrupted);
+    let theirs = old.iter().filter(|c| !is_ours(&c.type_) && target.as_ref().is_none_or(|t| t.type_ != c.type_));
+    ours.chain(theirs.cloned()).chain(target.clone()).collect()
+}
+
+/// Says that the kubelet ended the pod, where that was not the pod's own doing.
+fn disrupted(failure: &Failure) -> Option<PodCondition> {
+    Some(PodCondition {
+        type_: "DisruptionTarget".to_owned(),
+        status: "True".to_owned(),
+        reason: Some("TerminationByKubelet".to_owned()),
+        message: Some(failure.message.clone()),
+        last_transition_time: Some(Time(failure.disrupts?)),
+        ..PodCondition::default()
+    })
 }
 
 fn names(wanted: &[&str]) -> String {

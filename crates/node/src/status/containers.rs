@@ -32,7 +32,13 @@ pub(super) fn status(pod: &Pod, spec: &PodSpec, container: &Spec, facts: Facts<'
         seen.up() && seen.ready && !seen.stopping
     };
     let image = seen.image.clone().filter(|_| seen.running()).or_else(|| container.image.clone()).unwrap_or_default();
+    // Until it runs, what it is promised is what it has.
+    let promised = facts.resize.allocated.get(&container.name).or(container.resources.as_ref());
+    let promised = promised.filter(|_| !is_ephemeral);
+    let size = seen.size.as_ref().filter(|_| seen.running()).or(promised);
     ContainerStatus {
+        allocated_resources: promised.and_then(|size| size.requests.clone()).filter(|requests| !requests.is_empty()),
+        resources: size.cloned(),
         name: container.name.clone(),
         image_id: seen.attempt.map(|_| format!("coracle://{image}")).unwrap_or_default(),
         image,

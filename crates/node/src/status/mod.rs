@@ -14,15 +14,45 @@ use k8s_openapi::{
 };
 
 pub use conditions::is_ours;
+pub use objects::resources::qos;
 
 use crate::{
     plan::Plan,
+    resize::{self, Resize},
     state::{View, ephemeral, init, is_sidecar},
 };
 
-/// Reason and message of a pod whose `activeDeadlineSeconds` ran out.
-pub const DEADLINE: (&str, &str) =
-    ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
+/// Why a pod has failed as a whole: nothing of it is to run any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// `DeadlineExceeded`, `Evicted`.
+    pub reason: String,
+    /// What is said of it.
+    pub message: String,
+    /// The seconds that its containers get to end in, instead of the pod's own.
+    pub grace: Option<i64>,
+    /// Since when it is the target of a disruption by the kubelet, if it is.
+    pub disrupts: Option<Timestamp>,
+}
+
+impl Failure {
+    /// Of a pod whose `activeDeadlineSeconds` ran out.
+    pub fn deadline() -> Self {
+        Self {
+            reason: "DeadlineExceeded".to_owned(),
+            message: "Pod was active on the node longer than the specified deadline".to_owned(),
+            grace: None,
+            disrupts: None,
+        }
+    }
+
+    /// That of a pod whose eviction began before this Coracle did.
+    pub fn begun(pod: &Pod) -> Option<Self> {
+        let status = pod.status.as_ref().filter(|status| status.reason.as_deref() == Some("Evicted"))?;
+        let message = status.message.clone().unwrap_or_default();
+        Some(Self { reason: "Evicted".to_owned(), message, grace: Some(1), disrupts: None })
+    }
+}
 
 /// What a status is built from besides the pod itself.
 #[derive(Clone, Copy, Debug)]
@@ -31,15 +61,23 @@ pub struct Facts<'a> {
     pub view: &'a View,
     /// What follows from them.
     pub plan: &'a Plan,
+    /// What the containers are promised, and where their resize is.
+    pub resize: &'a Resize,
     /// The node's address.
     pub host_ip: IpAddr,
-    /// Why the pod failed as a whole (`DeadlineExceeded`) and the message.
-    pub failure: Option<(&'a str, &'a str)>,
+    /// Why the pod failed as a whole.
+    pub failure: Option<&'a Failure>,
     /// The current time.
     pub now: Timestamp,
 }
 
 impl Facts<'_> {
+    /// Whether the pod was evicted before anything of it began.
+    fn is_refused(&self) -> bool {
+        let begun = self.view.sandbox.is_some() || self.view.containers.values().any(|seen| seen.attempt.is_some());
+        !begun && self.failure.is_some_and(|failure| failure.reason == "Evicted")
+    }
+
     /// Whether nothing of the pod will run any more.
     fn is_over(&self) -> bool {
         self.plan.ending.is_some() && !self.view.any_running()
@@ -51,6 +89,8 @@ pub fn build(pod: &Pod, facts: Facts<'_>) -> PodStatus {
     let previous = pod.status.clone().unwrap_or_default();
     let spec = pod.spec.clone().unwrap_or_default();
     let all = |containers: &[Spec]| -> Vec<ContainerStatus> {
+        // Of a pod that was never taken in there is nothing to say but that.
+        let containers = if facts.is_refused() { &[] } else { containers };
         containers.iter().map(|c| containers::status(pod, &spec, c, facts)).collect()
     };
     let inits = all(init(&spec));
@@ -60,6 +100,8 @@ pub fn build(pod: &Pod, facts: Facts<'_>) -> PodStatus {
         Some(_) if facts.is_over() => "Failed",
         _ => phase(&spec, &inits, &statuses, facts),
     };
+    let mut conditions = conditions::all(&previous, &spec, phase, &inits, &statuses, facts);
+    conditions.extend(resize::conditions(&previous, facts.resize, facts.view, pod, facts.now));
     let ip = facts.view.sandbox.map(|ip| ip.to_string()).or_else(|| previous.pod_ip.clone());
     PodStatus {
         phase: Some(phase.to_owned()),
@@ -70,11 +112,11 @@ pub fn build(pod: &Pod, facts: Facts<'_>) -> PodStatus {
         pod_ip: ip,
         qos_class: previous.qos_class.clone().or_else(|| Some(qos(&spec).to_owned())),
         observed_generation: pod.metadata.generation,
-        reason: facts.failure.map(|(reason, _)| reason.to_owned()),
-        message: facts.failure.map(|(_, message)| message.to_owned()),
-        conditions: Some(conditions::all(&previous, &spec, phase, &inits, &statuses, facts)),
+        reason: facts.failure.map(|failure| failure.reason.clone()),
+        message: facts.failure.map(|failure| failure.message.clone()),
+        conditions: Some(conditions),
         init_container_statuses: (!inits.is_empty()).then_some(inits),
-        container_statuses: Some(statuses),
+        container_statuses: Some(statuses).filter(|_| !facts.is_refused()),
         ephemeral_container_statuses: (!ephemerals.is_empty()).then_some(ephemerals),
         ..PodStatus::default()
     }
@@ -151,23 +193,4 @@ fn phase(spec: &PodSpec, inits: &[ContainerStatus], statuses: &[ContainerStatus]
 pub fn full_name(pod: &Pod) -> String {
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
     format!("{}_{}({})", text(&pod.metadata.name), text(&pod.metadata.namespace), text(&pod.metadata.uid))
-}
-
-/// The pod's quality-of-service class.
-pub fn qos(spec: &PodSpec) -> &'static str {
-    let (mut any, mut guaranteed) = (false, true);
-    for container in init(spec).iter().chain(&spec.containers) {
-        let resources = container.resources.clone().unwrap_or_default();
-        let (limits, requests) = (resources.limits.unwrap_or_default(), resources.requests.unwrap_or_default());
-        for name in ["cpu", "memory"] {
-            let (limit, request) = (limits.get(name), requests.get(name));
-            any |= limit.is_some() || request.is_some();
-            guaranteed &= limit.is_some() && request.is_none_or(|r| Some(r) == limit);
-        }
-    }
-    match (any, guaranteed) {
-        (false, _) => "BestEffort",
-        (true, true) => "Guaranteed",
-        (true, false) => "Burstable",
-    }
 }

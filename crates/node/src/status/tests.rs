@@ -23,7 +23,10 @@ fn pod(spec: &Value) -> Pod {
 }
 
 fn run(container: &mut Container, attempt: u32, second: i64) {
-    container.begin(Begin { attempt, image: "hello".into(), hook: false, started: true, ready: true }, at(second));
+    container.begin(
+        Begin { attempt, image: "hello".into(), size: Default::default(), hook: false, started: true, ready: true },
+        at(second),
+    );
 }
 
 fn end(container: &mut Container, code: i32, second: i64) {
@@ -35,7 +38,8 @@ fn end(container: &mut Container, code: i32, second: i64) {
 
 fn shown(pod: &Pod, view: &View, stop: bool, now: i64) -> Value {
     let plan = plan(pod.spec.as_ref().unwrap(), stop, view, at(now));
-    let facts = Facts { view, plan: &plan, host_ip: ip(), failure: None, now: at(now) };
+    let resize = Resize::default();
+    let facts = Facts { view, plan: &plan, resize: &resize, host_ip: ip(), failure: None, now: at(now) };
     serde_json::to_value(build(pod, facts)).unwrap()
 }
 

@@ -33,7 +33,10 @@ impl Worker {
                 }
             }
             Action::RemoveSandbox => match self.ctx.runtime.remove_sandbox(&self.pod.uid().unwrap_or_default()).await {
-                Ok(()) => self.view.sandbox = None,
+                Ok(()) => {
+                    self.view.sandbox = None;
+                    self.clear().await;
+                }
                 Err(error) => self.failed("FailedKillPod", &format!("error killing pod: {error}")),
             },
         }
@@ -85,6 +88,7 @@ impl Worker {
         let begin = Begin {
             attempt,
             image,
+            size: container.resources.clone().unwrap_or_default(),
             hook: has_post_start(&container),
             started: container.startup_probe.is_none(),
             ready: container.readiness_probe.is_none(),
@@ -207,6 +211,7 @@ impl Worker {
         (entry.stopping, entry.turn) = (true, turn);
         self.ctx.events.normal(&self.pod, Some(name), "Killing", message);
         let of_pod = self.pod.metadata.deletion_grace_period_seconds.or(spec.termination_grace_period_seconds);
+        let grace = grace.or(self.failure.as_ref().and_then(|failure| failure.grace));
         let (orders, receiver) = watch::channel(Order { deadline: after(grace.or(of_pod).unwrap_or(30)), turn });
         let tasks = self.tasks.entry(name.to_owned()).or_default();
         tasks.health.clear();

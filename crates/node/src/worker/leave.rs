@@ -1,4 +1,4 @@
-//! Leaving service: a deleted pod is told to end only once no Service sends requests to it any more. Kubernetes does the two at the
+//! Leaving service: a pod that is deleted or evicted is told to end only once no Service sends requests to it any more. Kubernetes does the two at the
 //! same time, which loses requests unless a preStop hook waits; here the node knows when it may go on.
 
 use std::time::Duration;
@@ -17,7 +17,7 @@ const SETTLES: Duration = Duration::from_millis(100);
 /// How far a deleted pod has left service.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Leaving {
-    /// When its deletion was first seen.
+    /// When its end was first seen while it still got requests.
     since: Option<Timestamp>,
     /// When no slice sent requests to it any more.
     left: Option<Timestamp>,
@@ -28,15 +28,16 @@ impl Worker {
     pub(super) fn leaves(&mut self, now: Timestamp) -> Option<Timestamp> {
         let stopping = self.view.containers.values().any(|container| container.stopping);
         let hurry = self.pod.metadata.deletion_grace_period_seconds == Some(0);
-        if !self.is_deleted() || hurry || stopping || !self.view.any_running() {
+        if !self.ends() || hurry || stopping || !self.view.any_running() {
             return None;
         }
         let (namespace, uid) = (self.pod.namespace().unwrap_or_default(), self.pod.uid().unwrap_or_default());
         let until = match self.ctx.sources.traffic(&namespace, &uid) {
-            Traffic::None => return None,
+            // One that was not deleted is in no slice any more when it has left.
+            Traffic::None if self.is_deleted() || self.leaving.since.is_none() => return None,
             Traffic::Given => self.leaving.since.get_or_insert(now).checked_add(LONGEST),
             // The slices may have changed before its deletion was seen here.
-            Traffic::Left => self.leaving.left.get_or_insert(now).checked_add(SETTLES),
+            Traffic::Left | Traffic::None => self.leaving.left.get_or_insert(now).checked_add(SETTLES),
         };
         until.ok().filter(|until| *until > now)
     }

@@ -20,6 +20,10 @@ impl Worker {
     pub(super) fn take(&mut self, message: Message) {
         let id = match &message {
             Message::Ended(id, _) | Message::Probed { id, .. } | Message::Hooked(id, _) => id.clone(),
+            Message::Fail(failure) => {
+                self.failure.get_or_insert_with(|| failure.clone());
+                return;
+            }
         };
         let Some(entry) = self.view.containers.get_mut(&id.name) else { return };
         let State::Running { since } = entry.state else { return };
@@ -27,6 +31,7 @@ impl Worker {
             return;
         }
         match message {
+            Message::Fail(_) => {}
             Message::Ended(_, exit) => {
                 self.tasks.remove(&id.name);
                 let container = self.pod.spec.as_ref().and_then(|spec| find_any(spec, &id.name));
@@ -82,7 +87,7 @@ impl Worker {
         let seen = self.view.container(name);
         let spec = self.pod.spec.as_ref();
         let Some((spec, container)) = spec.and_then(|spec| Some((spec, find(spec, name)?))) else { return };
-        if self.is_deleted() || self.expired || seen.back_off().is_zero() || !restarts(policy(spec, container), &seen) {
+        if self.ends() || seen.back_off().is_zero() || !restarts(policy(spec, container), &seen) {
             return;
         }
         let message = format!("Back-off restarting failed container {name} in pod {}", status::full_name(&self.pod));
@@ -97,7 +102,7 @@ impl Worker {
         for blocked in waiting.filter(|blocked| blocked.reason == start::CONFIG_ERROR) {
             blocked.until = now;
         }
-        if self.view.sandbox.is_none() || self.is_deleted() {
+        if self.view.sandbox.is_none() || self.ends() {
             return;
         }
         let dir = self.ctx.volumes_dir(&self.pod);

@@ -6,6 +6,7 @@ mod act;
 mod leave;
 mod listen;
 mod report;
+mod resize;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -21,9 +22,10 @@ use crate::{
     plan::plan,
     probes::Kind,
     recover,
+    resize::{Resize, recovered},
     runtime::{ContainerId, ContainerStatus, Exit, SandboxStatus},
     state::{View, find_any},
-    status,
+    status::Failure,
 };
 use leave::Leaving;
 use report::Report;
@@ -49,6 +51,8 @@ pub enum Message {
     },
     /// The postStart hook is done.
     Hooked(ContainerId, Result<(), String>),
+    /// The pod is to end for good.
+    Fail(Failure),
 }
 
 /// What a previous Coracle left running of a pod.
@@ -80,9 +84,10 @@ pub struct Worker {
     retry: bool,
     /// Something failed on the machine: nothing more is tried before this time.
     held: Option<Timestamp>,
-    /// `activeDeadlineSeconds` ran out.
-    expired: bool,
+    /// Why it is to end for good, if it is.
+    failure: Option<Failure>,
     leaving: Leaving,
+    resize: Resize,
 }
 
 impl Worker {
@@ -98,6 +103,8 @@ impl Worker {
             let container = pod.spec.as_ref().and_then(|spec| find_any(spec, &id.name));
             crate::start::ended(&ctx, &pod, container.as_deref(), id, since, exit.clone())
         });
+        let failure = Failure::begun(&pod).filter(|_| !recover::is_terminal(&pod));
+        let resize = Resize { allocated: recovered(&pod), ..Resize::default() };
         let mut worker = Self {
             ctx,
             pod,
@@ -108,8 +115,9 @@ impl Worker {
             report: Report::new(told),
             retry: false,
             held: None,
-            expired: false,
+            failure,
             leaving: Leaving::default(),
+            resize,
         };
         let runs = found.into_iter().flat_map(|(_, runs)| runs);
         for run in runs.filter(|run| run.exit.is_none()) {
@@ -119,9 +127,20 @@ impl Worker {
         worker
     }
 
+    /// Where it is told something.
+    pub fn sender(&self) -> mpsc::Sender<Message> {
+        self.sender.clone()
+    }
+
+    /// As it is, but the pod has failed before it began.
+    pub fn refused(self, failure: Option<Failure>) -> Self {
+        Self { failure: failure.or(self.failure), ..self }
+    }
+
     /// Runs until the pod is gone from the API, or Coracle stops (the pod then runs on).
     pub async fn run(mut self, mut pods: watch::Receiver<Option<Arc<Pod>>>, stop: CancellationToken) {
         let (mut sources, mut endpoints) = self.ctx.sources.changes();
+        let mut room = self.ctx.ledger.changes();
         loop {
             let wake = self.step().await;
             let timer = async {
@@ -134,7 +153,8 @@ impl Worker {
                 () = stop.cancelled() => return,
                 changed = pods.changed() => if changed.is_err() { return },
                 Ok(()) = sources.changed() => self.refresh(),
-                Ok(()) = endpoints.changed(), if self.is_deleted() => {}
+                Ok(()) = endpoints.changed(), if self.ends() => {}
+                Ok(()) = room.changed(), if self.waits_for_room() => {}
                 Some(message) = self.messages.recv() => self.take(message),
                 () = timer => {}
             }
@@ -149,20 +169,25 @@ impl Worker {
     /// One round: plan, act, write the status; gives the pause until the next.
     async fn step(&mut self) -> Option<Duration> {
         self.retry = false;
-        let spec = self.pod.spec.clone().unwrap_or_default();
+        let spec = self.admit();
         loop {
             let now = self.ctx.clock.now();
+            self.actuate(&spec, now).await;
             let deleted = self.is_deleted();
             let terminal = self.view.sandbox.is_none() && recover::is_terminal(&self.pod);
-            let stop = |expired| deleted || terminal || expired;
-            let mut plan = plan(&spec, stop(self.expired), &self.view, now);
+            let stop = deleted || terminal || self.failure.is_some();
+            let mut plan = plan(&spec, stop, &self.view, now);
             let deadline = self.deadline(&spec).filter(|_| plan.ending.is_none());
             if deadline.is_some_and(|at| at <= now) {
-                self.expired = true;
-                self.ctx.events.normal(&self.pod, None, status::DEADLINE.0, status::DEADLINE.1);
+                let failure = Failure::deadline();
+                self.ctx.events.normal(&self.pod, None, &failure.reason, failure.message.clone());
+                self.failure = Some(failure);
                 plan = crate::plan::plan(&spec, true, &self.view, now);
             }
             self.view.initialized = plan.initialized;
+            if plan.ending.is_some() && !self.view.any_running() {
+                self.ctx.ledger.release(&self.pod.uid().unwrap_or_default());
+            }
             if !terminal {
                 self.write_status(&plan, now).await;
             }
@@ -172,7 +197,8 @@ impl Worker {
             let held = self.held.filter(|at| *at > now).or_else(|| self.leaves(now));
             if plan.actions.is_empty() || held.is_some() {
                 let pause = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or_default();
-                let due = [plan.wake, held, deadline.filter(|_| !self.expired)];
+                let waits = deadline.filter(|_| self.failure.is_none());
+                let due = [plan.wake, held, waits, self.resize.again];
                 let due = due.into_iter().flatten().min().map(pause);
                 return if self.retry { Some(due.map_or(RETRY, |pause| pause.min(RETRY))) } else { due };
             }
@@ -184,6 +210,11 @@ impl Worker {
 
     fn is_deleted(&self) -> bool {
         self.pod.metadata.deletion_timestamp.is_some()
+    }
+
+    /// Whether it is to end: it is deleted, or it has failed as a whole.
+    fn ends(&self) -> bool {
+        self.is_deleted() || self.failure.is_some()
     }
 
     /// When `activeDeadlineSeconds` runs out.

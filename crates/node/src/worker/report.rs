@@ -34,8 +34,9 @@ impl Worker {
     }
 
     pub(super) async fn write_status(&mut self, plan: &Plan, now: Timestamp) {
-        let failure = self.expired.then_some(status::DEADLINE);
-        let facts = status::Facts { view: &self.view, plan, host_ip: self.ctx.internal_ip, failure, now };
+        let failure = self.failure.as_ref();
+        let (view, resize, host_ip) = (&self.view, &self.resize, self.ctx.internal_ip);
+        let facts = status::Facts { view, plan, resize, host_ip, failure, now };
         let status = status::build(&self.pod, facts);
         let Ok(value) = serde_json::to_value(&status) else { return };
         if self.report.written.as_ref() == Some(&value) {
@@ -70,6 +71,17 @@ impl Worker {
         }
     }
 
+    /// Nothing of the pod runs any more, and nothing will: what it kept in volumes goes at once, as it may be what the disk lacks. Its
+    /// logs stay for as long as its object.
+    pub(super) async fn clear(&mut self) {
+        let dir = self.ctx.volumes_dir(&self.pod);
+        if let Err(error) = tokio::task::spawn_blocking(move || volumes::remove(&dir)).await {
+            tracing::error!("remove the volumes of pod {}: {error}", self.pod.name_any());
+        }
+        // Who waits for its end may wait for this.
+        self.report.told.send_modify(|_| ());
+    }
+
     /// The object is gone: whatever is left of the pod goes too.
     pub(super) async fn purge(mut self) {
         self.tasks.clear();
@@ -78,6 +90,7 @@ impl Worker {
             tracing::warn!("remove pod {}: {error}", self.pod.name_any());
             tokio::time::sleep(RETRY).await;
         }
+        self.ctx.ledger.release(&uid);
         for dir in [self.ctx.volumes_dir(&self.pod), self.ctx.logs_dir(&self.pod)] {
             volumes::remove(&dir);
         }

@@ -80,6 +80,7 @@ impl Pod<'_> {
             id: ContainerId { pod_uid: "pod".into(), name: name.into(), attempt: 0 },
             rootfs: RootFs::Host,
             argv: argv.iter().map(|arg| (*arg).to_owned()).collect(),
+            image_program: false,
             env: vec![
                 ("PATH".into(), "/usr/bin:/bin".into()),
                 ("GREETING".into(), "hello".into()),

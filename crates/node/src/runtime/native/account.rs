@@ -53,7 +53,7 @@ fn cpu_file(version: Version) -> &'static str {
 }
 
 /// The files that have memory: what is held, and what it consists of.
-fn memory_files(version: Version) -> [&'static str; 2] {
+pub(super) fn memory_files(version: Version) -> [&'static str; 2] {
     match version {
         Version::One => ["memory.usage_in_bytes", "memory.stat"],
         Version::Two => ["memory.current", "memory.stat"],

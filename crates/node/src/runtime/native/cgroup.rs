@@ -1,6 +1,8 @@
 //! Resource limits and accounts: one cgroup for each container, side by side in one group of this Coracle's own, so that weights compare all
 //! containers of the machine with each other. Versions 1 and 2, and both at once.
 
+mod adjust;
+
 use std::{
     collections::HashMap,
     fs, io,
@@ -167,13 +169,7 @@ impl Cgroups {
             let dir = root.join(name);
             make(&dir)?;
             for (file, value) in settings(hierarchy.version, &hierarchy.controllers, limits) {
-                let path = dir.join(file);
-                match fs::write(&path, &value) {
-                    Err(e) if !OPTIONAL.contains(&file) => {
-                        return Err(io::Error::new(e.kind(), format!("write {value} to {}: {e}", path.display())));
-                    }
-                    _ => {}
-                }
+                adjust::write(&dir, file, &value)?;
             }
             dirs.push(dir);
         }

@@ -26,8 +26,8 @@ use tokio::{
 };
 
 use super::{
-    ContainerId, ContainerSpec, ContainerStatus, ExecOutput, Exit, Features, PodNetwork, Runtime, RuntimeError,
-    SandboxSpec, SandboxStatus,
+    ContainerId, ContainerSpec, ContainerStatus, ExecOutput, Exit, Features, Limits, PodNetwork, Runtime, RuntimeError,
+    SandboxSpec, SandboxStatus, processes,
     runs::{Runs, collect, failed},
     usage::Usage,
 };
@@ -275,9 +275,22 @@ impl Runtime for Native {
         dial::localhost(network, port).await.map_err(failed(&format!("connect to localhost:{port} inside the pod")))
     }
 
+    async fn resize(&self, id: &ContainerId, limits: &Limits) -> Result<(), RuntimeError> {
+        self.runs.started(id)?;
+        self.cgroups.adjust(&Self::group(id), limits).map_err(failed("set limits"))
+    }
+
     fn usage(&self, runs: &[ContainerId]) -> Vec<Option<Usage>> {
         let groups: Vec<String> = runs.iter().map(Self::group).collect();
         self.cgroups.usage(groups.iter().map(String::as_str))
+    }
+
+    fn processes(&self, runs: &[ContainerId]) -> Vec<u64> {
+        processes::count(&self.runs, runs)
+    }
+
+    fn files(&self, pod_uid: &str) -> Option<PathBuf> {
+        Some(self.runs.pod(pod_uid))
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {

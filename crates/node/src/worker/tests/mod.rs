@@ -1,9 +1,11 @@
 //! Pods in simulated time: a worker between an API server in memory and a machine on which containers do as they are told.
 
 mod api;
+mod evict;
 mod life;
 mod machine;
 mod probes;
+mod resize;
 mod stop;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -12,16 +14,20 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
-use super::Worker;
+use super::{Message, Worker};
 use crate::{
     Context,
     clock::Clock,
     events::Events,
     figures::{Figures, Pods},
     images::{HostImage, Images},
+    resize::{Ledger, Room},
     sources::{Sources, tests::Given},
 };
 use api::Api;
@@ -39,6 +45,7 @@ struct Bench {
     given: Given,
     context: Arc<Context>,
     worker: JoinHandle<()>,
+    sender: mpsc::Sender<Message>,
     stop: CancellationToken,
     _dir: TempDir,
 }
@@ -84,16 +91,22 @@ impl Bench {
             events,
             pods,
             figures,
+            ledger: Ledger::new(Room { memory: 1 << 30, cpu: 4000 }),
+            pressures: watch::channel(crate::eviction::Pressures::new()).1,
         });
         let stop = CancellationToken::new();
-        let worker = Self::work(&api, &context, &stop).await;
-        let bench = Self { api, machine, given, context, worker, stop, _dir: dir };
+        let (worker, sender) = Self::work(&api, &context, &stop).await;
+        let bench = Self { api, machine, given, context, worker, sender, stop, _dir: dir };
         bench.pass(0).await;
         bench
     }
 
     /// Starts a worker on what is there.
-    async fn work(api: &Arc<Api>, context: &Arc<Context>, stop: &CancellationToken) -> JoinHandle<()> {
+    async fn work(
+        api: &Arc<Api>,
+        context: &Arc<Context>,
+        stop: &CancellationToken,
+    ) -> (JoinHandle<()>, mpsc::Sender<Message>) {
         let found = context.runtime.recover().await.unwrap().pop();
         let mut source = api.pod();
         let pod = |value: &Option<Value>| -> Option<Arc<Pod>> {
@@ -109,7 +122,8 @@ impl Bench {
         });
         let (told, _) = watch::channel(None);
         let worker = Worker::new(context.clone(), first.unwrap(), found, told);
-        tokio::spawn(worker.run(receiver, stop.clone()))
+        let sender = worker.sender();
+        (tokio::spawn(worker.run(receiver, stop.clone())), sender)
     }
 
     /// Coracle stops and starts again while the pod runs on.
@@ -117,7 +131,7 @@ impl Bench {
         self.stop.cancel();
         (&mut self.worker).await.unwrap();
         self.stop = CancellationToken::new();
-        self.worker = Self::work(&self.api, &self.context, &self.stop).await;
+        (self.worker, self.sender) = Self::work(&self.api, &self.context, &self.stop).await;
         self.pass(0).await;
     }
 
