@@ -19,6 +19,7 @@ use kube::{
         watcher::{self, Event},
     },
 };
+use objects::vertical::VerticalPodAutoscaler;
 use serde::de::DeserializeOwned;
 use tokio::{sync::broadcast, task::JoinSet};
 
@@ -67,6 +68,8 @@ pub enum Changed {
     Endpoints(Arc<Endpoints>),
     /// A PodDisruptionBudget.
     Budget(Arc<PodDisruptionBudget>),
+    /// A VerticalPodAutoscaler: its loop looks at all of them by itself.
+    Vertical,
     /// A ResourceQuota.
     Quota(Arc<ResourceQuota>),
     /// Something in this namespace that a ResourceQuota counts, of a kind that there is no copy of.
@@ -88,6 +91,7 @@ pub struct Cache {
     pub(crate) endpoints: Store<Endpoints>,
     pub(crate) budgets: Store<PodDisruptionBudget>,
     pub(crate) quotas: Store<ResourceQuota>,
+    pub(crate) verticals: Store<VerticalPodAutoscaler>,
     changes: broadcast::Sender<Changed>,
 }
 
@@ -108,6 +112,7 @@ impl Cache {
             endpoints: watch(client, Changed::Endpoints, &changes, tasks),
             budgets: watch(client, Changed::Budget, &changes, tasks),
             quotas: watch(client, Changed::Quota, &changes, tasks),
+            verticals: watch(client, |_| Changed::Vertical, &changes, tasks),
             changes,
         }
     }
@@ -128,6 +133,7 @@ impl Cache {
             self.endpoints.wait_until_ready(),
             self.budgets.wait_until_ready(),
             self.quotas.wait_until_ready(),
+            self.verticals.wait_until_ready(),
         );
     }
 
@@ -157,6 +163,7 @@ impl Cache {
         all.extend(self.endpoints.state().into_iter().map(Changed::Endpoints));
         all.extend(self.budgets.state().into_iter().map(Changed::Budget));
         all.extend(self.quotas.state().into_iter().map(Changed::Quota));
+        all.extend(self.verticals.state().iter().map(|_| Changed::Vertical));
         all
     }
 }

@@ -22,6 +22,7 @@ mod runner;
 pub mod scheduler;
 mod served;
 mod serviceaccount;
+mod vertical;
 
 use std::sync::Arc;
 
@@ -65,12 +66,17 @@ pub async fn run(client_for: impl Fn(&str) -> Client, options: Options, stop: Ca
         c.clone(),
     ));
     tasks.spawn(run_controller(endpoints::Controller::new(client("endpoint-controller"), c.clone()), c.clone()));
-    tasks.spawn(run_controller(disruption::Controller::new(client("disruption-controller"), c.clone()), c.clone()));
+    let budgets = disruption::Controller::new(client("disruption-controller"), c.clone(), served.clone());
+    tasks.spawn(run_controller(budgets, c.clone()));
     let namespaces = namespace::Controller::new(client("namespace-controller"), c.clone(), served.clone());
     tasks.spawn(run_controller(namespaces, c.clone()));
     let accounts = serviceaccount::Controller::new(client("service-account-controller"), c.clone(), o.root_ca);
     tasks.spawn(run_controller(accounts, c.clone()));
     tasks.spawn(run_controller(scheduler::Controller::new(client_for("system:kube-scheduler"), c.clone()), c.clone()));
+    let alarms = vertical::Alarms::new(client("vertical-pod-autoscaler"), c.clone());
+    tasks.spawn(run_controller(alarms, c.clone()));
+    let interval = o.autoscaler.recommender_interval;
+    tasks.spawn(vertical::run(client("vertical-pod-autoscaler"), c.clone(), served.clone(), interval));
     let scaling =
         autoscaler::run(client("horizontal-pod-autoscaler"), c.clone(), served.clone(), o.autoscaler, o.forecasts);
     tasks.spawn(scaling);

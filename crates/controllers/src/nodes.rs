@@ -1,4 +1,5 @@
 //! Whether nodes are alive: one whose lease is not renewed for the grace period is not ready (kubernetes/pkg/controller/nodelifecycle).
+//! What a node's conditions say against new pods is said as taints too, which pods may tolerate.
 //! Its pods are left alone: on a single machine there is nowhere else to run them, and they may serve on.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -6,7 +7,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     coordination::v1::Lease,
-    core::v1::{Node, NodeCondition},
+    core::v1::{Node, NodeCondition, Taint},
 };
 use kube::{
     Api, Client, ResourceExt,
@@ -18,7 +19,7 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::{
     cache::{Cache, Changed},
     events::{EventKind, Recorder},
-    runner::gone_is_fine,
+    runner::{gone_is_fine, is_conflict},
 };
 
 const COMPONENT: &str = "node-controller";
@@ -60,6 +61,9 @@ pub(crate) async fn run(client: Client, cache: Arc<Cache>) {
         seen.retain(|name, _| nodes.iter().any(|node| node.name_any() == *name));
         let mut pause = PERIOD;
         for node in &nodes {
+            if let Err(error) = keep_tainted(&client, node).await {
+                tracing::warn!("taints of node {}: {error}", node.name_any());
+            }
             match look(&client, &events, node, &mut seen, Timestamp::now()).await {
                 Ok(left) => pause = pause.min(left.unwrap_or(PERIOD)),
                 Err(error) => tracing::warn!("node {}: {error}", node.name_any()),
@@ -105,6 +109,59 @@ async fn look(
     Ok(left)
 }
 
+/// The conditions that keep new pods away: type, status, taint.
+const TAINTS: &[(&str, &str, &str)] = &[
+    ("Ready", "False", "node.kubernetes.io/not-ready"),
+    ("Ready", "Unknown", "node.kubernetes.io/unreachable"),
+    ("MemoryPressure", "True", "node.kubernetes.io/memory-pressure"),
+    ("DiskPressure", "True", "node.kubernetes.io/disk-pressure"),
+    ("PIDPressure", "True", "node.kubernetes.io/pid-pressure"),
+    ("NetworkUnavailable", "True", "node.kubernetes.io/network-unavailable"),
+];
+/// The taint of a node that is cordoned.
+const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
+
+/// The taints that a node is to have, if it has others: those of its conditions and of its cordon, and what people put there.
+fn taints(node: &Node) -> Option<Vec<Taint>> {
+    let spec = node.spec.as_ref();
+    let has = spec.and_then(|spec| spec.taints.clone()).unwrap_or_default();
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let holds = |type_: &str, status: &str| conditions.iter().any(|c| c.type_ == type_ && c.status == status);
+    let cordoned = spec.and_then(|spec| spec.unschedulable) == Some(true);
+    let wanted: Vec<&str> = TAINTS
+        .iter()
+        .filter(|(type_, status, _)| holds(type_, status))
+        .map(|(_, _, taint)| *taint)
+        .chain(cordoned.then_some(UNSCHEDULABLE))
+        .collect();
+    let is_ours = |taint: &Taint| {
+        let known = TAINTS.iter().any(|(_, _, key)| *key == taint.key) || taint.key == UNSCHEDULABLE;
+        known && taint.effect == "NoSchedule"
+    };
+    let is_there = |key: &str| has.iter().any(|taint| is_ours(taint) && taint.key == key);
+    let mut next: Vec<Taint> =
+        has.iter().filter(|taint| !is_ours(taint) || wanted.contains(&taint.key.as_str())).cloned().collect();
+    next.extend(wanted.iter().filter(|key| !is_there(key)).map(|key| Taint {
+        key: (*key).to_owned(),
+        effect: "NoSchedule".to_owned(),
+        time_added: None,
+        value: None,
+    }));
+    (next != has).then_some(next)
+}
+
+/// Gives a node the taints that it is to have. A change between reading and writing is a conflict, and comes back as a change.
+async fn keep_tainted(client: &Client, node: &Node) -> Result<(), kube::Error> {
+    let Some(taints) = taints(node) else { return Ok(()) };
+    let api: Api<Node> = Api::all(client.clone());
+    let change = json!({"metadata": {"resourceVersion": node.resource_version()},
+        "spec": {"taints": if taints.is_empty() { Value::Null } else { json!(taints) }}});
+    match api.patch(&node.name_any(), &PatchParams::default(), &Patch::Merge(&change)).await {
+        Err(error) if is_conflict(&error) => Ok(()),
+        other => gone_is_fine(other),
+    }
+}
+
 /// The status of a node that nobody hears of; nothing if it says so already.
 fn unknown(node: &Node, now: Timestamp) -> Option<Value> {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
@@ -146,6 +203,25 @@ mod tests {
         assert_eq!(same.left(at(1040)), None);
         let renewed = Seen::look(Some(&same), Some(at(1041)), at(1041));
         assert_eq!(renewed.left(at(1041)), Some(Duration::from_secs(40)));
+    }
+
+    #[test]
+    fn what_speaks_against_new_pods_is_a_taint_until_it_is_over() {
+        let node = |taints: Value, pressure: &str, cordoned: bool| -> Node {
+            serde_json::from_value(json!({"metadata": {"name": "n"}, "spec": {"taints": taints, "unschedulable": cordoned},
+                "status": {"conditions": [{"type": "MemoryPressure", "status": pressure}, {"type": "Ready", "status": "True"}]}}))
+            .unwrap()
+        };
+        let keys =
+            |node: &Node| taints(node).map(|taints| taints.into_iter().map(|taint| taint.key).collect::<Vec<_>>());
+        let own = json!({"key": "mine", "effect": "NoSchedule"});
+        let pressed = json!({"key": "node.kubernetes.io/memory-pressure", "effect": "NoSchedule"});
+        assert_eq!(keys(&node(json!([own]), "False", false)), None);
+        let expected = ["mine", "node.kubernetes.io/memory-pressure", "node.kubernetes.io/unschedulable"];
+        assert_eq!(keys(&node(json!([own]), "True", true)).unwrap(), expected);
+        assert_eq!(keys(&node(json!([pressed, own]), "True", false)), None);
+        assert_eq!(keys(&node(json!([pressed, own]), "False", false)).unwrap(), ["mine"]);
+        assert_eq!(keys(&node(json!([pressed]), "False", false)).unwrap(), [""; 0]);
     }
 
     #[test]

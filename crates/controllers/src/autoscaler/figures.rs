@@ -257,6 +257,47 @@ impl PodMetrics {
     }
 }
 
+/// What a container used, as `metrics.k8s.io` says it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Used {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub pod: String,
+    /// The container's name.
+    pub container: String,
+    /// When that was measured.
+    pub at: Timestamp,
+    /// Cores.
+    pub cpu: f64,
+    /// Bytes.
+    pub memory: i64,
+}
+
+/// What every container uses now.
+///
+/// # Errors
+/// What the API says.
+pub(crate) async fn containers(client: &Client) -> Result<Vec<Used>, String> {
+    let list = ask::<List<PodMetrics>>(client, "/apis/metrics.k8s.io/v1beta1/pods").await?;
+    Ok(list.items.into_iter().flat_map(PodMetrics::containers).collect())
+}
+
+impl PodMetrics {
+    /// Its containers; of which not both resources are known is left out.
+    fn containers(self) -> Vec<Used> {
+        let Self { metadata: Meta { name: pod, namespace }, timestamp: at, containers, .. } = self;
+        let used = |one: ContainerMetrics| {
+            let quantity = |resource: &str| one.usage.get(resource)?.parse::<Quantity>().ok();
+            let memory = i64::try_from(quantity("memory")?.value()).ok()?;
+            // Less than a thousandth of a core is nothing to size by.
+            let cpu = quantity("cpu")?.millis() as f64 / 1000.0;
+            Some(Used { namespace: namespace.clone(), pod: pod.clone(), container: one.name, at, cpu, memory })
+        };
+        containers.into_iter().filter_map(used).collect()
+    }
+}
+
 fn millis(text: &str) -> Option<i64> {
     let quantity: Quantity = text.parse().ok()?;
     Some(i64::try_from(quantity.millis()).unwrap_or(i64::MAX))

@@ -136,6 +136,7 @@ impl Forecasts {
         self.known.retain(|key, known| here.get(key).is_some_and(|uid| *uid == known.uid));
         self.unread.retain(|key, until| here.contains_key(key) && Instant::now() < *until);
         self.left = AT_ONCE;
+        self.said.clear();
     }
 
     /// What is ahead of an autoscaler whose pods these are; `None` if it does not want to know.

@@ -2,13 +2,14 @@
 //!
 //! A round looks at every autoscaler: it reads the scales of their targets (again only when the target has changed), asks the
 //! metrics APIs each question once, decides for each, and writes what changed. A round keeps nothing that the next one needs,
-//! but for what upstream keeps in memory, too; `autoscaling::history` says what stands in for that after a restart.
+//! but for what upstream keeps in memory, too; `autoscaling::history` says what stands in for that after a restart. Between two
+//! rounds those that could rise are looked at early (`autoscaling::early`), and decided for only if they would.
 
 mod demand;
-mod figures;
+pub(crate) mod figures;
 mod forecast;
 mod round;
-mod target;
+pub(crate) mod target;
 
 use std::{
     collections::HashMap,
@@ -21,6 +22,7 @@ use autoscaling::{
     Moment, Settings,
     conditions::Event,
     decide::{Autoscaler, Decision},
+    early,
     history::History,
 };
 use futures::{FutureExt, StreamExt};
@@ -59,13 +61,18 @@ const FIGURES_EVERY: Duration = Duration::from_secs(15);
 pub struct Options {
     /// From one look at everything to the next.
     pub sync_period: Duration,
+    /// Whether autoscalers whose count would rise are decided for between two rounds, too.
+    pub early_look: bool,
+    /// From one look at every VerticalPodAutoscaler to the next.
+    pub recommender_interval: Duration,
     /// What holds for all autoscalers.
     pub settings: Settings,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { sync_period: Duration::from_secs(15), settings: Settings::default() }
+        let (sync_period, recommender_interval) = (Duration::from_secs(15), Duration::from_secs(60));
+        Self { sync_period, early_look: true, recommender_interval, settings: Settings::default() }
     }
 }
 
@@ -80,6 +87,15 @@ struct Memory {
     written: Option<Instant>,
     /// What was warned of lately, and when: as often as upstream's default period has it, however short ours is.
     warned: Vec<(Event, Instant)>,
+}
+
+/// Why autoscalers are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pass {
+    /// Their round is due.
+    Round,
+    /// Between two rounds: for those that would rise.
+    Early,
 }
 
 /// Something to write for one autoscaler.
@@ -118,6 +134,8 @@ struct Loop {
     memory: HashMap<Key, Memory>,
     forecasts: Forecasts,
     start: Instant,
+    /// When this round was due.
+    due: Instant,
 }
 
 /// Runs until it is dropped.
@@ -132,17 +150,24 @@ pub(crate) async fn run(client: Client, cache: Arc<Cache>, served: Served, optio
     });
     let recorder = Recorder::new(client.clone(), "horizontal-pod-autoscaler");
     let (memory, start) = (HashMap::new(), Instant::now());
-    let period = options.sync_period;
+    let (period, early_look) = (options.sync_period, options.early_look);
     let forecasts = Forecasts::new(client.clone(), period, published);
-    let mut work = Loop { client, cache, served, options, recorder, objects, memory, forecasts, start };
+    let mut work = Loop { client, cache, served, options, recorder, objects, memory, forecasts, start, due: start };
     let rounds = async {
         let mut ticks = tokio::time::interval(period);
         // A round that takes longer than the period is followed by a whole period of rest.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
-            if AssertUnwindSafe(work.round()).catch_unwind().await.is_err() {
-                tracing::error!("horizontal-pod-autoscaler: a round panicked; the next one looks at everything again");
+            let round = ticks.tick().await.into_std();
+            work.contained(Pass::Round, round).await;
+            for after in early::times(period).filter(|_| early_look) {
+                let due = round + after;
+                // Where nothing can rise, nothing is waited for but the next round.
+                if Instant::now() > due || !work.may_any_rise() {
+                    continue;
+                }
+                tokio::time::sleep_until(due.into()).await;
+                work.contained(Pass::Early, due).await;
             }
         }
     };
@@ -150,20 +175,48 @@ pub(crate) async fn run(client: Client, cache: Arc<Cache>, served: Served, optio
 }
 
 impl Loop {
+    /// Now. Periods and windows are counted from when rounds were due: a step that took a moment to be written would otherwise
+    /// still be within its period when the next round comes a period later, and each step would take two rounds.
     fn now(&self) -> Moment {
-        let steady = SignedDuration::try_from(self.start.elapsed()).unwrap_or(SignedDuration::MAX);
+        let since = self.due.saturating_duration_since(self.start);
+        let steady = SignedDuration::try_from(since).unwrap_or(SignedDuration::MAX);
         Moment { wall: Timestamp::now(), steady }
     }
 
+    /// One pass, which was due at this time. A panic ends the pass and nothing else.
+    async fn contained(&mut self, pass: Pass, due: Instant) {
+        self.due = due;
+        if AssertUnwindSafe(self.round(pass)).catch_unwind().await.is_err() {
+            tracing::error!("horizontal-pod-autoscaler: a round panicked; the next one looks at everything again");
+        }
+    }
+
+    /// Whether there is an autoscaler that an early look may raise.
+    fn may_any_rise(&self) -> bool {
+        self.objects.state().iter().any(|object| self.may_rise(object))
+    }
+
+    /// Whether it had its first round, and its count is below the most that it may be as far as is known.
+    fn may_rise(&self, object: &HorizontalPodAutoscaler) -> bool {
+        let most = object.spec.as_ref().map_or(0, |spec| spec.max_replicas);
+        let below = |memory: &Memory| memory.target.as_ref().is_none_or(|target| target.scale.replicas < most);
+        let known = self.memory.get(&Key::of(object)).filter(|memory| memory.history.is_some());
+        object.metadata.deletion_timestamp.is_none() && known.is_some_and(below)
+    }
+
     /// Looks at every autoscaler once.
-    async fn round(&mut self) {
+    async fn round(&mut self, pass: Pass) {
         let objects = self.objects.state();
         let here: HashMap<Key, Option<String>> =
             objects.iter().map(|object| (Key::of(object.as_ref()), object.uid())).collect();
         self.memory.retain(|key, memory| here.get(key).is_some_and(|uid| *uid == memory.uid));
-        self.forecasts.begin(&here);
-        let acts = if objects.is_empty() { Vec::new() } else { self.decide(objects.clone()).await };
-        self.forecasts.publish();
+        if pass == Pass::Round {
+            self.forecasts.begin(&here);
+        }
+        let acts = if objects.is_empty() { Vec::new() } else { self.decide(objects.clone(), pass).await };
+        if pass == Pass::Round {
+            self.forecasts.publish();
+        }
         let this = &*self;
         let done: Vec<Done> =
             futures::stream::iter(acts).map(|act| this.act(act)).buffer_unordered(AT_ONCE).collect().await;
@@ -181,7 +234,7 @@ impl Loop {
                 memory.written = Some(Instant::now());
             }
         }
-        for object in &objects {
+        for object in objects.iter().filter(|_| pass == Pass::Round) {
             self.forecasts.keep(object).await;
         }
     }
@@ -202,7 +255,7 @@ impl Loop {
                 }
                 match decision.scale.as_ref().map(|(to, _)| *to) {
                     None => (decision.held(), None),
-                    Some(to) => match target::write(&self.client, &target, target.scale.replicas, to).await {
+                    Some(to) => match self.step(&object, &old, &decision, &target, to).await {
                         Ok(()) => {
                             scaled = Some((target.scale.replicas, to));
                             let (status, event) = decision.done(self.now());
@@ -227,6 +280,22 @@ impl Loop {
             self.write(&object, &status).await.then_some(status)
         };
         Done { key, autoscaler, status, scaled, warned }
+    }
+
+    /// Sets the count of a target.
+    async fn step(
+        &self,
+        object: &HorizontalPodAutoscaler,
+        old: &Status,
+        decision: &Decision,
+        target: &Target,
+        to: i32,
+    ) -> Result<(), String> {
+        let is_new = old.conditions.as_ref().is_none_or(Vec::is_empty);
+        if is_new && !self.write(object, &decision.begun()).await {
+            return Err("its status cannot be written".to_owned());
+        }
+        target::write(&self.client, target, target.scale.replicas, to).await
     }
 
     async fn tell(&self, object: &HorizontalPodAutoscaler, event: &Event) {

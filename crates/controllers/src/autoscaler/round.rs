@@ -7,7 +7,7 @@ use std::{
 
 use autoscaling::{
     Moment,
-    decide::{Autoscaler, Demand, Reading, Seen, Status, Unselected},
+    decide::{Autoscaler, Demand, Reading, Scale, Seen, Status, Unselected},
     history::History,
     metrics::Source,
     overlap,
@@ -21,7 +21,7 @@ use objects::{
 };
 
 use super::{
-    Act, Loop, Memory, Todo, demand,
+    Act, Loop, Memory, Pass, Todo, demand,
     figures::Figures,
     target::{self, Target},
 };
@@ -34,18 +34,21 @@ struct Look {
     autoscaler: Autoscaler,
     target: Result<Target, String>,
     selector: Result<Labels, Unselected>,
+    /// Nothing is asked for it: it is here because its pods may be others', too.
+    only_selects: bool,
 }
 
 impl Loop {
-    /// What every one of these comes to.
-    pub(super) async fn decide(&mut self, objects: Vec<Arc<HorizontalPodAutoscaler>>) -> Vec<Act> {
+    /// What every one of these comes to; early only those come to anything that rise.
+    pub(super) async fn decide(&mut self, objects: Vec<Arc<HorizontalPodAutoscaler>>, pass: Pass) -> Vec<Act> {
         let kinds = self.served.now().await.kinds;
         let mut looks = Vec::with_capacity(objects.len());
         for object in objects.into_iter().filter(|object| object.metadata.deletion_timestamp.is_none()) {
-            looks.push(self.look(object, &kinds).await);
+            looks.push(self.look(object, &kinds, pass).await);
         }
         let resources = |look: &&Look| {
             look.target.is_ok()
+                && !look.only_selects
                 && look.autoscaler.metrics.iter().any(|one| matches!(one.source, Source::Resource { .. }))
         };
         let namespaces: HashSet<&str> =
@@ -58,15 +61,20 @@ impl Loop {
         }
         let mut acts = Vec::new();
         for (namespace, looks) in by_namespace {
-            acts.extend(self.decide_in(&namespace, looks, &mut figures, &kinds).await);
+            acts.extend(self.decide_in(&namespace, looks, &mut figures, &kinds, pass).await);
         }
         acts
     }
 
-    async fn look(&mut self, object: Arc<HorizontalPodAutoscaler>, kinds: &Kinds) -> Look {
+    async fn look(&mut self, object: Arc<HorizontalPodAutoscaler>, kinds: &Kinds, pass: Pass) -> Look {
         let key = Key::of(object.as_ref());
         let known = self.memory.get(&key).and_then(|memory| memory.target.clone());
-        let target = target::read(&self.client, &self.cache, kinds, &object, known).await;
+        let to = object.spec.as_ref().map(|spec| &spec.scale_target_ref);
+        let only_selects = pass == Pass::Early && !self.may_rise(&object);
+        let target = match known {
+            known if only_selects => known.ok_or_else(|| "its round has not come yet".to_owned()),
+            known => target::read(&self.client, &self.cache, kinds, (&key.namespace, to), known).await,
+        };
         let memory = self.memory.entry(key.clone()).or_insert_with(|| Memory {
             uid: object.uid(),
             history: None,
@@ -81,7 +89,7 @@ impl Loop {
             Ok(text) => Labels::parse(text).map_err(|error| Unselected::Unreadable(error.to_string())),
         };
         let autoscaler = Autoscaler::of(&object, &self.options.settings);
-        Look { key, object, autoscaler, target, selector }
+        Look { key, object, autoscaler, target, selector, only_selects }
     }
 
     /// Decides for the autoscalers of one namespace.
@@ -91,32 +99,44 @@ impl Loop {
         looks: Vec<Look>,
         figures: &mut Figures<'_>,
         kinds: &Kinds,
+        pass: Pass,
     ) -> Vec<Act> {
         let pods = in_namespace(&self.cache.pods, namespace);
         let selected = selected(&looks, &pods);
         let wakes = looks.iter().any(|look| look.autoscaler.bounds.min == 0);
         let services = if wakes { in_namespace(&self.cache.services, namespace) } else { Vec::new() };
         let services: Vec<_> = services.iter().map(AsRef::as_ref).collect();
-        let mut seen = Vec::with_capacity(looks.len());
-        for (look, (pods, wrong)) in looks.iter().zip(selected) {
+        let mut acts = Vec::with_capacity(looks.len());
+        for (look, (pods, wrong)) in looks.into_iter().zip(selected) {
+            if look.only_selects {
+                continue;
+            }
             let (mut readings, mut wanted) = (Vec::new(), Demand::Unknown);
             if look.target.is_ok() && wrong.is_none() {
-                readings = read(look, namespace, &pods, figures, kinds).await;
+                readings = read(&look, namespace, &pods, figures, kinds).await;
                 if look.autoscaler.bounds.min == 0 {
                     wanted = demand::demand(figures, namespace, &pods, &services).await;
                 }
             }
-            let wall = self.now().wall;
-            let outlook = self.forecasts.outlook(&look.object, &look.autoscaler, &pods, wall).await;
-            seen.push(Sight { pods, wrong, readings, demand: wanted, outlook });
-        }
-        let now = self.now();
-        let decided: Vec<_> = looks.iter().zip(&seen).map(|(look, sight)| self.decide_one(look, sight, now)).collect();
-        let act = |(look, (old, todo)): (Look, _)| {
+            let mut sight = Sight { pods, wrong, readings, demand: wanted, outlook: None };
+            let now = self.now();
+            if pass == Pass::Early && !self.rises(&look, &sight, now) {
+                continue;
+            }
+            sight.outlook = self.forecasts.outlook(&look.object, &look.autoscaler, &sight.pods, now.wall).await;
+            let (old, todo) = self.decide_one(&look, &sight, self.now());
             let Look { key, object, autoscaler, .. } = look;
-            Act { key, object, autoscaler, old, todo }
-        };
-        looks.into_iter().zip(decided).map(act).collect()
+            acts.push(Act { key, object, autoscaler, old, todo });
+        }
+        acts
+    }
+
+    /// Whether a look between two rounds raises the count.
+    fn rises(&self, look: &Look, sight: &Sight<'_>, now: Moment) -> bool {
+        let history = self.memory.get(&look.key).and_then(|memory| memory.history.as_ref());
+        let (Ok(target), Some(history), None) = (&look.target, history, &sight.wrong) else { return false };
+        let seen = sight.of(&target.scale);
+        look.autoscaler.rises_early(seen, history, now)
     }
 
     fn decide_one(&mut self, look: &Look, sight: &Sight<'_>, now: Moment) -> (Status, Todo) {
@@ -138,9 +158,7 @@ impl Loop {
             }
         };
         let history = history.get_or_insert_with(|| History::restored(target.scale.replicas, Some(&old), now));
-        let pods = sight.wrong.as_ref().map_or(Ok(sight.pods.as_slice()), Err);
-        let seen = Seen { scale: &target.scale, pods, readings: &sight.readings, demand: sight.demand };
-        let decision = look.autoscaler.decide_ahead(&old, seen, sight.outlook, history, now);
+        let decision = look.autoscaler.decide_ahead(&old, sight.of(&target.scale), sight.outlook, history, now);
         if let Some(needed) = decision.needed {
             self.forecasts.learn(&look.key, needed, now.wall);
         }
@@ -155,6 +173,13 @@ struct Sight<'a> {
     readings: Vec<Result<Reading, String>>,
     demand: Demand,
     outlook: Option<Outlook>,
+}
+
+impl Sight<'_> {
+    fn of<'a>(&'a self, scale: &'a Scale) -> Seen<'a> {
+        let pods = self.wrong.as_ref().map_or(Ok(self.pods.as_slice()), Err);
+        Seen { scale, pods, readings: &self.readings, demand: self.demand }
+    }
 }
 
 /// The pods of each autoscaler, and what is wrong with how it selects them.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use autoscaling::decide::Scale;
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
-    autoscaling::v2::{CrossVersionObjectReference, HorizontalPodAutoscaler},
+    autoscaling::v2::CrossVersionObjectReference,
 };
 use kube::{Client, ResourceExt, runtime::reflector::Store};
 use objects::kinds::{KindRef, Kinds};
@@ -23,7 +23,7 @@ const TRIES: usize = 3;
 
 /// A target's scale, as it was read last.
 #[derive(Clone, Debug)]
-pub(super) struct Target {
+pub(crate) struct Target {
     /// Where it is.
     pub path: String,
     /// What it says.
@@ -32,30 +32,36 @@ pub(super) struct Target {
     version: Option<String>,
 }
 
+#[cfg(test)]
+impl Target {
+    /// One of nothing.
+    pub(crate) fn none() -> Self {
+        let scale = Scale { replicas: 0, observed: 0, selector: String::new() };
+        Self { path: String::new(), scale, version: None }
+    }
+}
+
 /// The kind of a name in a group; its own version first.
 pub(super) fn kind(kinds: &Kinds, api_version: &str, name: &str) -> Option<KindRef> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     kinds.by_kind(group, version, name).or_else(|| kinds.all().find(|kind| kind.group == group && kind.kind == name))
 }
 
-/// Reads the scale of an autoscaler's target. `known` is what was read before: it is good for as long as the object's version
+/// Reads the scale of an autoscaler's target in its namespace. `known` is what was read before: it is good for as long as the object's version
 /// in the cache is the same.
 ///
 /// # Errors
 /// What the API says, or that it has no such kind.
-pub(super) async fn read(
+pub(crate) async fn read(
     client: &Client,
     cache: &Cache,
     kinds: &Kinds,
-    object: &HorizontalPodAutoscaler,
+    (namespace, to): (&str, Option<&CrossVersionObjectReference>),
     known: Option<Target>,
 ) -> Result<Target, String> {
-    let namespace = object.namespace().unwrap_or_default();
-    let Some(to) = object.spec.as_ref().map(|spec| &spec.scale_target_ref) else {
-        return Err("there is no scaleTargetRef".to_owned());
-    };
-    let version = cached_version(cache, &namespace, to);
-    let path = path(kinds, &namespace, to)?;
+    let to = to.ok_or("it names no target")?;
+    let version = cached_version(cache, namespace, to);
+    let path = path(kinds, namespace, to)?;
     if let Some(known) = known.filter(|known| version.is_some() && known.version == version && known.path == path) {
         return Ok(known);
     }

@@ -6,26 +6,32 @@ mod plan;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::api::{core::v1::Pod, policy::v1::PodDisruptionBudget};
+use k8s_openapi::{
+    api::{autoscaling::v2::CrossVersionObjectReference, core::v1::Pod, policy::v1::PodDisruptionBudget},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
 use kube::{Api, Client, Resource, ResourceExt, api::PostParams};
 use objects::selector::Labels;
 
 pub use plan::{Plan, Scale, plan};
 
 use crate::{
+    autoscaler::target,
     cache::{Cache, Changed, Key, get, in_namespace},
     runner,
+    served::Served,
 };
 
 /// The disruption controller.
 pub struct Controller {
     client: Client,
     cache: Arc<Cache>,
+    served: Served,
 }
 
 impl Controller {
-    pub(crate) fn new(client: Client, cache: Arc<Cache>) -> Self {
-        Self { client, cache }
+    pub(crate) fn new(client: Client, cache: Arc<Cache>, served: Served) -> Self {
+        Self { client, cache, served }
     }
 
     /// The budgets of a namespace that `concern` picks.
@@ -35,17 +41,31 @@ impl Controller {
     }
 
     /// The wanted size of what controls a pod; `None` for a pod that nothing does.
-    fn scale(&self, pod: &Pod) -> Option<Scale> {
+    async fn scale(&self, pod: &Pod) -> Option<Scale> {
         let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true))?;
+        match owner.kind.as_str() {
+            "ReplicationController" | "ReplicaSet" => self.scale_of_set(pod, owner),
+            _ => self.scale_of_any(pod, owner).await,
+        }
+    }
+
+    /// The size of whatever has a scale, such as a custom resource; of others nothing is known.
+    async fn scale_of_any(&self, pod: &Pod, owner: &OwnerReference) -> Option<Scale> {
+        let kinds = self.served.clone().now().await.kinds;
+        let (api_version, namespace) = (Some(owner.api_version.clone()), pod.namespace().unwrap_or_default());
+        let to = CrossVersionObjectReference { api_version, kind: owner.kind.clone(), name: owner.name.clone() };
+        let found = target::read(&self.client, &self.cache, &kinds, (&namespace, Some(&to)), None).await;
+        let replicas = found.ok()?.scale.replicas;
+        Some(Scale { uid: owner.uid.clone(), replicas })
+    }
+
+    fn scale_of_set(&self, pod: &Pod, owner: &OwnerReference) -> Option<Scale> {
         let namespace = pod.namespace().unwrap_or_default();
         let key = |name: &str| Key { namespace: namespace.clone(), name: name.to_owned() };
         if owner.kind == "ReplicationController" {
             let found = get(&self.cache.replication_controllers, &key(&owner.name))?;
             let replicas = found.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
             return (found.uid().as_deref() == Some(&owner.uid)).then(|| Scale { uid: owner.uid.clone(), replicas });
-        }
-        if owner.kind != "ReplicaSet" {
-            return None;
         }
         let set =
             get(&self.cache.replica_sets, &key(&owner.name)).filter(|set| set.uid().as_deref() == Some(&owner.uid))?;
@@ -69,7 +89,7 @@ impl Controller {
 }
 
 /// Whether a budget is about pods with these labels. Without a selector it is about none.
-fn covers(budget: &PodDisruptionBudget, labels: &BTreeMap<String, String>) -> bool {
+pub(crate) fn covers(budget: &PodDisruptionBudget, labels: &BTreeMap<String, String>) -> bool {
     let selector = budget.spec.as_ref().and_then(|spec| spec.selector.as_ref());
     selector.and_then(|selector| Labels::from_selector(selector).ok()).is_some_and(|selector| selector.matches(labels))
 }
@@ -94,11 +114,10 @@ impl runner::Controller for Controller {
             return Ok(None);
         }
         let pods = in_namespace(&self.cache.pods, &key.namespace);
-        let covered: Vec<(&Pod, Option<Scale>)> = pods
-            .iter()
-            .filter(|pod| covers(&budget, pod.labels()))
-            .map(|pod| (pod.as_ref(), self.scale(pod)))
-            .collect();
+        let mut covered: Vec<(&Pod, Option<Scale>)> = Vec::new();
+        for pod in pods.iter().filter(|pod| covers(&budget, pod.labels())) {
+            covered.push((pod.as_ref(), self.scale(pod).await));
+        }
         let Plan { status, again } = plan(&budget, &covered, Timestamp::now());
         if budget.status.as_ref() != Some(&status) {
             let next = PodDisruptionBudget { status: Some(status), ..budget.as_ref().clone() };

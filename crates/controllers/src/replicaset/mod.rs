@@ -21,6 +21,7 @@ use crate::{
     claim::{Claim, claim, reference, settle},
     events::{EventKind, Recorder},
     runner::{self, gone_is_fine},
+    vertical,
 };
 use expectations::Expectations;
 use kinds::Set;
@@ -42,7 +43,8 @@ impl<S: Set> Controller<S> {
 
     async fn create(&self, set: &S, count: usize) -> Result<(), (&'static str, kube::Error)> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &set.namespace().unwrap_or_default());
-        let pod = plan::pod(&set.as_replica_set(), reference(set));
+        let mut pod = plan::pod(&set.as_replica_set(), reference(set));
+        vertical::initial::size(&self.cache, set, &mut pod);
         for _ in 0..count {
             match api.create(&PostParams::default(), &pod).await {
                 Ok(made) => {

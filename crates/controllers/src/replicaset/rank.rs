@@ -64,7 +64,7 @@ impl<'a> Rank<'a> {
             },
             ready: since.is_some(),
             since,
-            cost: cost.and_then(|cost| cost.parse().ok()).unwrap_or(0),
+            cost: cost.and_then(|cost| deletion_cost(cost)).unwrap_or(0),
             together,
             restarts: restarts(pod),
             created: pod.creation_timestamp().map(|time| time.0),
@@ -94,6 +94,12 @@ impl<'a> Rank<'a> {
         };
         magnitude(a).cmp(&magnitude(b)).then_with(|| self.pod.uid().cmp(&other.pod.uid()))
     }
+}
+
+/// A number of 32 bits without a plus or leading zeros; anything else counts as no cost.
+fn deletion_cost(text: &str) -> Option<i32> {
+    let number: i32 = text.parse().ok()?;
+    (number.to_string() == text).then_some(number)
 }
 
 /// The most restarts of one of its containers, and of one of its sidecars.
@@ -165,6 +171,40 @@ mod tests {
         let other = pod("c", &json!({"spec": {"nodeName": "y"}}));
         let related = [pods[0].clone(), other.clone(), pod("d", &json!({"spec": {"nodeName": "y"}}))];
         assert_eq!(order(&[pods[1].clone(), other], &related), ["c", "a"]);
+    }
+
+    /// Each pair as upstream compares it: the first goes before the second, all else being equal.
+    #[test]
+    fn each_criterion_decides_where_those_before_it_are_equal() {
+        let cost =
+            |cost: &str| json!({"metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": cost}}});
+        let phase = |phase: &str| json!({"status": {"phase": phase}});
+        let created = |time: &str| json!({"metadata": {"creationTimestamp": time}});
+        let sidecar = |count: i32| {
+            let status = json!({"name": "s", "image": "", "imageID": "", "ready": true, "restartCount": count});
+            json!({"spec": {"initContainers": [{"name": "s", "restartPolicy": "Always"}]}, "status": {"initContainerStatuses": [status]}})
+        };
+        let plain = json!({});
+        let table = [
+            ("not bound", json!({"spec": {"nodeName": null}}), plain.clone()),
+            ("pending", phase("Pending"), phase("Unknown")),
+            ("unknown", phase("Unknown"), phase("Running")),
+            ("not ready", json!({"status": {"conditions": null}}), plain.clone()),
+            ("cheaper", cost("-2147483648"), cost("-1")),
+            ("no cost is zero", plain.clone(), cost("1")),
+            ("what is no number is zero", cost("+5"), cost("1")),
+            ("nor is one with zeros before it", cost("05"), cost("1")),
+            ("ready for a shorter time", ready("2026-01-01T20:00:00Z"), plain.clone()),
+            ("restarted more often", restarted(3), restarted(2)),
+            ("its sidecar restarted more often", sidecar(2), sidecar(1)),
+            ("younger", created("2026-01-01T23:00:00Z"), plain.clone()),
+            ("never made", json!({"metadata": {"creationTimestamp": null}}), plain),
+        ];
+        for (criterion, first, second) in table {
+            // The names, which decide among equals, speak for the other order.
+            let pods = [pod("a", &second), pod("b", &first)];
+            assert_eq!(order(&pods, &[]), ["b", "a"], "{criterion}");
+        }
     }
 
     proptest! {
