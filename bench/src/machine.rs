@@ -56,9 +56,19 @@ pub fn cpu(pids: &[u32]) -> anyhow::Result<Duration> {
 
 /// Proportional set size in KiB of a process.
 pub fn pss(pid: u32) -> anyhow::Result<u64> {
+    rollup(pid, "Pss:")
+}
+
+/// What of [`pss`] is no page of a file.
+pub fn pss_anonymous(pid: u32) -> anyhow::Result<u64> {
+    rollup(pid, "Pss_Anon:")
+}
+
+fn rollup(pid: u32, field: &str) -> anyhow::Result<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).with_context(|| format!("process {pid}"))?;
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
-    line.and_then(|line| line.split_ascii_whitespace().next()?.parse().ok()).context("no Pss in smaps_rollup")
+    let line = rollup.lines().find_map(|line| line.strip_prefix(field));
+    let size = line.and_then(|line| line.split_ascii_whitespace().next()?.parse().ok());
+    size.with_context(|| format!("no {field} in smaps_rollup"))
 }
 
 /// A port that is free now.

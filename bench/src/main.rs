@@ -3,8 +3,10 @@
 #![allow(clippy::disallowed_methods, reason = "a measurement waits for time to pass; nothing is asserted about it")]
 
 mod api;
+mod cluster;
 mod crash;
 mod grpc;
+mod hpa;
 mod http;
 mod idle;
 mod limit;
@@ -12,6 +14,7 @@ mod load;
 mod machine;
 mod peers;
 mod proxy;
+mod services;
 mod soak;
 mod start;
 mod wake;
@@ -52,6 +55,11 @@ enum What {
     Limit(limit::Options),
     /// From a request for a Service without pods to its answer, and how much of that is the pod's own start.
     Wake(wake::Options),
+    /// What autoscaling costs and how soon it acts: the reaction to a step in load, 200 autoscalers, figures of 200 containers, and
+    /// the course of one that is recorded.
+    Hpa(hpa::Options),
+    /// CPU per request of zapora, a reference service, beside the same endpoints on FastAPI; start and memory of both.
+    Services(services::Options),
     /// Every fault at once for an hour, beside clients that must always get right answers: what grows, leaks or goes wrong.
     Soak(soak::Options),
     /// Serve gRPC calls over HTTP/2 without TLS, as the endpoint of measurements: each message comes back.
@@ -74,6 +82,8 @@ fn main() -> anyhow::Result<()> {
         What::Idle(options) => idle::run(&programs, &options),
         What::Limit(options) => limit::run(&programs.coracle, &options),
         What::Wake(options) => wake::run(&programs.coracle, &options),
+        What::Hpa(options) => hpa::run(&programs.coracle, &options),
+        What::Services(options) => services::run(&programs.coracle, &options),
         What::Soak(options) => soak::run(&programs.coracle, &options),
         What::GrpcUpstream(options) => grpc::run(&options),
     }

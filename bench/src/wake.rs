@@ -2,24 +2,21 @@
 
 use std::{
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context, ensure};
 use http::Request;
-use kube::{
-    Client,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use kube::Client;
 use serde_json::Value;
 use tempfile::TempDir;
 use testkit::systems::{GATEWAY, SLEEPING, autoscaler, route};
 use tokio::time::sleep;
 
 use crate::{
-    http as client,
+    cluster, http as client,
     machine::{self, Process},
 };
 
@@ -55,7 +52,7 @@ pub fn run(coracle: &Path, options: &Options) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let (mut whole, mut own) = (Vec::new(), Vec::new());
     runtime.block_on(async {
-        let api = connect(data.join("kubeconfig")).await?;
+        let api = cluster::connect(&data.join("kubeconfig")).await?;
         for _ in 0..options.runs {
             to_zero(&api).await?;
             let (took, after) = wake(&api, address).await?;
@@ -76,12 +73,6 @@ pub fn run(coracle: &Path, options: &Options) -> anyhow::Result<()> {
     );
     println!("  at most {:>35.1} ms", own.into_iter().fold(0.0, f64::max));
     Ok(())
-}
-
-async fn connect(kubeconfig: PathBuf) -> anyhow::Result<Client> {
-    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    Ok(Client::try_from(config)?)
 }
 
 async fn pods(api: &Client) -> anyhow::Result<Vec<String>> {

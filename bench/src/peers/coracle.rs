@@ -53,6 +53,7 @@ impl Coracle {
         command.args(["--publish", &format!("{}:80,{}:443", ports.plain, ports.tls)]);
         if takes(program, "--access-log")? {
             command.arg("--access-log").arg(dir.join("access.log"));
+            command.args(["--access-log-format", site.log_format]);
         } else {
             eprintln!("this Coracle has no access log: it is measured without one");
         }

@@ -65,7 +65,7 @@ backend grpc
     );
     fs::write(&conf, text)?;
     let log = File::create(site.dir().join("haproxy-access.log"))?;
-    let process =
-        Process::spawn(on_core(CORES.0, "haproxy").args(["-q", "-db", "-f", machine::text(&conf)?]).stdout(log))?;
+    // Not `-q`: with it, standard output is /dev/null, and with it the access log.
+    let process = Process::spawn(on_core(CORES.0, "haproxy").args(["-db", "-f", machine::text(&conf)?]).stdout(log))?;
     Peer::started("haproxy", process, ports)
 }

@@ -50,6 +50,8 @@ pub struct Site {
     pub endpoints: Endpoints,
     /// What every proxy shows.
     pub certificate: Certificate,
+    /// What the lines of Coracle's access log are: as a rule Envoy's, the longest that a peer has by default.
+    pub log_format: &'static str,
     // Dropped last: the others have their files there.
     dir: TempDir,
 }
@@ -68,7 +70,7 @@ impl Site {
         let dir = TempDir::new()?;
         let endpoints = Endpoints::start(dir.path())?;
         let certificate = Certificate::make(dir.path())?;
-        Ok(Self { routes, endpoints, certificate, dir })
+        Ok(Self { routes, endpoints, certificate, log_format: "text", dir })
     }
 
     /// The path of a route in the middle, for small answers.

@@ -46,6 +46,9 @@ pub struct Options {
     /// Requests a second of `tail`.
     #[arg(long, default_value_t = 5000)]
     rate: u32,
+    /// Coracle writes lines of JSON, its default, instead of those that Envoy writes.
+    #[arg(long)]
+    json_lines: bool,
     /// Changes of `change`.
     #[arg(long, default_value_t = 100)]
     changes: u32,
@@ -100,7 +103,10 @@ pub fn run(programs: &Programs, options: &Options) -> anyhow::Result<()> {
     }
     prepare()?;
     let mut verdicts = Verdicts::default();
-    let site = Site::open(options.routes)?;
+    let mut site = Site::open(options.routes)?;
+    if options.json_lines {
+        site.log_format = "json";
+    }
     let chosen: Vec<_> = cpu::SCENARIOS.iter().filter(|scenario| options.wants(scenario.name)).collect();
     if !chosen.is_empty() || options.wants("tail") {
         let peers = peers::start_all(programs, &site)?;

@@ -11,6 +11,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -26,6 +27,8 @@ use crate::machine::{self, Process};
 pub const VERSIONED: usize = 10;
 /// Addresses of each service's endpoints, 127.0.0.1 and those that follow it.
 pub const ADDRESSES: u8 = 4;
+/// How long a request to what is broken may take, its response included.
+pub const BROKEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The host of all other requests.
 pub const HOST: &str = "soak";
 /// The host of gRPC calls: a listener's host belongs to routes of one kind.
@@ -200,13 +203,14 @@ spec:
     }
     // An endpoint among others where nobody listens.
     text.push_str(&slice("good", "good-dead", endpoints.dead, "TCP", "http", 1));
+    let timeout = format!(", timeouts: {{request: {}s}}", BROKEN_TIMEOUT.as_secs());
     for (name, path, backend, extra) in [
         ("right", "/right", "good", ""),
         ("wrong", "/wrong", "good", ""),
         ("h2", "/h2", "good-h2", ""),
         ("ws", "/ws", "ws", ""),
-        ("broken", "/broken", "broken", ", timeouts: {request: 10s}"),
-        ("broken-h2", "/broken-h2", "broken-h2", ", timeouts: {request: 10s}"),
+        ("broken", "/broken", "broken", timeout.as_str()),
+        ("broken-h2", "/broken-h2", "broken-h2", timeout.as_str()),
         ("broken-ws", "/broken-ws", "broken", ""),
         ("broken-coming", "/broken-coming", "coming", ""),
     ] {

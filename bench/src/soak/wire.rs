@@ -346,10 +346,20 @@ pub async fn ask<S: Transport>(
         length => format!("Content-Length: {length}\r\n"),
     };
     let head = format!("{method} {prefix}?{} HTTP/1.1\r\nHost: soak\r\n{framing}\r\n", exchange.query());
-    link.send(head.as_bytes()).await.context("send the head")?;
-    send_content(link, exchange.asked(), exchange.up, chunked && exchange.up > 0).await.context("send the body")?;
-    let head = link.head().await.context("read the head")?.context("closed without a response")?;
-    check(link, exchange, &head, pause).await
+    let sent = async {
+        link.send(head.as_bytes()).await.context("send the head")?;
+        send_content(link, exchange.asked(), exchange.up, chunked && exchange.up > 0).await.context("send the body")
+    };
+    in_time(sent).await.with_context(|| format!("send {method} {prefix}?{}", exchange.query()))?;
+    let came = async { link.head().await.context("read the head")?.context("closed without a response") };
+    let head = in_time(came).await.with_context(|| format!("the head of {method} {prefix}?{}", exchange.query()))?;
+    let checked = in_time(check(link, exchange, &head, pause)).await;
+    checked.with_context(|| format!("the response to {method} {prefix}?{}", exchange.query()))
+}
+
+/// Fails when it takes longer than anything should.
+async fn in_time<T>(doing: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    timeout(PATIENCE, doing).await.context("it took too long").and_then(|done| done)
 }
 
 /// Checks the rest of a response that has begun.

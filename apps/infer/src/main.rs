@@ -1,0 +1,5 @@
+//! The `infer` service as a program of its own.
+
+fn main() -> std::io::Result<()> {
+    infer::run()
+}

@@ -1,0 +1,5 @@
+//! The `llm` service as a program of its own.
+
+fn main() -> std::io::Result<()> {
+    llm::run()
+}

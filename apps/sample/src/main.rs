@@ -1,0 +1,5 @@
+//! The `sample` service as a program of its own.
+
+fn main() -> std::io::Result<()> {
+    sample::run()
+}

@@ -1,0 +1,5 @@
+//! The zapora service as a program of its own.
+
+fn main() -> std::io::Result<()> {
+    zapora::run()
+}
