@@ -193,7 +193,12 @@ pub async fn apply(client: &Client, object: &Value) -> anyhow::Result<Applied> {
                 .and_then(|a| a.get(LAST_APPLIED))
                 .and_then(Value::as_str)
                 .and_then(|text| serde_json::from_str(text).ok());
-            let change = patch::last_applied_patch(Some(kind), original.as_ref(), &modified, &current);
+            let mut change = patch::last_applied_patch(Some(kind), original.as_ref(), &modified, &current);
+            if leaves_count(original.as_ref(), object, &change)
+                && is_scaled(client, kind, &target).await.with_context(failed)?
+            {
+                without_count(&mut change);
+            }
             if change.as_object().is_some_and(serde_json::Map::is_empty) {
                 return Ok(Applied { target, outcome: Outcome::Unchanged, warnings: Vec::new() });
             }
@@ -211,6 +216,39 @@ pub async fn apply(client: &Client, object: &Value) -> anyhow::Result<Applied> {
         .ok_or_else(|| anyhow!("it was deleted meanwhile"))
         .with_context(failed)?;
     Ok(Applied { target, outcome, warnings })
+}
+
+/// Whether the count of replicas would change, although the manifest says what it said the last time: somebody else has set it.
+fn leaves_count(original: Option<&Value>, object: &Value, change: &Value) -> bool {
+    let count = |value: &Value| value.pointer("/spec/replicas").cloned();
+    count(change).is_some() && count(object).is_some() && original.and_then(count) == count(object)
+}
+
+/// Takes the count of replicas out of a patch, and what has become empty by that.
+fn without_count(change: &mut Value) {
+    let Some(change) = change.as_object_mut() else { return };
+    let Some(spec) = change.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    spec.remove("replicas");
+    if spec.is_empty() {
+        change.remove("spec");
+    }
+}
+
+/// Whether an autoscaler scales it: the count is the autoscaler's then, and starting again with the same manifests must not take
+/// pods away that are needed.
+async fn is_scaled(client: &Client, kind: &Kind, target: &Target) -> anyhow::Result<bool> {
+    let path = format!("/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers", target.namespace);
+    let list = send(client, Method::GET, &path, None).await?.into_found()?.unwrap_or_default();
+    let mut all = list.get("items").and_then(Value::as_array).into_iter().flatten();
+    Ok(all.any(|autoscaler| scales(autoscaler, kind, &target.name)))
+}
+
+fn scales(autoscaler: &Value, kind: &Kind, name: &str) -> bool {
+    let says = |field: &str| {
+        autoscaler.pointer("/spec/scaleTargetRef").and_then(|to| to.get(field)?.as_str()).unwrap_or_default()
+    };
+    let group = says("apiVersion").split_once('/').map_or("", |(group, _)| group);
+    (group, says("kind"), says("name")) == (kind.group, kind.kind, name)
 }
 
 /// The object with its own text as the annotation that the next apply compares with.
@@ -301,6 +339,31 @@ mod tests {
         assert_eq!(target.path(), "/apis/example.com/v1/namespaces/b/things/a");
         assert_eq!(target.to_string(), "thing.example.com/a in b");
         assert!(discovered(&list, "example.com", "v1", "Other").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_count_that_the_manifest_has_not_changed_may_be_somebody_elses() {
+        let says = |count: i64| json!({"spec": {"replicas": count, "paused": true}});
+        let change = json!({"spec": {"replicas": 3}});
+        assert!(leaves_count(Some(&says(3)), &says(3), &change));
+        assert!(!leaves_count(Some(&says(5)), &says(3), &change), "the manifest says another count than before");
+        assert!(!leaves_count(None, &says(3), &change));
+        assert!(!leaves_count(Some(&says(3)), &says(3), &json!({"spec": {"paused": true}})));
+        let mut more = json!({"metadata": {}, "spec": {"replicas": 3}});
+        without_count(&mut more);
+        assert_eq!(more, json!({"metadata": {}}));
+    }
+
+    #[test]
+    fn an_autoscaler_scales_what_it_refers_to() {
+        let kind = kinds::by_kind("apps", "v1", "Deployment").unwrap();
+        let to = |version: &str, kind: &str, name: &str| json!({"spec": {"scaleTargetRef": {"apiVersion": version, "kind": kind, "name": name}}});
+        assert!(scales(&to("apps/v1", "Deployment", "web"), kind, "web"));
+        for other in
+            [to("apps/v1", "ReplicaSet", "web"), to("apps/v1", "Deployment", "other"), to("v1", "Deployment", "web")]
+        {
+            assert!(!scales(&other, kind, "web"), "{other}");
+        }
     }
 
     #[test]

@@ -1,6 +1,12 @@
 //! The reference services built into the binary: a pod whose image is one of these runs this binary in that role.
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{
+    ffi::{CString, OsString},
+    os::unix::ffi::OsStrExt,
+    process::ExitCode,
+};
+
+use nix::sys::prctl;
 
 /// The first argument that selects this role.
 pub const ROLE: &str = "app";
@@ -8,7 +14,13 @@ pub const ROLE: &str = "app";
 type Run = fn() -> std::io::Result<()>;
 
 /// Image name (without a tag) and the program.
-const APPS: &[(&str, Run)] = &[("hello", hello::run)];
+const APPS: &[(&str, Run)] = &[
+    ("hello", hello::run),
+    ("infer", infer::run),
+    ("llm", llm::run),
+    ("sample", sample::run),
+    ("zapora", zapora::run),
+];
 
 /// The images built in: name, and the arguments that make this binary run it.
 pub fn images() -> impl Iterator<Item = (&'static str, Vec<String>)> {
@@ -22,6 +34,8 @@ pub fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
         eprintln!("coracle: there is no built-in service {name:?}");
         return ExitCode::from(2);
     };
+    // It is what `ps` shows. A container in which it cannot be set shows this binary's name.
+    let _ = CString::new(name.as_bytes()).map(|name| prctl::set_name(&name));
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -4,7 +4,7 @@ use std::{net::IpAddr, num::NonZeroUsize, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::scaling::Scaling;
+use crate::{eviction::Eviction, scaling::Scaling};
 
 /// Runs an API in production on one machine from the manifests of the cloud-native stack.
 #[derive(Debug, Parser)]
@@ -132,6 +132,8 @@ pub struct Up {
     pub limits: Limits,
     #[command(flatten)]
     pub scaling: Scaling,
+    #[command(flatten)]
+    pub eviction: Eviction,
     /// Take over from the Coracle that runs with the same data directory, without refusing a connection; it ends when this one
     /// serves. Where none runs this is an ordinary start.
     #[arg(long)]

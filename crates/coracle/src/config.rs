@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use crate::{
     cli::{Alone, Limits, Observe, RuntimeKind, Up},
+    eviction,
     scaling::{self, Keys},
 };
 
@@ -47,6 +48,8 @@ pub struct Config {
     pub max_connections: Option<NonZeroUsize>,
     /// How HorizontalPodAutoscalers are followed.
     pub scaling: controllers::autoscaler::Options,
+    /// When pods have to go because the machine runs short.
+    pub eviction: node::eviction::Options,
     /// Requests that wait for the first pod of a Service.
     pub hold: HoldLimits,
 }
@@ -125,21 +128,43 @@ struct File {
     hold_requests: Option<usize>,
     hold_seconds: Option<u64>,
     horizontal_pod_autoscaler_sync_period: Option<String>,
+    horizontal_pod_autoscaler_early_look: Option<bool>,
     horizontal_pod_autoscaler_tolerance: Option<f64>,
     horizontal_pod_autoscaler_downscale_stabilization: Option<String>,
     horizontal_pod_autoscaler_cpu_initialization_period: Option<String>,
     horizontal_pod_autoscaler_initial_readiness_delay: Option<String>,
+    recommender_interval: Option<String>,
+    eviction_hard: Option<String>,
+    eviction_soft: Option<String>,
+    eviction_soft_grace_period: Option<String>,
+    eviction_minimum_reclaim: Option<String>,
+    eviction_pressure_transition_period: Option<String>,
+    eviction_max_pod_grace_period: Option<u32>,
 }
 
 impl File {
-    /// Those about the autoscaler.
+    /// Those about autoscalers.
     fn scaling(&self) -> Keys {
         Keys {
             sync_period: self.horizontal_pod_autoscaler_sync_period.clone(),
+            early_look: self.horizontal_pod_autoscaler_early_look,
             tolerance: self.horizontal_pod_autoscaler_tolerance,
             downscale_stabilization: self.horizontal_pod_autoscaler_downscale_stabilization.clone(),
             cpu_initialization_period: self.horizontal_pod_autoscaler_cpu_initialization_period.clone(),
             initial_readiness_delay: self.horizontal_pod_autoscaler_initial_readiness_delay.clone(),
+            recommender_interval: self.recommender_interval.clone(),
+        }
+    }
+
+    /// Those about eviction.
+    fn eviction(&self) -> eviction::Keys {
+        eviction::Keys {
+            hard: self.eviction_hard.clone(),
+            soft: self.eviction_soft.clone(),
+            soft_grace_period: self.eviction_soft_grace_period.clone(),
+            minimum_reclaim: self.eviction_minimum_reclaim.clone(),
+            pressure_transition_period: self.eviction_pressure_transition_period.clone(),
+            max_pod_grace_period: self.eviction_max_pod_grace_period,
         }
     }
 }
@@ -206,6 +231,7 @@ impl Config {
     fn resolve(flags: &Up, file: File, machine: &Machine) -> anyhow::Result<Self> {
         let bind = flags.bind.or(file.bind).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let scaling = scaling::resolve(&flags.scaling, &file.scaling())?;
+        let eviction = eviction::resolve(&flags.eviction, file.eviction())?;
         let asked = if flags.publish.is_empty() { file.publish } else { Some(flags.publish.clone()) };
         let image = if flags.image.is_empty() { file.image.unwrap_or_default() } else { flags.image.clone() };
         Ok(Self {
@@ -224,6 +250,7 @@ impl Config {
             access_log: access_log(&flags.observe, file.access_log, file.access_log_format)?,
             max_connections: flags.limits.max_connections.or(file.max_connections),
             scaling,
+            eviction,
             hold: hold(&flags.limits, file.hold_requests, file.hold_seconds),
         })
     }

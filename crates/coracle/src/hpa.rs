@@ -14,6 +14,7 @@ use autoscaling::{
         demand::Demand,
         pattern::{self, Pattern},
         plot::{svg, terminal},
+        recorded,
         report::{Report, table},
         service::Capacity,
     },
@@ -37,10 +38,13 @@ const COLUMNS: usize = 100;
 #[derive(Debug, Args)]
 #[command(after_help = help())]
 pub struct Simulate {
-    /// The file with the HorizontalPodAutoscaler, or `-` for standard input; if what it scales is there too, requests, limits and
-    /// the time to drain are its pods'.
+    /// Take the HorizontalPodAutoscaler from the kustomization in DIR (repeatable).
+    #[arg(short = 'k', long = "kustomize", value_name = "DIR", required_unless_present = "filename")]
+    pub kustomize: Vec<PathBuf>,
+    /// Take the HorizontalPodAutoscaler from FILE, a directory, or `-` for standard input (repeatable); if what it scales is there
+    /// too, requests, limits and the time to drain are its pods'.
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
-    pub filename: PathBuf,
+    pub filename: Vec<PathBuf>,
     /// The HorizontalPodAutoscaler, where the file has several.
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
@@ -48,6 +52,10 @@ pub struct Simulate {
     /// seconds.
     #[arg(long, value_name = "FILE", required_unless_present = "pattern", conflicts_with = "pattern")]
     pub traffic: Option<PathBuf>,
+    /// Show what was recorded beside it: the file of --traffic has the columns desired and ready too, and perhaps cpu (the share of
+    /// their request that pods used).
+    #[arg(long, requires = "traffic", conflicts_with = "compare")]
+    pub recorded: bool,
     /// Make up demand, such as `step:from=10,to=200,at=5m` (all patterns are below).
     #[arg(long, value_name = "NAME[:KEY=VALUE,…]", value_parser = Pattern::parse)]
     pub pattern: Option<Pattern>,
@@ -117,28 +125,28 @@ fn help() -> String {
 /// When a file cannot be read or written, and when what it says cannot be simulated.
 pub fn simulate(flags: &Simulate) -> anyhow::Result<()> {
     let scenario = scenario(flags)?;
-    let mut reports = Vec::new();
-    for file in [Some(&flags.filename), flags.compare.as_ref()].into_iter().flatten() {
-        let report = one(flags, file, scenario.clone()).with_context(|| file.display().to_string())?;
-        reports.push(report);
+    let mut reports = vec![one(flags, (&flags.kustomize, &flags.filename), scenario.clone())?];
+    if let Some(other) = &flags.compare {
+        reports.push(one(flags, (&[], std::slice::from_ref(other)), scenario)?);
     }
     tell_apart(&mut reports, flags);
+    let simulated = reports.len();
+    if let Some(file) = flags.traffic.as_ref().filter(|_| flags.recorded) {
+        reports.push(recorded::recorded(&read(file)?, "recorded").with_context(|| file.display().to_string())?);
+    }
     if let Some(file) = &flags.svg {
         fs::write(file, svg::plot(&reports)).with_context(|| format!("write {}", file.display()))?;
     }
     match flags.output {
         Output::Json => println!("{}", json!({"simulations": reports})),
-        Output::Text => print!("{}", text(&reports, style(flags.width))),
+        Output::Text => print!("{}", text(&reports, simulated, style(flags.width))),
     }
     Ok(())
 }
 
 fn demand(flags: &Simulate) -> anyhow::Result<Demand> {
     let demand = match (&flags.traffic, &flags.pattern) {
-        (Some(file), _) => {
-            let text = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
-            Demand::recorded(&text).with_context(|| file.display().to_string())?
-        }
+        (Some(file), _) => Demand::recorded(&read(file)?).with_context(|| file.display().to_string())?,
         (None, Some(pattern)) => Demand::pattern(pattern.clone()),
         (None, None) => bail!("name the demand with --traffic or --pattern"),
     };
@@ -146,6 +154,10 @@ fn demand(flags: &Simulate) -> anyhow::Result<Demand> {
         bail!("--noise must be a share, zero or more");
     }
     Ok(demand.with_noise(flags.noise))
+}
+
+fn read(file: &Path) -> anyhow::Result<String> {
+    fs::read_to_string(file).with_context(|| format!("read {}", file.display()))
 }
 
 /// What the flags say, which is the same for every autoscaler.
@@ -157,7 +169,8 @@ fn scenario(flags: &Simulate) -> anyhow::Result<Scenario> {
     scenario.random = flags.arrivals == Arrive::Random;
     scenario.seed = flags.seed;
     let options = scaling::resolve(&flags.scaling, &Keys::default())?;
-    (scenario.sync, scenario.settings) = (options.sync_period.as_secs_f64(), options.settings);
+    (scenario.sync, scenario.early) = (options.sync_period.as_secs_f64(), options.early_look);
+    scenario.settings = options.settings;
     if let Some(duration) = flags.duration {
         if !(1.0..=LONGEST).contains(&duration) {
             bail!("--for must be from 1s to 366d");
@@ -170,10 +183,22 @@ fn scenario(flags: &Simulate) -> anyhow::Result<Scenario> {
     Ok(scenario)
 }
 
-fn one(flags: &Simulate, file: &Path, mut scenario: Scenario) -> anyhow::Result<Report> {
-    let found = Found::read(file, flags.name.as_deref())?;
+/// Kustomizations, and files.
+type From<'a> = (&'a [PathBuf], &'a [PathBuf]);
+
+fn one(flags: &Simulate, from: From<'_>, scenario: Scenario) -> anyhow::Result<Report> {
+    of(flags, from, scenario).with_context(|| names(from))
+}
+
+fn of(flags: &Simulate, from: From<'_>, mut scenario: Scenario) -> anyhow::Result<Report> {
+    let found = Found::read(from, flags.name.as_deref())?;
     scenario.capacity = capacity(flags, &found)?;
     Ok(autoscaling::simulate::simulate(&found.autoscaler, &scenario)?)
+}
+
+/// The folders and files, for people.
+fn names((folders, files): From<'_>) -> String {
+    folders.iter().chain(files).map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn capacity(flags: &Simulate, found: &Found) -> anyhow::Result<Capacity> {
@@ -195,8 +220,8 @@ struct Found {
 }
 
 impl Found {
-    fn read(file: &Path, name: Option<&str>) -> anyhow::Result<Self> {
-        let objects = crate::up::read(&[], &[file.to_owned()])?;
+    fn read((folders, files): From<'_>, name: Option<&str>) -> anyhow::Result<Self> {
+        let objects = crate::up::read(folders, files)?;
         let is_autoscaler = |object: &&Value| object["kind"] == "HorizontalPodAutoscaler";
         let named = |object: &&Value| name.is_none_or(|name| object["metadata"]["name"] == name);
         let mut all = objects.iter().filter(is_autoscaler).filter(named);
@@ -231,20 +256,25 @@ fn tell_apart(reports: &mut [Report], flags: &Simulate) {
         && first.name == second.name
     {
         let name = |file: &Path| file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
-        (first.name, second.name) = (name(&flags.filename), name(other));
+        let mine = match (flags.kustomize.as_slice(), flags.filename.as_slice()) {
+            ([], [file]) => name(file),
+            (folders, files) => names((folders, files)),
+        };
+        (first.name, second.name) = (mine, name(other));
         if first.name == second.name {
-            (first.name, second.name) = (flags.filename.display().to_string(), other.display().to_string());
+            (first.name, second.name) = (names((&flags.kustomize, &flags.filename)), other.display().to_string());
         }
     }
 }
 
-fn text(reports: &[Report], style: terminal::Style) -> String {
+/// All courses, and the summaries of the first so many, which are simulated.
+fn text(reports: &[Report], simulated: usize, style: terminal::Style) -> String {
     let mut text = String::new();
     for report in reports {
         text.push_str(&terminal::plot(report, reports, style));
         text.push('\n');
     }
-    text.push_str(&table(reports));
+    text.push_str(&table(reports.get(..simulated).unwrap_or(reports)));
     text
 }
 

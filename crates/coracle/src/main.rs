@@ -8,6 +8,7 @@ mod check;
 mod cli;
 mod config;
 mod data_dir;
+mod eviction;
 mod handover;
 mod hpa;
 mod platform;

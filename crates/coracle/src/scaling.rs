@@ -1,4 +1,5 @@
-//! The settings of the autoscaler, by the names that kube-controller-manager has for them.
+//! The settings of the autoscalers, by the names that kube-controller-manager and the Vertical Pod Autoscaler's recommender have for
+//! them.
 
 use std::time::Duration;
 
@@ -7,12 +8,22 @@ use clap::Args;
 use controllers::autoscaler::Options;
 use jiff::SignedDuration;
 
-/// The flags about HorizontalPodAutoscalers. `None` means: not given here.
+/// The flags about autoscalers. `None` means: not given here.
 #[derive(Clone, Debug, Default, PartialEq, Args)]
 pub struct Scaling {
     /// How often every HorizontalPodAutoscaler is looked at, at least 1s [default: 15s].
     #[arg(long, env = "CORACLE_HORIZONTAL_POD_AUTOSCALER_SYNC_PERIOD", value_name = "DURATION", value_parser = duration)]
     pub horizontal_pod_autoscaler_sync_period: Option<Duration>,
+    /// Whether a HorizontalPodAutoscaler whose count would rise is decided for between two of these looks, too [default: true].
+    #[arg(
+        long,
+        env = "CORACLE_HORIZONTAL_POD_AUTOSCALER_EARLY_LOOK",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub horizontal_pod_autoscaler_early_look: Option<bool>,
     /// How far a metric may be from its target before anything is scaled, as a share of it [default: 0.1].
     #[arg(long, env = "CORACLE_HORIZONTAL_POD_AUTOSCALER_TOLERANCE", value_name = "SHARE")]
     pub horizontal_pod_autoscaler_tolerance: Option<f64>,
@@ -40,6 +51,9 @@ pub struct Scaling {
         value_parser = duration
     )]
     pub horizontal_pod_autoscaler_initial_readiness_delay: Option<Duration>,
+    /// How often every VerticalPodAutoscaler is looked at, at least 1s [default: 1m].
+    #[arg(long, env = "CORACLE_RECOMMENDER_INTERVAL", value_name = "DURATION", value_parser = duration)]
+    pub recommender_interval: Option<Duration>,
 }
 
 /// A length of time as Go writes it: `15s`, `1m30s`, `500ms`.
@@ -57,6 +71,8 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 pub struct Keys {
     /// `horizontal-pod-autoscaler-sync-period`.
     pub sync_period: Option<String>,
+    /// `horizontal-pod-autoscaler-early-look`.
+    pub early_look: Option<bool>,
     /// `horizontal-pod-autoscaler-tolerance`.
     pub tolerance: Option<f64>,
     /// `horizontal-pod-autoscaler-downscale-stabilization`.
@@ -65,6 +81,8 @@ pub struct Keys {
     pub cpu_initialization_period: Option<String>,
     /// `horizontal-pod-autoscaler-initial-readiness-delay`.
     pub initial_readiness_delay: Option<String>,
+    /// `recommender-interval`.
+    pub recommender_interval: Option<String>,
 }
 
 /// The settings that flags and keys make, with every default filled in.
@@ -73,15 +91,30 @@ pub struct Keys {
 /// Names the setting, what is wrong with it, and what is accepted.
 pub fn resolve(flags: &Scaling, file: &Keys) -> anyhow::Result<Options> {
     let mut options = Options::default();
+    options.early_look = flags.horizontal_pod_autoscaler_early_look.or(file.early_look).unwrap_or(options.early_look);
     let read = |name: &str, flag: Option<Duration>, key: &Option<String>| -> anyhow::Result<Option<Duration>> {
         let key = || key.as_deref().map(duration).transpose().map_err(anyhow::Error::msg);
-        flag.map_or_else(key, |flag| Ok(Some(flag))).with_context(|| format!("--horizontal-pod-autoscaler-{name}"))
+        flag.map_or_else(key, |flag| Ok(Some(flag))).with_context(|| format!("--{name}"))
     };
-    let period = read("sync-period", flags.horizontal_pod_autoscaler_sync_period, &file.sync_period)?;
-    if let Some(period) = period {
-        let least = Duration::from_secs(1);
-        ensure!(period >= least, "--horizontal-pod-autoscaler-sync-period: {period:?} is less than a second");
-        options.sync_period = period;
+    let periods = [
+        (
+            "horizontal-pod-autoscaler-sync-period",
+            flags.horizontal_pod_autoscaler_sync_period,
+            &file.sync_period,
+            &mut options.sync_period,
+        ),
+        (
+            "recommender-interval",
+            flags.recommender_interval,
+            &file.recommender_interval,
+            &mut options.recommender_interval,
+        ),
+    ];
+    for (name, flag, key, setting) in periods {
+        if let Some(period) = read(name, flag, key)? {
+            ensure!(period >= Duration::from_secs(1), "--{name}: {period:?} is less than a second");
+            *setting = period;
+        }
     }
     if let Some(tolerance) = flags.horizontal_pod_autoscaler_tolerance.or(file.tolerance) {
         let fits = tolerance.is_finite() && tolerance >= 0.0;
@@ -91,19 +124,19 @@ pub fn resolve(flags: &Scaling, file: &Keys) -> anyhow::Result<Options> {
     let settings = &mut options.settings;
     let spans = [
         (
-            "downscale-stabilization",
+            "horizontal-pod-autoscaler-downscale-stabilization",
             flags.horizontal_pod_autoscaler_downscale_stabilization,
             &file.downscale_stabilization,
             &mut settings.downscale_stabilization,
         ),
         (
-            "cpu-initialization-period",
+            "horizontal-pod-autoscaler-cpu-initialization-period",
             flags.horizontal_pod_autoscaler_cpu_initialization_period,
             &file.cpu_initialization_period,
             &mut settings.cpu_initialization_period,
         ),
         (
-            "initial-readiness-delay",
+            "horizontal-pod-autoscaler-initial-readiness-delay",
             flags.horizontal_pod_autoscaler_initial_readiness_delay,
             &file.initial_readiness_delay,
             &mut settings.initial_readiness_delay,
@@ -132,7 +165,9 @@ mod tests {
             initial_readiness_delay: Some("1m0s".to_owned()),
             ..Keys::default()
         };
+        let file = Keys { early_look: Some(false), ..file };
         let options = resolve(&flags, &file).unwrap();
+        assert!(!options.early_look);
         assert_eq!(options.sync_period, Duration::from_secs(1), "a flag goes before the file");
         assert_eq!(options.settings.initial_readiness_delay, SignedDuration::from_mins(1));
     }

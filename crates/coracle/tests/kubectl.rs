@@ -104,6 +104,38 @@ fn a_pod_that_no_node_can_take_says_why_it_waits() {
     });
 }
 
+const GATED: &str = "apiVersion: v1
+kind: Pod
+metadata: {name: gated}
+spec:
+  schedulingGates: [{name: example.com/a}, {name: example.com/b}]
+  affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [
+    {matchExpressions: [{key: kubernetes.io/os, operator: In, values: [linux]}]}]}}}
+  containers: [{name: c, image: hello}]
+";
+
+#[test]
+fn a_pod_with_gates_waits_until_the_last_of_them_is_taken_away() {
+    with_each_kubectl(|kubectl, _| {
+        let said = kubectl.send("apply", GATED).unwrap();
+        assert!(!said.contains("Warning"), "{said}");
+        assert!(kubectl.run("get pod gated --no-headers").unwrap().contains("SchedulingGated"));
+        let condition = "get pod gated -o jsonpath={.status.conditions[*].reason}/{.status.conditions[*].message}";
+        let why = "SchedulingGated/Scheduling is blocked due to non-empty scheduling gates";
+        assert_eq!(kubectl.run(condition).unwrap(), why);
+        let gates = |list: &str| {
+            kubectl.run(&format!("patch pod gated --type merge -p {{\"spec\":{{\"schedulingGates\":{list}}}}}"))
+        };
+        let more = gates("[{\"name\":\"example.com/c\"}]").unwrap_err();
+        assert!(more.contains("only deletion is allowed, but found new scheduling gate 'example.com/c'"), "{more}");
+        gates("[{\"name\":\"example.com/b\"}]").unwrap();
+        assert_eq!(kubectl.run(condition).unwrap(), why, "one is left");
+        gates("null").unwrap();
+        kubectl.wait("pod/gated --for=condition=Ready").unwrap();
+        kubectl.run("delete pod gated --now").unwrap();
+    });
+}
+
 #[test]
 fn a_pod_serves_outlives_a_crash_and_ends_with_coracle() {
     let mut coracle = coracle();

@@ -234,3 +234,45 @@ fn wrong_definitions_are_refused_with_the_place_of_the_mistake() {
         }
     });
 }
+
+/// A pod that a thing controls.
+fn part(name: &str, uid: &str) -> String {
+    format!(
+        "---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: {name}
+  labels: {{app: thing}}
+  ownerReferences: [{{apiVersion: example.com/v1, kind: Thing, name: one, uid: {uid}, controller: true}}]
+spec: {{terminationGracePeriodSeconds: 0, containers: [{{name: c, image: hello}}]}}
+"
+    )
+}
+
+/// `kubectl create poddisruptionbudget` of 1.20 asks for a version that Kubernetes no longer has.
+const BUDGET: &str = "
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: thing}
+spec: {maxUnavailable: 1, selector: {matchLabels: {app: thing}}}
+";
+
+#[test]
+fn a_budget_counts_by_the_scale_of_a_custom_resource() {
+    with_every_kubectl(|kubectl, _| {
+        define(kubectl);
+        kubectl.send("apply", &THING.replace("size: 3", "size: 3, replicas: 3")).unwrap();
+        let uid = kubectl.run("get thing one -o jsonpath={.metadata.uid}").unwrap();
+        kubectl.send("apply", &[part("a", &uid), part("b", &uid)].concat()).unwrap();
+        kubectl.send("apply", BUDGET).unwrap();
+        let status =
+            "pdb thing -o jsonpath={.status.expectedPods}/{.status.desiredHealthy}/{.status.disruptionsAllowed}";
+        kubectl.wait("pod/a pod/b --for=condition=Ready").unwrap();
+        kubectl.until(status, "3/2/0").unwrap();
+        kubectl.send("apply", &part("c", &uid)).unwrap();
+        kubectl.until(status, "3/2/1").unwrap();
+        kubectl.run("delete pdb/thing thing/one").unwrap();
+        kubectl.run("delete pods --all --now").unwrap();
+    });
+}

@@ -210,7 +210,7 @@ fn an_autoscaler_is_the_same_in_both_versions_and_nothing_of_it_is_warned_of() {
             .unwrap();
         assert_eq!(kubectl.run(v2).unwrap(), "55");
         let row = kubectl.run("get hpa -n all --no-headers").unwrap();
-        assert!(row.contains("Deployment/it   cpu: <unknown>/55%   2     5     0 "), "{row}");
+        assert!(row.contains("Deployment/it   cpu: <unknown>/55%   2     5     "), "{row}");
     });
 }
 

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
 
-use std::{fs, io::Write, net::TcpStream, process::Command};
+use std::{fs, io::Write, net::TcpStream, path::Path, process::Command};
 
 use testkit::{Coracle, Kubectl, Settings, apart};
 
@@ -11,11 +11,15 @@ apiVersion: v1
 kind: Pod
 metadata: {name: web, labels: {app: web}}
 spec:
+  securityContext: {runAsUser: 65532}
+  # The image is built into a program that lies there.
+  volumes: [{name: cover, emptyDir: {}}]
   containers:
   - name: web
     image: hello
     ports: [{containerPort: 8000, hostPort: 8000}]
     resources: {limits: {memory: 64Mi, cpu: 500m}}
+    volumeMounts: [{name: cover, mountPath: BINARIES}]
 ---
 apiVersion: v1
 kind: Service
@@ -62,7 +66,8 @@ fn isolated_pods_find_each_other_and_outlive_a_crash() {
             return eprintln!("skipped: there is no kubectl 1.33 on this machine");
         };
         let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
-        file.write_all(PODS.as_bytes()).unwrap();
+        let binaries = Path::new(env!("CARGO_BIN_EXE_coracle")).parent().unwrap();
+        file.write_all(PODS.replace("BINARIES", binaries.to_str().unwrap()).as_bytes()).unwrap();
         kubectl.run(&format!("apply -f {}", file.path().display())).unwrap();
         kubectl.run("wait --timeout=60s pod/client --for=jsonpath={.status.phase}=Succeeded").unwrap();
         let said = kubectl.run("logs client").unwrap();

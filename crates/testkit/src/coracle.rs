@@ -28,13 +28,15 @@ pub struct Settings {
     pub arguments: Vec<String>,
     /// What `--publish` gets: at first free ports for 80 and 443.
     pub publish: Vec<String>,
+    /// Where its data directory is made, if not where temporary files usually are.
+    pub disk: Option<PathBuf>,
 }
 
 impl Settings {
     /// Nothing applied.
     pub fn new(program: impl Into<PathBuf>) -> Self {
         let publish = vec!["0:80".to_owned(), "0:443".to_owned()];
-        Self { program: program.into(), arguments: Vec::new(), publish }
+        Self { program: program.into(), arguments: Vec::new(), publish, disk: None }
     }
 }
 
@@ -56,7 +58,8 @@ impl Coracle {
     /// # Errors
     /// When it does not become ready: what it printed.
     pub fn start(settings: Settings) -> anyhow::Result<Self> {
-        let data_dir = TempDir::with_prefix("coracle-test-").context("make a data directory")?;
+        let disk = settings.disk.clone().unwrap_or_else(std::env::temp_dir);
+        let data_dir = TempDir::with_prefix_in("coracle-test-", disk).context("make a data directory")?;
         let (child, events) = spawn(&settings, data_dir.path())?;
         let mut this = Self { settings, data_dir, child, events, seen: Vec::new(), manifests: None };
         this.wait_for("up")?;

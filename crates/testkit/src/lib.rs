@@ -4,6 +4,7 @@
 mod apart;
 mod coracle;
 mod crowd;
+pub mod databases;
 mod flows;
 mod http;
 mod load;

@@ -29,22 +29,14 @@ pub struct Kubectl {
 /// How long something may take to come about.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Versions that another one stands in for where they are missing: Debian has no other that is new.
-const STAND_INS: &[(&str, &str)] = &[("1.33", "1.32")];
-
 impl Kubectl {
-    /// The kubectl of a minor version such as `1.33`, or its stand-in, if it is on this machine.
-    pub fn version(minor: &str, kubeconfig: &Path) -> Option<Self> {
-        let stand_in = STAND_INS.iter().find(|(of, _)| *of == minor).map(|(_, other)| *other);
-        Self::exactly(minor, kubeconfig).or_else(|| Self::exactly(stand_in?, kubeconfig))
-    }
-
     /// Its minor version: 33 for 1.33.
     pub fn minor(&self) -> u32 {
         self.minor
     }
 
-    fn exactly(minor: &str, kubeconfig: &Path) -> Option<Self> {
+    /// The kubectl of a minor version such as `1.33`, if it is on this machine.
+    pub fn version(minor: &str, kubeconfig: &Path) -> Option<Self> {
         let named = env::var_os(format!("CORACLE_KUBECTL_{}", minor.replace('.', "_"))).map(PathBuf::from);
         let name = format!("kubectl.{minor}");
         let beside = || Some(find("kubectl")?.canonicalize().ok()?.parent()?.join(&name)).filter(|path| path.is_file());

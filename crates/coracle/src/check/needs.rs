@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use objects::support::{
     self,
-    When::{Is, Set},
+    When::{Is, Set, Zero},
 };
 use serde_json::Value;
 
@@ -65,6 +65,11 @@ pub(super) static NEEDS: &[Need] = &[
         ],
         what: "an adapter for custom metrics (prometheus-adapter or KEDA)",
         role: "gives the autoscaler metrics of its own",
+    },
+    Need {
+        when: &[Field("autoscaling", "HorizontalPodAutoscaler", &["spec", "minReplicas"], Zero)],
+        what: "the feature gate HPAScaleToZero, and an Object or External metric in the HorizontalPodAutoscaler",
+        role: "takes the last pod away (no request waits there for the first one)",
     },
     Need {
         when: &[Kinds("autoscaling.k8s.io", &["VerticalPodAutoscaler", "VerticalPodAutoscalerCheckpoint"])],
@@ -220,6 +225,10 @@ mod tests {
     fn kinds_and_fields_say_what_is_needed() {
         let metric = |of: &str| json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "spec": {"metrics": [{"type": of}]}});
         assert_eq!(needed(&[metric("Resource")]), ["metrics-server"]);
+        let least = |count: i64| json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "spec": {"minReplicas": count}});
+        assert!(
+            needed(&[least(0)])[0].starts_with("the feature gate HPAScaleToZero") && needed(&[least(1)]).is_empty()
+        );
         assert_eq!(needed(&[metric("Pods")]), ["an adapter for custom metrics (prometheus-adapter or KEDA)"]);
         let monitor = json!({"apiVersion": "monitoring.coreos.com/v1", "kind": "ServiceMonitor"});
         assert_eq!(needed(&[monitor.clone(), monitor]), ["the Prometheus operator and its CRDs"]);

@@ -99,6 +99,7 @@ pub async fn node(
         tls: Arc::new(tls),
         internal_ip,
         listener,
+        eviction: config.eviction.clone(),
         metric_resolution: config.scaling.sync_period.min(METRIC_RESOLUTION),
     };
     Ok(node::Node::new(api.client("system:node:coracle"), options))

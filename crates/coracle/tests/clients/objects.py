@@ -88,6 +88,8 @@ def main():
     assert scale.spec.replicas == 1, scale
     made = apps.read_namespaced_deployment("web", "python")
     made.spec.replicas = 0
+    # The controller may have written in between: this replaces whatever version there is.
+    made.metadata.resource_version = None
     assert apps.replace_namespaced_deployment("web", "python", made).spec.replicas == 0
     made.metadata.resource_version = "1"
     assert "the object has been modified" in refused(

@@ -260,6 +260,22 @@ async fn webhook_configurations_keep_their_match_conditions() {
 }
 
 #[tokio::test]
+async fn webhook_configurations_whose_match_conditions_do_not_compile_are_refused() {
+    let world = World::new().await;
+    for (kind, plural) in [
+        ("MutatingWebhookConfiguration", "mutatingwebhookconfigurations"),
+        ("ValidatingWebhookConfiguration", "validatingwebhookconfigurations"),
+    ] {
+        let mut wrong = webhooks(kind);
+        wrong["webhooks"][0]["matchConditions"] = json!([{"name": "c", "expression": "... [] bad expression"}]);
+        let (status, said) = world.post(&format!("{WEBHOOKS}/{plural}"), wrong).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(said["details"]["causes"][0]["field"], "webhooks[0].matchConditions[0].expression");
+        assert!(said["message"].as_str().unwrap().contains("compilation failed"), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn webhook_configurations_are_discovered() {
     let world = World::new().await;
     for resource in ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"] {

@@ -183,7 +183,8 @@ fn what_somebody_has_turned_off_stays_off_and_says_so_at_once() {
     assert_eq!(world.value("deploy web", ".spec.replicas"), "1");
 }
 
-const KIND: &str = r#"{
+/// A kind with a scale, whose pods somebody else makes.
+pub(crate) const KIND: &str = r#"{
   "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "things.example.com"},
   "spec": {
     "group": "example.com", "scope": "Namespaced", "names": {"plural": "things", "kind": "Thing"},
