@@ -26,6 +26,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("hello", hello),
     ("spdy", spdy),
     ("translation", translation),
+    ("cel", expression),
+    ("definition", definition),
+    ("custom", custom),
 ];
 
 /// Manifests: what is read is printed so that it reads back the same.
@@ -146,6 +149,57 @@ pub fn request(data: &[u8]) {
 /// Snapshots of the store.
 pub fn snapshot(data: &[u8]) {
     apiserver::fuzzing::snapshot(data);
+}
+
+/// What evaluating an expression may cost here: a hundredth of what a rule may.
+const COST: u64 = 10_000;
+
+fn evaluated(text: &str) -> cel::Value {
+    let program = cel::Program::compile(text, &[]).ok();
+    let value = program.and_then(|program| program.evaluate(&[], &mut cel::Budget::new(COST)).ok());
+    value.unwrap_or(cel::Value::Null)
+}
+
+/// Expressions: whatever they say, they are compiled or refused, estimated, and evaluated within their budget.
+pub fn expression(data: &[u8]) {
+    use cel::{Bounds, Budget, ObjectType, Program, Sizes, Type, Value as CelValue};
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let list = |of: Type| Type::List(of.into());
+    let fields = [
+        ("i", Type::Int, CelValue::Int(3)),
+        ("d", Type::Double, CelValue::Double(1.5)),
+        ("s", Type::Text, "text, of é and ü".into()),
+        ("l", list(Type::Int), vec![CelValue::Int(1), CelValue::Int(2)].into()),
+        ("names", list(Type::Text), vec!["a".into(), "b".into()].into()),
+        ("m", Type::Map(Type::Text.into(), Type::Int.into()), CelValue::object([("a".into(), CelValue::Int(1))])),
+        ("x", Type::Dyn, "10%".into()),
+        ("t", Type::Timestamp, evaluated("timestamp('1970-01-01T00:00:00Z')")),
+    ];
+    let types = fields.iter().map(|(name, of, _)| ((*name).to_owned(), of.clone())).collect();
+    let of = Type::Object(ObjectType { name: "object".to_owned(), fields: types }.into());
+    let value = CelValue::object(fields.into_iter().map(|(name, _, value)| (name.into(), value)));
+    let names = [("self", of.clone()), ("oldSelf", Type::Optional(of.into()))];
+    match Program::compile(text, &names) {
+        Err(error) => assert!(error.to_string().len() < 64 * text.len() + 200_000, "a small text has a large error"),
+        Ok(program) => {
+            let bounds = Bounds::default();
+            let known = [("self", &bounds)];
+            let _ = program.cost(&names, Sizes { variables: &known, elsewhere: Some(&bounds) });
+            let mut budget = Budget::new(COST);
+            let _ = program.evaluate(&[("self", value), ("oldSelf", CelValue::Optional(None))], &mut budget);
+            assert!(budget.left() <= COST);
+        }
+    }
+}
+
+/// A CustomResourceDefinition, as JSON or YAML: it is read, checked, compiled and published, or refused.
+pub fn definition(data: &[u8]) {
+    apiserver::fuzzing::definition(data);
+}
+
+/// A schema, an object of it and what the object was, as a JSON array. Pruning and defaulting twice is doing it once.
+pub fn custom(data: &[u8]) {
+    apiserver::fuzzing::custom(data);
 }
 
 /// Label and field selectors.
