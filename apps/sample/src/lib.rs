@@ -68,7 +68,7 @@ pub async fn service(config: &Config) -> Result<Service, StartError> {
             let app = Arc::clone(&database);
             async move { app.store.ping().await.map_err(|e| e.to_string()) }
         })
-        .check("cache", move || {
+        .watch("cache", move || {
             let app = Arc::clone(&cache);
             async move { app.cache.ping().await.map_err(|e| e.to_string()) }
         })

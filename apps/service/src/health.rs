@@ -28,14 +28,23 @@ const CHECK: Duration = Duration::from_secs(2);
 const FRESH: Duration = Duration::from_millis(500);
 
 /// A check of something that the service depends on.
-pub(crate) type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+#[derive(Clone)]
+pub(crate) struct Check {
+    pub(crate) name: &'static str,
+    /// Whether the service can do nothing without it.
+    pub(crate) required: bool,
+    pub(crate) ask: Ask,
+}
+
+/// How a check is done.
+pub(crate) type Ask = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// What `/ready` goes by.
 pub(crate) struct Health {
     name: &'static str,
     version: &'static str,
     started: (jiff::Timestamp, Instant),
-    checks: Vec<(&'static str, Check)>,
+    checks: Vec<Check>,
     last: Mutex<Option<(Instant, BTreeMap<&'static str, CheckResult>)>>,
     draining: AtomicBool,
     registry: prometheus::Registry,
@@ -45,7 +54,7 @@ impl Health {
     pub(crate) fn new(
         name: &'static str,
         version: &'static str,
-        checks: Vec<(&'static str, Check)>,
+        checks: Vec<Check>,
         registry: prometheus::Registry,
     ) -> Self {
         let started = (jiff::Timestamp::now(), Instant::now());
@@ -70,7 +79,8 @@ impl Health {
             return results.clone();
         }
         let before = last.take().map(|(_, results)| results).unwrap_or_default();
-        let results = join_all(self.checks.iter().map(|(name, check)| async move { (*name, run(check).await) })).await;
+        let results =
+            join_all(self.checks.iter().map(|check| async move { (check.name, run(&check.ask).await) })).await;
         for (name, (result, why)) in &results {
             let was = before.get(name).map(|b| b.status);
             match (was, result.status) {
@@ -87,9 +97,9 @@ impl Health {
     }
 }
 
-async fn run(check: &Check) -> (CheckResult, String) {
+async fn run(ask: &Ask) -> (CheckResult, String) {
     let started = Instant::now();
-    let outcome = tokio::time::timeout(CHECK, check()).await.unwrap_or_else(|_| Err(format!("no answer in {CHECK:?}")));
+    let outcome = tokio::time::timeout(CHECK, ask()).await.unwrap_or_else(|_| Err(format!("no answer in {CHECK:?}")));
     let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     match outcome {
         Ok(()) => (CheckResult { status: CheckStatus::Ok, milliseconds }, String::new()),
@@ -150,7 +160,8 @@ async fn health() -> Json<Alive> {
     Json(Alive { status: "ok" })
 }
 
-/// Readiness: everything that the service depends on answers, and it is not about to end.
+/// Readiness: everything that the service cannot do without answers, and it is not about to end. What it can do without is among the
+/// checks, and may have failed.
 #[utoipa::path(get, path = "/ready", tag = "operations", responses(
     (status = 200, description = "It can do its work", body = Ready),
     (status = 503, description = "It cannot; the member `checks` says because of what", body = Problem, content_type = "application/problem+json"),
@@ -160,8 +171,9 @@ async fn ready(Extension(health): Extension<Arc<Health>>) -> Result<Json<Ready>,
         return Err(Problem::unavailable("the service is about to end").with("checks", ()));
     }
     let checks = health.results().await;
-    let failed: Vec<&str> =
-        checks.iter().filter(|(_, c)| c.status == CheckStatus::Failed).map(|(name, _)| *name).collect();
+    let required = |name: &str| health.checks.iter().any(|check| check.name == name && check.required);
+    let failed = checks.iter().filter(|(name, c)| c.status == CheckStatus::Failed && required(name));
+    let failed: Vec<&str> = failed.map(|(name, _)| *name).collect();
     if failed.is_empty() {
         return Ok(Json(Ready { status: "ready", checks }));
     }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    health::{self, Check, Health},
+    health::{self, Ask, Check, Health},
     metrics::HttpMetrics,
     observe::{self, ObserveLayer, Shared},
     openapi,
@@ -34,7 +34,7 @@ pub struct Service {
     description: &'static str,
     schemes: Vec<(&'static str, &'static str)>,
     router: OpenApiRouter,
-    checks: Vec<(&'static str, Check)>,
+    checks: Vec<Check>,
     registry: Registry,
     pub(crate) background: Vec<(&'static str, Background)>,
     pub(crate) limits: Limits,
@@ -84,15 +84,30 @@ impl Service {
         self
     }
 
-    /// Adds something that the service depends on: `/ready` names it, and answers 503 while `check` fails or takes more than two
+    /// Adds something that the service cannot do without: `/ready` names it, and answers 503 while `check` fails or takes more than two
     /// seconds. Why it failed is logged, not answered.
     #[must_use]
-    pub fn check<C, F>(mut self, name: &'static str, check: C) -> Self
+    pub fn check<C, F>(self, name: &'static str, check: C) -> Self
     where
         C: Fn() -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), String>> + Send + 'static,
     {
-        self.checks.push((name, Arc::new(move || Box::pin(check()))));
+        self.depends(name, true, Arc::new(move || Box::pin(check())))
+    }
+
+    /// Adds something that the service does less without: `/ready` names it and how it is, and goes by it no further. All replicas
+    /// depend on the same things, so that what only a part of the service needs would take all of it from its clients.
+    #[must_use]
+    pub fn watch<C, F>(self, name: &'static str, check: C) -> Self
+    where
+        C: Fn() -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        self.depends(name, false, Arc::new(move || Box::pin(check())))
+    }
+
+    fn depends(mut self, name: &'static str, required: bool, ask: Ask) -> Self {
+        self.checks.push(Check { name, required, ask });
         self
     }
 

@@ -66,6 +66,19 @@ async fn a_failing_dependency_is_named_but_not_why_it_fails() {
 }
 
 #[tokio::test]
+async fn what_a_service_does_less_without_is_named_and_does_not_take_it_from_its_clients() {
+    let service = service(Gates::new())
+        .check("database", || async { Ok(()) })
+        .watch("pictures", || async { Err("they are away".to_owned()) });
+    let running = Running::new(service).await;
+    let answer = reqwest::get(running.url("/ready")).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let body: Value = answer.json().await.unwrap();
+    assert_eq!(body["checks"]["database"]["status"], "ok");
+    assert_eq!(body["checks"]["pictures"]["status"], "failed");
+}
+
+#[tokio::test]
 async fn every_refusal_is_a_problem_that_says_what_is_wrong() {
     let running = running().await;
     let post = |kind: &str, body: &[u8]| {

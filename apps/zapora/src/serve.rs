@@ -110,7 +110,8 @@ fn images(settings: &HttpSettings) -> Result<Images, images::Error> {
     }
 }
 
-/// What `/ready` asks. Redis is not among it: without it the service does less, but it does its work.
+/// What `/ready` asks. Without the pictures' store the service does less, but it does its work, and all replicas have the same store:
+/// were they not ready for it, nobody could order. Redis is not even asked, for everything but signing in goes on without it.
 fn checks(service: Service, app: &App) -> Service {
     let (database, pictures) = (app.clone(), app.clone());
     service
@@ -118,7 +119,7 @@ fn checks(service: Service, app: &App) -> Service {
             let app = database.clone();
             async move { app.store().ping().await.map_err(|error| error.to_string()) }
         })
-        .check("images", move || {
+        .watch("images", move || {
             let app = pictures.clone();
             async move { app.images().check().await.map_err(|error| error.to_string()) }
         })

@@ -52,6 +52,16 @@ impl Dialect {
             Self::Sqlite => "",
         }
     }
+
+    /// The clause with which a writer keeps others from changing what it has read, until its transaction ends. SQLite has one writer,
+    /// and needs none.
+    pub fn locked(self) -> &'static str {
+        match self {
+            // As an update of anything but a key would: others may go on referring to the row.
+            Self::Postgres => "FOR NO KEY UPDATE",
+            Self::Sqlite => "",
+        }
+    }
 }
 
 /// How to reach the database.
@@ -67,7 +77,7 @@ pub struct StoreSettings {
     pub promote_after: Option<Duration>,
     /// The most connections to each server.
     pub connections: u32,
-    /// How long to wait for a connection.
+    /// How long to wait for a connection to PostgreSQL. (SQLite has one that writes: `timeout` bounds the wait for it.)
     pub acquire_timeout: Duration,
     /// How long one operation may take in all.
     pub timeout: Duration,
@@ -254,13 +264,17 @@ impl Store {
         self.inner.servers.wrote(writer).await;
     }
 
-    /// Whether the database answers; for the readiness check.
+    /// Whether the database answers; for the readiness check. With the primary away a replica does that can be read from: a service
+    /// that counted as not ready then would take the reads that go on there from its clients.
     ///
     /// # Errors
     /// It does not.
     pub async fn ping(&self) -> Result<()> {
         self.bounded("ask the database for a sign of life", async {
-            let mut connection = self.writing().await?;
+            let mut connection = match self.inner.servers.reads_without_primary() {
+                true => self.reading(Reader::Anyone).await?,
+                false => self.writing().await?,
+            };
             sqlx::query("SELECT 1").execute(&mut *connection).await.map(|_| ())
         })
         .await

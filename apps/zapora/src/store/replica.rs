@@ -105,6 +105,11 @@ impl Servers {
         self.has_replica() && self.freshness().readable(Instant::now(), self.max_lag, None)
     }
 
+    /// Whether the primary is away, and `Reader::Anyone` would be sent to the replica all the same.
+    pub(super) fn reads_without_primary(&self) -> bool {
+        self.replica_is_fresh() && self.freshness().leader_away
+    }
+
     fn freshness(&self) -> MutexGuard<'_, Freshness> {
         self.freshness.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -107,6 +107,7 @@ async fn with_the_primary_away_reads_go_on_and_writes_are_unavailable_in_time() 
         .await;
     let refused = pair.store.set_stock("pizza", Some(1), Timestamp::now()).await;
     assert!(matches!(refused, Err(StoreError::Unavailable { .. })), "{refused:?}");
+    until("readiness for what goes on", || async { pair.store.ping().await.ok() }).await;
     pair.primary.run().unwrap();
     until("a write", || async { pair.store.set_stock("pizza", Some(1), Timestamp::now()).await.ok() }).await;
 }
