@@ -9,6 +9,7 @@ use super::{Dialect, Result, Store, StoreError};
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("migrations/0001_first.sql")),
     (2, "jobs_due", include_str!("migrations/0002_jobs_due.sql")),
+    (3, "taken", include_str!("migrations/0003_taken.sql")),
 ];
 
 /// The key of PostgreSQL's advisory lock: "zapora" in ASCII.

@@ -8,12 +8,12 @@ use zapora::{
         order::{OrderState, Party, TransitionError},
     },
     store::{
-        Reader, Store,
+        Reader, Store, StoreSettings,
         orders::{Change, Changed, OrderFilter, Placement},
     },
 };
 
-use crate::support::{backends, count, open_restaurant, order, request};
+use crate::support::{backends, count, open_restaurant, order, patient, request};
 
 #[tokio::test]
 async fn many_orders_at_once_never_sell_more_than_there_is() {
@@ -219,7 +219,7 @@ async fn replicas_that_start_at_once_migrate_once() {
         while let Some(started) = starts.join_next().await {
             started.unwrap().unwrap();
         }
-        assert_eq!(count(store, "SELECT COUNT(*) FROM schema_versions").await, 2, "{}", backend.name);
+        assert_eq!(count(store, "SELECT COUNT(*) FROM schema_versions").await, 3, "{}", backend.name);
     }
 }
 
@@ -239,4 +239,93 @@ async fn rules_are_replaced_by_whoever_knows_their_version() {
         let in_force = store.rules().await.unwrap();
         assert_eq!((in_force.rules.as_ref(), in_force.version), (&rules, 2));
     }
+}
+
+#[tokio::test]
+async fn an_order_gives_back_what_it_took_and_no_more() {
+    for backend in backends().await {
+        let (store, now) = (&backend.store, Timestamp::now());
+        open_restaurant(store).await;
+        let place = |lines: &'static [(&'static str, i64)]| async move {
+            let request = request("ann", None, lines);
+            match store.place_order(&Rules::default(), &request, now).await.unwrap() {
+                Placement::Placed(order) => order.id,
+                other => panic!("{other:?}"),
+            }
+        };
+        store.set_stock("beer", Some(10), now).await.unwrap();
+        let before = place(&[("pizza", 3), ("beer", 4)]).await;
+        // Pizzas are counted from now on: there are two, and the three of the order are not among them.
+        store.set_stock("pizza", Some(2), now).await.unwrap();
+        assert!(matches!(cancel(store, &before, "ann").await, Changed::Done(_)));
+        let left = |item| async move { store.stock(Reader::Newest, item).await.unwrap() };
+        assert_eq!((left("pizza").await, left("beer").await), (Some(2), Some(10)), "{}", backend.name);
+        let after = place(&[("pizza", 2)]).await;
+        assert_eq!(left("pizza").await, Some(0));
+        assert!(matches!(cancel(store, &after, "ann").await, Changed::Done(_)));
+        assert_eq!(left("pizza").await, Some(2));
+        // Coupons too: an order from before its uses were counted took none.
+        let mut rules = Rules::default();
+        let coupon = rules.discounts.iter().find_map(|d| d.coupon.clone()).unwrap();
+        let limit = |rules: &mut Rules, most| {
+            rules.discounts.iter_mut().filter(|d| d.coupon.is_some()).for_each(|d| d.max_uses = most);
+        };
+        let used = |rules: Rules, coupon: String| async move {
+            let mut request = request("ann", None, &[("pizza", 2)]);
+            request.basket.coupon = Some(coupon);
+            match store.place_order(&rules, &request, now).await.unwrap() {
+                Placement::Placed(order) => order.id,
+                other => panic!("{}: {other:?}", backend.name),
+            }
+        };
+        store.set_stock("pizza", None, now).await.unwrap();
+        limit(&mut rules, None);
+        let uncounted = used(rules.clone(), coupon.clone()).await;
+        limit(&mut rules, Some(5));
+        let counted = used(rules, coupon).await;
+        let uses = "SELECT used FROM coupon_uses";
+        assert_eq!(count(store, uses).await, 1);
+        cancel(store, &uncounted, "ann").await;
+        assert_eq!(count(store, uses).await, 1, "{}", backend.name);
+        cancel(store, &counted, "ann").await;
+        assert_eq!(count(store, uses).await, 0, "{}", backend.name);
+    }
+}
+
+#[tokio::test]
+async fn a_change_waits_for_the_one_before_it_and_is_decided_on_what_that_left() {
+    let Some(backend) = backends().await.into_iter().find(|backend| backend.name == "PostgreSQL") else { return };
+    let store = &backend.store;
+    open_restaurant(store).await;
+    let order = order(store, "ann").await;
+    // The payment is authorised, and not committed yet.
+    let mut authorising = store.begin().await.unwrap();
+    sqlx::query("UPDATE orders SET state = 'authorised', version = version + 1 WHERE id = $1")
+        .bind(order.id.as_str())
+        .execute(&mut *authorising)
+        .await
+        .unwrap();
+    let (store, id) = (store.clone(), order.id.clone());
+    let cancelling = tokio::spawn(async move { cancel(&store, &id, "ann").await });
+    let waits = "SELECT COUNT(*) FROM pg_locks WHERE NOT granted";
+    crate::support::until("it waits", || async { (count(&backend.store, waits).await == 1).then_some(()) }).await;
+    authorising.commit().await.unwrap();
+    let Changed::Done(cancelled) = cancelling.await.unwrap() else { panic!("an authorised order can be called off") };
+    assert_eq!((cancelled.state, cancelled.version), (OrderState::Cancelled, order.version + 2));
+}
+
+#[tokio::test]
+async fn whoever_writes_waits_for_whoever_does_and_not_for_less() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let url = format!("sqlite://{}?mode=rwc", folder.path().join("zapora.db").display());
+    let brief = std::time::Duration::from_millis(20);
+    let settings = StoreSettings { acquire_timeout: brief, ..patient(StoreSettings::new(url)) };
+    let store = Store::open(&settings).await.unwrap();
+    open_restaurant(&store).await;
+    // A commit whose disk is slow.
+    let slow = store.begin().await.unwrap();
+    let mut waiting = std::pin::pin!(order(&store, "ann"));
+    assert!(tokio::time::timeout(brief * 10, waiting.as_mut()).await.is_err(), "it waits");
+    slow.commit().await.unwrap();
+    waiting.await;
 }

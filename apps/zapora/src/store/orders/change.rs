@@ -1,7 +1,7 @@
 //! Moving an order from one state to another, with everything that follows from it, in one transaction.
 
 use jiff::Timestamp;
-use sqlx::{Any, Transaction};
+use sqlx::{Any, Row, Transaction};
 
 use super::{Order, load, record};
 use crate::{
@@ -50,7 +50,9 @@ impl Store {
                 counts.entered(order);
             }
             self.enqueued().notify_one();
-            // Whoever changed it and whose it is: both will look.
+        }
+        if let Changed::Done(order) | Changed::Already(order) = &changed {
+            // Whoever changed it and whose it is: both will look. A repetition too, for the first may have been made elsewhere.
             self.wrote(change.actor).await;
             self.wrote(&order.user_id).await;
         }
@@ -59,7 +61,9 @@ impl Store {
 
     async fn try_to_change(&self, change: Change<'_>, now: Timestamp) -> std::result::Result<Changed, sqlx::Error> {
         let mut transaction = self.begin().await?;
-        let Some(mut order) = load(&mut transaction, change.order).await? else { return Ok(Changed::NotFound) };
+        // Nobody else changes it from here on: what is decided on it holds until it is written.
+        let locked = self.dialect().locked();
+        let Some(mut order) = load(&mut transaction, change.order, locked).await? else { return Ok(Changed::NotFound) };
         if change.party == Party::Owner && order.user_id != change.actor {
             return Ok(Changed::NotFound);
         }
@@ -70,24 +74,12 @@ impl Store {
             Ok(consequences) => consequences,
             Err(refused) => return Ok(Changed::Refused(refused)),
         };
-        let moved = sqlx::query(
-            "UPDATE orders SET state = $1, version = version + 1, updated_at = $2 WHERE id = $3 AND version = $4",
-        )
-        .bind(change.to.as_str())
-        .bind(micros(now))
-        .bind(change.order)
-        .bind(order.version)
-        .execute(&mut *transaction)
-        .await?;
-        if moved.rows_affected() == 0 {
-            // Somebody else was quicker since it was read: what they did decides.
-            let order = load(&mut transaction, change.order).await?.ok_or(sqlx::Error::RowNotFound)?;
-            return Ok(match transition(order.state, change.to, change.party) {
-                _ if order.state == change.to => Changed::Already(order),
-                Err(refused) => Changed::Refused(refused),
-                Ok(_) => Changed::Refused(TransitionError::Impossible { from: order.state, to: change.to }),
-            });
-        }
+        sqlx::query("UPDATE orders SET state = $1, version = version + 1, updated_at = $2 WHERE id = $3")
+            .bind(change.to.as_str())
+            .bind(micros(now))
+            .bind(change.order)
+            .execute(&mut *transaction)
+            .await?;
         record(&mut transaction, change.order, (Some(order.state), change.to), (change.actor, change.reason), now)
             .await?;
         let id = || change.order.to_owned();
@@ -113,25 +105,35 @@ impl Store {
     }
 }
 
-/// Gives back what the order had taken: items that are (still) counted, and its use of the coupon.
+/// Gives back what the order had taken: of items that are (still) counted, and its use of the coupon if that was.
 async fn restock(
     transaction: &mut Transaction<'_, Any>,
     order: &Order,
     now: Timestamp,
 ) -> std::result::Result<(), sqlx::Error> {
     if let Some(coupon) = &order.coupon {
-        sqlx::query("UPDATE coupon_uses SET used = used - 1 WHERE coupon = $1 AND used > 0")
-            .bind(coupon.as_str())
-            .execute(&mut **transaction)
-            .await?;
+        sqlx::query(
+            "UPDATE coupon_uses SET used = used - 1 WHERE coupon = $1 AND used > 0 \
+             AND EXISTS (SELECT 1 FROM orders WHERE id = $2 AND COALESCE(coupon_counted, 1) = 1)",
+        )
+        .bind(coupon.as_str())
+        .bind(order.id.as_str())
+        .execute(&mut **transaction)
+        .await?;
     }
-    let mut lines: Vec<_> = order.lines.iter().collect();
-    lines.sort_by(|a, b| a.item_id.cmp(&b.item_id));
-    for line in lines {
+    // In the order in which those who order lock them.
+    let taken = sqlx::query(
+        "SELECT item_id, COALESCE(taken, quantity) AS taken FROM order_lines \
+         WHERE order_id = $1 AND COALESCE(taken, quantity) > 0 ORDER BY item_id",
+    )
+    .bind(order.id.as_str())
+    .fetch_all(&mut **transaction)
+    .await?;
+    for line in taken {
         sqlx::query("UPDATE stock SET quantity = quantity + $1, updated_at = $2 WHERE item_id = $3")
-            .bind(line.quantity)
+            .bind(line.try_get::<i64, _>("taken")?)
             .bind(micros(now))
-            .bind(line.item_id.as_str())
+            .bind(line.try_get::<&str, _>("item_id")?)
             .execute(&mut **transaction)
             .await?;
     }

@@ -161,9 +161,13 @@ async fn fill(connection: &mut sqlx::AnyConnection, orders: &mut [Order]) -> std
     Ok(())
 }
 
-/// Reads one order inside a transaction.
-async fn load(transaction: &mut Transaction<'_, Any>, id: &str) -> std::result::Result<Option<Order>, sqlx::Error> {
-    let text = format!("SELECT {COLUMNS} FROM orders WHERE id = $1");
+/// Reads one order inside a transaction, with what [`super::Dialect::locked`] says at the statement's end, or nothing.
+async fn load(
+    transaction: &mut Transaction<'_, Any>,
+    id: &str,
+    locked: &str,
+) -> std::result::Result<Option<Order>, sqlx::Error> {
+    let text = format!("SELECT {COLUMNS} FROM orders WHERE id = $1 {locked}");
     let found: Option<Order> = sqlx::query_as(AssertSqlSafe(text)).bind(id).fetch_optional(&mut **transaction).await?;
     let mut orders: Vec<Order> = found.into_iter().collect();
     fill(transaction, &mut orders).await?;

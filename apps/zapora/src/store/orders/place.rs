@@ -80,6 +80,9 @@ impl Store {
                 counts.entered(order);
             }
             self.enqueued().notify_one();
+        }
+        if let Placement::Placed(_) | Placement::Repeated(_) = &placement {
+            // A repetition too: another replica of the service may have placed the order a moment ago, and died before it said so.
             self.wrote(&request.user_id).await;
         }
         Ok(placement)
@@ -115,11 +118,12 @@ impl Store {
             created_at: crate::store::timestamp(micros(now)),
             updated_at: crate::store::timestamp(micros(now)),
         };
-        insert(&mut transaction, &order).await?;
+        let limit = limit_of(rules, &order);
+        insert(&mut transaction, &order, &counted, limit.is_some()).await?;
         record(&mut transaction, &order.id, (None, OrderState::Placed), (&order.user_id, ""), now).await?;
         enqueue(&mut transaction, &[Task::AuthorisePayment { order: order.id.clone() }], now).await?;
         // Last, because everybody who orders the same item waits from here to the end of the transaction.
-        if let Some(refusal) = take(&mut transaction, rules, (&order, &counted), now).await? {
+        if let Some(refusal) = take(&mut transaction, limit, (&order, &counted), now).await? {
             return Ok(Placement::Refused { refusals: vec![refusal], decisions: order.decisions });
         }
         transaction.commit().await?;
@@ -170,7 +174,7 @@ async fn claim(
     if row.try_get::<&str, _>("fingerprint")? != fingerprint {
         return Ok(Some(Placement::KeyReused));
     }
-    let order = load(transaction, row.try_get("order_id")?).await?.ok_or(sqlx::Error::RowNotFound)?;
+    let order = load(transaction, row.try_get("order_id")?, "").await?.ok_or(sqlx::Error::RowNotFound)?;
     let (state, updated_at) = (OrderState::Placed, order.created_at);
     Ok(Some(Placement::Repeated(Order { state, version: 1, updated_at, ..order })))
 }
@@ -224,11 +228,24 @@ fn item(row: &AnyRow) -> std::result::Result<MenuItem, sqlx::Error> {
     })
 }
 
-async fn insert(transaction: &mut Transaction<'_, Any>, order: &Order) -> std::result::Result<(), sqlx::Error> {
+/// The order's coupon and how often it may be used, if that is limited.
+fn limit_of<'a>(rules: &'a Rules, order: &Order) -> Option<(&'a str, i64)> {
+    let discount = rules.discounts.iter().find(|d| d.coupon.is_some() && d.coupon == order.coupon)?;
+    Some((discount.coupon.as_deref()?, discount.max_uses?))
+}
+
+/// Writes the order, and what it is about to take: of the items that are `counted`, and of its coupon if the uses of that are.
+async fn insert(
+    transaction: &mut Transaction<'_, Any>,
+    order: &Order,
+    counted: &BTreeSet<String>,
+    coupon_counted: bool,
+) -> std::result::Result<(), sqlx::Error> {
     let decisions = serde_json::to_string(&order.decisions).map_err(super::decode)?;
     sqlx::query(
         "INSERT INTO orders (id, user_id, state, currency, subtotal_cents, discount_cents, tax_cents, total_cents, coupon, note, \
-         decisions, version, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+         decisions, version, created_at, updated_at, coupon_counted) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
     )
     .bind(order.id.as_str())
     .bind(order.user_id.as_str())
@@ -244,15 +261,16 @@ async fn insert(transaction: &mut Transaction<'_, Any>, order: &Order) -> std::r
     .bind(order.version)
     .bind(micros(order.created_at))
     .bind(micros(order.updated_at))
+    .bind(i64::from(coupon_counted))
     .execute(&mut **transaction)
     .await?;
     let mut text =
         "INSERT INTO order_lines (order_id, position, item_id, name, quantity, unit_cents, discount_cents, tax_cents, \
-         total_cents, tax_category) VALUES "
+         total_cents, tax_category, taken) VALUES "
             .to_owned();
     for index in 0..order.lines.len() {
         text.push_str(if index == 0 { "(" } else { ", (" });
-        text.push_str(&placeholders(index * 10 + 1, 10));
+        text.push_str(&placeholders(index * 11 + 1, 11));
         text.push(')');
     }
     let mut query = sqlx::query(AssertSqlSafe(text));
@@ -267,7 +285,8 @@ async fn insert(transaction: &mut Transaction<'_, Any>, order: &Order) -> std::r
             .bind(line.discount_cents)
             .bind(line.tax_cents)
             .bind(line.total_cents)
-            .bind(line.tax_category.clone());
+            .bind(line.tax_category.clone())
+            .bind(if counted.contains(&line.item_id) { line.quantity } else { 0 });
     }
     query.execute(&mut **transaction).await.map(|_| ())
 }
@@ -275,12 +294,11 @@ async fn insert(transaction: &mut Transaction<'_, Any>, order: &Order) -> std::r
 /// Takes what was ordered from the stock and from the coupon. What was there when the engine looked may be gone: then says so.
 async fn take(
     transaction: &mut Transaction<'_, Any>,
-    rules: &Rules,
+    limit: Option<(&str, i64)>,
     (order, counted): (&Order, &BTreeSet<String>),
     now: Timestamp,
 ) -> std::result::Result<Option<Refusal>, sqlx::Error> {
-    let limited = rules.discounts.iter().find(|d| d.coupon.is_some() && d.coupon == order.coupon);
-    if let Some((coupon, most)) = limited.and_then(|d| Some((d.coupon.as_deref()?, d.max_uses?))) {
+    if let Some((coupon, most)) = limit {
         let used = sqlx::query(
             "INSERT INTO coupon_uses (coupon, used) VALUES ($1, 1) \
              ON CONFLICT (coupon) DO UPDATE SET used = coupon_uses.used + 1 WHERE coupon_uses.used < $2",
@@ -317,6 +335,11 @@ async fn take(
             let message = format!("{} of {} are wanted, {left} are left", line.quantity, line.name);
             return Ok(Some(Refusal { code: RefusalCode::OutOfStock, message, item_id: Some(item.to_owned()) }));
         }
+        sqlx::query("UPDATE order_lines SET taken = 0 WHERE order_id = $1 AND item_id = $2")
+            .bind(order.id.as_str())
+            .bind(item)
+            .execute(&mut **transaction)
+            .await?;
     }
     Ok(None)
 }
