@@ -32,7 +32,7 @@ pub enum Error {
 /// How long to wait after the database did not take the first admin.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long whoever signs in as the first admin waits for the account.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The first admin's account while it is being made. A hash takes longer than all the rest of a start, so the service is ready
 /// before; but nobody signs in with that address, or takes it, before the account is there. Clones are the same.

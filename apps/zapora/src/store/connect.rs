@@ -102,6 +102,9 @@ fn sqlite(url: &str, connections: u32, settings: &StoreSettings) -> std::result:
         "PRAGMA busy_timeout = {busy}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON"
     );
     let pool = pool(connections, settings)
+        // There is one connection that writes, so waiting for it is waiting for whoever writes now: that takes as long as their
+        // disk does, and is no sign of a database that is away. The time of one operation bounds it all the same.
+        .acquire_timeout(settings.timeout.max(settings.acquire_timeout))
         // An SQLite in memory is gone with its connection.
         .idle_timeout(None)
         .max_lifetime(None)

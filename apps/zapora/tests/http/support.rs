@@ -49,6 +49,8 @@ impl Zapora {
             ("ADMIN_PASSWORD", ADMIN.1),
             ("LOGIN_TRIES_PER_ADDRESS", "1000"),
             ("REGISTRATIONS_PER_ADDRESS", "1000"),
+            // A busy machine is not a dead database.
+            ("DATABASE_TIMEOUT_SECONDS", "60"),
         ]);
         settings.extend(more.iter().copied());
         let mut env = Env::new(|name| settings.get(name).map(|value| (*value).to_owned()));
