@@ -136,6 +136,15 @@ pub enum TransitionError {
     },
 }
 
+impl TransitionError {
+    /// Where the order stands.
+    pub fn state(self) -> OrderState {
+        match self {
+            Self::Impossible { from, .. } | Self::Forbidden { from, .. } => from,
+        }
+    }
+}
+
 /// What must be done when an order moves, in the same transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Consequences {

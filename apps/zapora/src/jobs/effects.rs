@@ -29,14 +29,14 @@ pub struct Tools {
 type Done = Result<(), JobError>;
 
 impl Tools {
-    /// Does a job of this id.
+    /// Does a job of this id, for the `attempt`th time (the first is 1).
     ///
     /// # Errors
     /// Says whether it may succeed later.
-    pub async fn run(&self, id: &str, task: &Task, now: Timestamp) -> Done {
+    pub async fn run(&self, id: &str, task: &Task, attempt: i64, now: Timestamp) -> Done {
         match task {
-            Task::AuthorisePayment { order } => self.authorise(order, now).await,
-            Task::VoidPayment { order } => self.payments.void(order).await,
+            Task::AuthorisePayment { order } => self.authorise(order, attempt, now).await,
+            Task::VoidPayment { order } => self.payments.void(order, id).await,
             Task::KitchenTicket { order } => self.ticket(order, now).await,
             Task::TellCustomer { order, state } => self.tell(id, order, *state).await,
             Task::DailyReport { day } => self.report(day, now).await,
@@ -49,10 +49,14 @@ impl Tools {
     }
 
     /// The provider knows a repetition by its key; the order moves on once, because it moves from one state to another.
-    async fn authorise(&self, id: &str, now: Timestamp) -> Done {
+    async fn authorise(&self, id: &str, attempt: i64, now: Timestamp) -> Done {
         let order = self.order(id).await?;
+        if order.state.is_void() && attempt > 1 {
+            // Called off. A job of its own gives back what an attempt at this one has reserved, but the provider may have come to the
+            // attempt after that: nobody here knows what became of an attempt that was not answered.
+            return Ok(self.void(id, now).await?);
+        }
         if order.state != OrderState::Placed {
-            // Done before, or called off: then a job of its own gives back what an attempt at this one may have reserved.
             return Ok(());
         }
         let outcome = self.payments.authorise(id, order.total_cents, &order.currency).await?;
@@ -66,8 +70,14 @@ impl Tools {
         match self.store.change_order(change, now).await? {
             Changed::Done(_) | Changed::Already(_) | Changed::NotFound => Ok(()),
             // It was called off while the provider was asked.
-            Changed::Refused(_) => Ok(self.store.enqueue(&[Task::VoidPayment { order: id.to_owned() }], now).await?),
+            Changed::Refused(why) if why.state().is_void() => Ok(self.void(id, now).await?),
+            // Another attempt was quicker, and the kitchen too: what is reserved is what will be taken.
+            Changed::Refused(_) => Ok(()),
         }
+    }
+
+    async fn void(&self, order: &str, now: Timestamp) -> crate::store::Result<()> {
+        self.store.enqueue(&[Task::VoidPayment { order: order.to_owned() }], now).await
     }
 
     async fn ticket(&self, id: &str, now: Timestamp) -> Done {

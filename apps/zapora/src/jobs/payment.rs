@@ -18,7 +18,8 @@ pub enum Payments {
     BuiltIn,
     /// `POST <url>/authorisations` with `{"order", "amount_cents", "currency"}` answers `{"id", "approved"}`, or 402 for a refusal;
     /// `POST <url>/voids` with `{"order"}` gives an authorisation back, and answers 404 where there is none. Both carry an
-    /// `Idempotency-Key`, so that a repetition is one payment.
+    /// `Idempotency-Key`, so that a repetition is one payment: an authorisation the order's, a void its job's. For an order may be
+    /// voided twice, once when there was nothing to void yet, and a provider answers the same key with what it answered before.
     Http {
         /// Without a slash at its end.
         url: String,
@@ -102,14 +103,14 @@ impl Payments {
         }
     }
 
-    /// Gives back what was reserved for an order, if anything was.
+    /// Gives back what was reserved for an order, if anything was, as the job `job` asks for it.
     ///
     /// # Errors
     /// The provider does not answer as it should.
-    pub async fn void(&self, order: &str) -> Result<(), JobError> {
+    pub async fn void(&self, order: &str, job: &str) -> Result<(), JobError> {
         match self {
             Self::BuiltIn => Ok(()),
-            Self::Http { .. } => match self.post("voids", &format!("void-{order}"), &Void { order }).await? {
+            Self::Http { .. } => match self.post("voids", &format!("void-{order}-{job}"), &Void { order }).await? {
                 (200..=299 | 404, _) => Ok(()),
                 (status, _) => Err(JobError::Later(format!("the payment provider answered {status} to a void"))),
             },

@@ -14,6 +14,8 @@ const LOOK: Duration = Duration::from_secs(3600);
 const DONE: i64 = 7 * 24;
 /// How long an idempotency key is remembered, in hours.
 const KEYS: i64 = 24;
+/// For how many days back reports are made up for: the service, or its database, may have been away over a midnight.
+const DAYS: i64 = 31;
 
 /// Runs until `stop`. Every replica of the service does this; the job's name makes sure that one report comes of it.
 pub async fn run(store: Store, stop: CancellationToken) {
@@ -33,16 +35,20 @@ pub async fn run(store: Store, stop: CancellationToken) {
     }
 }
 
-/// Writes the job for the day that is over, unless its report is there, and forgets what is old.
+/// Writes the jobs for the days that are over and came after the last one that has a report, and forgets what is old.
 ///
 /// # Errors
 /// The database's.
 pub async fn once(store: &Store, now: Timestamp) -> Result<TimeZone> {
     let zone = store.rules().await?.rules.zone().unwrap_or(TimeZone::UTC);
-    if let Some(day) = yesterday(now, &zone) {
-        let day = day.to_string();
-        if !store.has_report(&day).await? {
-            store.enqueue(&[Task::DailyReport { day }], now).await?;
+    if let Some(last) = yesterday(now, &zone) {
+        let first = match store.last_report().await?.and_then(|day| day.parse::<Date>().ok()) {
+            Some(reported) => reported.tomorrow().unwrap_or(Date::MAX),
+            None => store.first_order_at().await?.map_or(last, |at| at.to_zoned(zone.clone()).date()),
+        };
+        let tasks: Vec<Task> = days(first, last).map(|day| Task::DailyReport { day: day.to_string() }).collect();
+        if !tasks.is_empty() {
+            store.enqueue(&tasks, now).await?;
         }
     }
     if let (Ok(jobs), Ok(keys)) = (now.checked_sub(DONE.hours()), now.checked_sub(KEYS.hours())) {
@@ -55,6 +61,12 @@ fn yesterday(now: Timestamp, zone: &TimeZone) -> Option<Date> {
     now.to_zoned(zone.clone()).date().yesterday().ok()
 }
 
+/// The days from `first` to `last`, or the last [`DAYS`] of them.
+fn days(first: Date, last: Date) -> impl Iterator<Item = Date> {
+    let earliest = last.checked_sub((DAYS - 1).days()).unwrap_or(last);
+    first.max(earliest).series(1.day()).take_while(move |day| *day <= last)
+}
+
 /// To the first moment of the next day, which need not be midnight, and a little more: the last orders of the day are committed then.
 fn until_tomorrow(now: Timestamp, zone: &TimeZone) -> Duration {
     let local = now.to_zoned(zone.clone());
@@ -65,6 +77,17 @@ fn until_tomorrow(now: Timestamp, zone: &TimeZone) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn days_without_a_report_are_made_up_for_so_far_back() {
+        let day = |text: &str| text.parse::<Date>().unwrap();
+        let all = |first: &str, last: &str| days(day(first), day(last)).map(|day| day.to_string()).collect::<Vec<_>>();
+        assert_eq!(all("2026-02-27", "2026-03-01"), ["2026-02-27", "2026-02-28", "2026-03-01"]);
+        assert_eq!(all("2026-03-01", "2026-03-01"), ["2026-03-01"]);
+        assert!(all("2026-03-02", "2026-03-01").is_empty(), "it has its report");
+        let long = all("2025-01-01", "2026-03-31");
+        assert_eq!((long.len(), long.first().unwrap().as_str()), (31, "2026-03-01"));
+    }
 
     #[test]
     fn days_begin_where_the_restaurant_is() {

@@ -236,7 +236,7 @@ impl Background {
                         unwritten = Some(chain(error));
                     }
                 }
-                // A panic: its attempt is counted, and its lease brings it back.
+                // A panic: its attempt is counted, and its lease brings it back, as often as there may be attempts.
                 Err(error) => tracing::error!(%error, "a job broke off"),
             }
         }
@@ -251,10 +251,14 @@ impl Background {
     async fn attempt(self: Arc<Self>, job: Job) -> Result<String, (Job, JobError)> {
         let timer = self.metrics.duration.with_label_values(&[&job.kind]).start_timer();
         let attempt = async {
+            if job.attempts > self.limits.attempts {
+                // The last attempt neither succeeded nor failed: it ended its worker, and would end the next one.
+                return Err(JobError::Never(format!("{} attempts at it broke off or failed", job.attempts - 1)));
+            }
             let task: Task = serde_json::from_str(&job.payload)
                 // A newer release of the service may have written it, and may do it.
                 .map_err(|e| JobError::Later(format!("this release does not know the job: {e}")))?;
-            self.tools.run(&job.id, &task, Timestamp::now()).await
+            self.tools.run(&job.id, &task, job.attempts, Timestamp::now()).await
         };
         let outcome = tokio::time::timeout(self.limits.attempt, attempt).await;
         timer.observe_duration();

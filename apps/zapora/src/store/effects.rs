@@ -174,6 +174,32 @@ impl Store {
         .await
     }
 
+    /// The last day that has its report.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn last_report(&self) -> Result<Option<String>> {
+        self.bounded("look for the last report", async {
+            let mut connection = self.reading(Reader::Newest).await?;
+            let row = sqlx::query("SELECT MAX(day) AS day FROM daily_reports").fetch_one(&mut *connection).await?;
+            row.try_get("day")
+        })
+        .await
+    }
+
+    /// When the first order was placed.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn first_order_at(&self) -> Result<Option<Timestamp>> {
+        self.bounded("look for the first order", async {
+            let mut connection = self.reading(Reader::Newest).await?;
+            let row = sqlx::query("SELECT MIN(created_at) AS at FROM orders").fetch_one(&mut *connection).await?;
+            Ok(row.try_get::<Option<i64>, _>("at")?.map(super::timestamp))
+        })
+        .await
+    }
+
     /// Whether a day has its report.
     ///
     /// # Errors

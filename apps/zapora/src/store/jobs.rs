@@ -3,6 +3,11 @@
 //! A job is written in the transaction that needs it and is ready until it is done or dead. [`Store::claim_jobs`] hides a job for a
 //! while and hands its id to a queue; should the queue lose it, it shows again. So a job is done at least once, and what a job
 //! does must have one effect however often it is done.
+//!
+//! A claim is good for one beginning. A queue may deliver a job twice, and under a backlog it will: what has waited in it for longer
+//! than it was hidden is claimed again. Were each delivery a beginning, a job would be done by two workers at once, and one that was
+//! put off would be tried again before its time, until its attempts are used up within moments of a provider's failing. `hidden_until`
+//! tells: a claim sets it, and whoever begins the job or puts it off sets it to 0 and says in `run_at` when it is due next.
 
 use std::time::Duration;
 
@@ -14,6 +19,9 @@ use crate::jobs::Task;
 
 /// The most jobs that one statement speaks of.
 pub const BATCH: usize = 256;
+
+/// The most rows that are forgotten at once.
+const FORGOTTEN: i64 = 1000;
 
 /// When a job is due or shows again, as the index `jobs_due` has it, to the letter.
 const DUE: &str = "(CASE WHEN run_at > hidden_until THEN run_at ELSE hidden_until END)";
@@ -166,7 +174,8 @@ impl Store {
         .await
     }
 
-    /// Counts an attempt at each of these jobs and hides it for `lease`: those that are still to be done.
+    /// Counts an attempt at each of these jobs and hides it for `lease`: those that are still to be done, and were claimed since they
+    /// were last begun or put off.
     ///
     /// # Errors
     /// The database's.
@@ -178,8 +187,8 @@ impl Store {
             let mut connection = self.writing().await?;
             let text = over(ids, 2, |list| {
                 format!(
-                    "UPDATE jobs SET attempts = attempts + 1, hidden_until = $1 WHERE {OPEN} AND id IN ({list}) \
-                     RETURNING id, kind, payload, attempts"
+                    "UPDATE jobs SET attempts = attempts + 1, run_at = $1, hidden_until = 0 \
+                     WHERE {OPEN} AND hidden_until > 0 AND id IN ({list}) RETURNING id, kind, payload, attempts"
                 )
             });
             let mut query =
@@ -303,14 +312,27 @@ impl Store {
     /// The database's.
     pub async fn forget_before(&self, jobs: Timestamp, keys: Timestamp) -> Result<()> {
         for (text, before) in [
-            ("DELETE FROM jobs WHERE state = 'done' AND updated_at < $1", jobs),
-            ("DELETE FROM idempotency_keys WHERE created_at < $1", keys),
+            (
+                "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE state = 'done' AND updated_at < $1 LIMIT $2)",
+                jobs,
+            ),
+            (
+                "DELETE FROM idempotency_keys WHERE (user_id, key) IN \
+                 (SELECT user_id, key FROM idempotency_keys WHERE created_at < $1 LIMIT $2)",
+                keys,
+            ),
         ] {
-            self.bounded("forget what is old", async {
-                let mut connection = self.writing().await?;
-                sqlx::query(text).bind(micros(before)).execute(&mut *connection).await.map(|_| ())
-            })
-            .await?;
+            // Some at a time: all at once may take longer than a statement may and never succeed, and keeps writers waiting meanwhile.
+            loop {
+                let gone = self.bounded("forget what is old", async {
+                    let mut connection = self.writing().await?;
+                    let query = sqlx::query(text).bind(micros(before)).bind(FORGOTTEN);
+                    query.execute(&mut *connection).await.map(|done| done.rows_affected())
+                });
+                if gone.await? < FORGOTTEN.unsigned_abs() {
+                    break;
+                }
+            }
         }
         Ok(())
     }

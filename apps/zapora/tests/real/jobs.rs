@@ -229,7 +229,7 @@ async fn a_job_that_is_done_twice_has_one_effect() {
             Task::DailyReport { day: day.clone() },
         ] {
             for _ in 0..2 {
-                working.tools.run("the-same-job", &task, Timestamp::now()).await.unwrap();
+                working.tools.run("the-same-job", &task, 1, Timestamp::now()).await.unwrap();
             }
         }
         assert_eq!(provider.authorised.lock().unwrap().len(), 1, "{}", backend.name);
@@ -286,7 +286,7 @@ async fn several_replicas_write_one_report_of_a_day() {
         all_done(store).await;
         schedule_once(store, now).await.unwrap();
         all_done(store).await;
-        let reports = store.daily_reports(None, 10).await.unwrap();
+        let reports = store.daily_reports(None, 100).await.unwrap();
         let report = reports.iter().find(|report| report.day == "2026-03-01").unwrap();
         assert_eq!((report.orders, report.revenue_cents), (2, 1500), "{}: {report:?}", backend.name);
         working.stop().await;
@@ -306,4 +306,97 @@ async fn what_is_scheduled_for_later_is_not_done_now() {
     assert_eq!(store.claim_jobs(10, Duration::from_secs(9), later).await.unwrap().len(), 0, "hidden");
     let shown = later + jiff::SignedDuration::from_secs(9);
     assert_eq!(store.claim_jobs(10, Duration::from_secs(9), shown).await.unwrap().len(), 1, "lost by its queue");
+}
+
+#[tokio::test]
+async fn a_job_that_is_delivered_twice_is_begun_once_and_one_that_was_put_off_not_before_its_time() {
+    for backend in backends().await {
+        let store = &backend.store;
+        let (now, lease) = (Timestamp::now(), Duration::from_secs(9));
+        let after = |seconds| now + jiff::SignedDuration::from_secs(seconds);
+        let attempts = |ids: Vec<String>, now| async move {
+            let begun = store.begin_jobs(&ids, lease, now).await.unwrap();
+            begun.first().map(|job| job.attempts)
+        };
+        store.enqueue(&[Task::DailyReport { day: "2026-01-01".to_owned() }], now).await.unwrap();
+        let ids = store.claim_jobs(10, lease, now).await.unwrap();
+        assert_eq!(attempts(ids.clone(), now).await, Some(1), "{}", backend.name);
+        assert_eq!(attempts(ids.clone(), now).await, None, "a second delivery while a worker is at it");
+        assert!(store.claim_jobs(10, lease, after(8)).await.unwrap().is_empty(), "it is leased");
+        store.fail_job(&ids[0], "not now", Some(after(60)), now).await.unwrap();
+        assert_eq!(attempts(ids.clone(), after(9)).await, None, "a third one, long before it is due again");
+        assert_eq!(store.next_job_at().await.unwrap().map(|at| at.as_second()), Some(after(60).as_second()));
+        // Claimed twice, because the queue was slow: the first delivery counts.
+        assert_eq!(store.claim_jobs(10, lease, after(60)).await.unwrap(), ids);
+        assert_eq!(store.claim_jobs(10, lease, after(70)).await.unwrap(), ids);
+        assert_eq!(attempts(ids.clone(), after(70)).await, Some(2));
+        assert_eq!(attempts(ids.clone(), after(70)).await, None);
+        // Its worker dies.
+        assert_eq!(store.claim_jobs(10, lease, after(79)).await.unwrap(), ids);
+        assert_eq!(attempts(ids.clone(), after(79)).await, Some(3));
+        store.finish_jobs(&ids, now).await.unwrap();
+        assert_eq!(store.next_job_at().await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn days_over_which_nobody_was_there_have_their_reports_too() {
+    for backend in backends().await {
+        let store = &backend.store;
+        open_restaurant(store).await;
+        let at: Timestamp = "2026-02-25T12:00:00Z".parse().unwrap();
+        let insert = "INSERT INTO orders (id, user_id, state, currency, subtotal_cents, discount_cents, tax_cents, total_cents, \
+             decisions, created_at, updated_at) VALUES ('o', 'ann', 'completed', 'EUR', 0, 0, 0, 1, '[]', CAST($1 AS BIGINT), 0)";
+        execute(store, insert, &[&at.as_microsecond().to_string()]).await;
+        let jobs = "SELECT COUNT(*) FROM jobs";
+        schedule_once(store, "2026-02-28T09:00:00Z".parse().unwrap()).await.unwrap();
+        assert_eq!(count(store, jobs).await, 3, "{}: from the first order's day to yesterday", backend.name);
+        for day in ["2026-02-25", "2026-02-26", "2026-02-27"] {
+            store.sum_up(day, (at, at), "EUR", at).await.unwrap();
+        }
+        execute(store, "DELETE FROM jobs", &[]).await;
+        schedule_once(store, "2026-03-02T09:00:00Z".parse().unwrap()).await.unwrap();
+        assert_eq!(count(store, jobs).await, 2, "{}: those since the last report", backend.name);
+    }
+}
+
+#[tokio::test]
+async fn all_that_is_old_is_forgotten_however_much_it_is() {
+    for backend in backends().await {
+        let store = &backend.store;
+        let many = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) ";
+        let jobs = format!(
+            "{many} INSERT INTO jobs (id, kind, payload, state, run_at, created_at, updated_at) \
+             SELECT 'j' || i, 'x', '{{}}', CASE WHEN i % 500 = 0 THEN 'dead' ELSE 'done' END, 0, 0, 0 FROM n"
+        );
+        let keys = format!(
+            "{many} INSERT INTO idempotency_keys (user_id, key, fingerprint, order_id, created_at) SELECT 'u', 'k' || i, '', '', i FROM n"
+        );
+        let mut connection = store.writing().await.unwrap();
+        for text in [jobs, keys] {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut *connection).await.unwrap();
+        }
+        drop(connection);
+        let at = |micros| Timestamp::from_microsecond(micros).unwrap();
+        store.forget_before(at(1), at(2500)).await.unwrap();
+        assert_eq!(count(store, "SELECT COUNT(*) FROM jobs").await, 5, "{}: dead letters stay", backend.name);
+        assert_eq!(count(store, "SELECT COUNT(*) FROM idempotency_keys").await, 1, "{}", backend.name);
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_ends_its_worker_each_time_is_given_up_in_the_end() {
+    for backend in backends().await {
+        let (store, now) = (&backend.store, Timestamp::now());
+        store.enqueue(&[Task::DailyReport { day: "2026-01-01".to_owned() }], now).await.unwrap();
+        for _ in 0..quick().attempts {
+            let ids = store.claim_jobs(10, Duration::ZERO, now).await.unwrap();
+            assert_eq!(store.begin_jobs(&ids, Duration::ZERO, now).await.unwrap().len(), 1, "{}", backend.name);
+        }
+        let working = Working::start(store, Payments::BuiltIn, None, quick());
+        let dead = until("it is given up", || async { store.dead_jobs(None, 10).await.unwrap().pop() }).await;
+        assert!(dead.last_error.contains("12 attempts"), "{}: {dead:?}", backend.name);
+        assert!(!store.has_report("2026-01-01").await.unwrap(), "{}: it was not begun again", backend.name);
+        working.stop().await;
+    }
 }

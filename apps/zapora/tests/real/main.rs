@@ -8,6 +8,7 @@ mod jobs;
 mod kill;
 mod mail;
 mod orders;
+mod payments;
 #[allow(dead_code, reason = "what other tests use of it")]
 #[path = "../http/support.rs"]
 mod people;
