@@ -137,9 +137,12 @@ pub async fn change_password(
         return Err(Problem::conflict("the current password is another"));
     }
     let new = app.passwords().hash(change.new.reveal()).await?;
+    // First, because the current password can be given only once: should this fail, the same request can come again.
+    app.sessions().end_all(&me.user, Some(&me.session), now).await?;
     if !users::set_password(app.store(), &me.user, &hash, &new, now).await? {
         return Err(Problem::conflict("the password was changed by another request meanwhile"));
     }
+    // And those that began meanwhile.
     app.sessions().end_all(&me.user, Some(&me.session), now).await?;
     app.guard().succeeded(&user.email);
     entry.keep(app.store()).await;

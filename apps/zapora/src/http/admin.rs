@@ -110,7 +110,7 @@ pub async fn show_user(State(app): State<App>, Path(id): Path<Uuid>) -> Answer<J
     Ok(Json(Account::of(&user)))
 }
 
-/// Sets what an account may do. Its sessions end: it signs in again as what it is now.
+/// Sets what an account may do. Its sessions end, also if it is that already: it signs in again as what it is now.
 #[utoipa::path(
     patch, path = "/admin/users/{id}", tag = "admin", request_body = Appointment,
     params(("id" = Uuid, Path, description = "The account's id")),
@@ -127,7 +127,6 @@ pub async fn appoint(
     Json(appointment): Json<Appointment>,
 ) -> Answer<Json<Account>> {
     let (id, now) = (id.to_string(), Timestamp::now());
-    let before = users::by_id(app.store(), &id).await?.ok_or_else(nobody)?;
     let entry = Entry::new("account.appoint", &id).by(&me.user);
     let user = match users::appoint(app.store(), &id, appointment.role, appointment.disabled, now).await? {
         Appointed::Done(user) => user,
@@ -137,8 +136,8 @@ pub async fn appoint(
             return Err(Problem::conflict("this is the last admin who can sign in; appoint another first"));
         }
     };
-    let is = |user: &users::User| (user.role, user.disabled);
-    if is(&before) != is(&user) {
+    if appointment.role.is_some() || appointment.disabled.is_some() {
+        // Whatever it was before: had they not ended the last time, because Redis was away, they would live on.
         app.sessions().end_all(&id, None, now).await?;
     }
     let what = format!("{}{}", user.role.as_str(), if user.disabled { ", disabled" } else { "" });

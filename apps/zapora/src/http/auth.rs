@@ -161,20 +161,43 @@ pub async fn login(
     };
     let Some(user) = user.filter(|_| reason.is_empty()) else {
         refused(reason);
-        return Err(Problem::unauthorized("there is no such account, or it has another password"));
+        return Err(wrong());
     };
     app.guard().succeeded(&email);
     let now = Timestamp::now();
-    if let (Checked::Stale, Some(old)) = (checked, hash) {
+    let mut hash = hash.unwrap_or_default();
+    if checked == Checked::Stale {
         let new = app.passwords().hash(login.password.reveal()).await?;
-        users::set_password(app.store(), &user.id, &old, &new, now).await?;
+        if users::set_password(app.store(), &user.id, &hash, &new, now).await? {
+            hash = new;
+        }
     }
     let agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let client = format!("{} {address}", agent.get(..200).unwrap_or(agent));
     let refresh = app.sessions().begin(&user.id, &client, app.session_end(now), now).await?;
+    let Some(user) = still(&app, &user.id, &hash, login.password.reveal()).await? else {
+        app.sessions().end(&refresh.session, now).await?;
+        refused("changed");
+        return Err(wrong());
+    };
     Entry::new("session.begin", &refresh.session).by(&user.id).from(address).keep(app.store()).await;
     app.metrics().logins.inc();
     pair(&app, &user, &refresh, now)
+}
+
+fn wrong() -> Problem {
+    Problem::unauthorized("there is no such account, or it has another password")
+}
+
+/// The account as it is once its session has begun, if the password still opens it; `hash` is what that was checked against.
+///
+/// A check takes a moment, in which the account may have got another password or role, or been closed. What does that ends all
+/// sessions, but of this one it did not know yet. Whatever comes from now on does.
+async fn still(app: &App, id: &str, hash: &str, password: &str) -> Answer<Option<User>> {
+    let Some((user, current)) = users::with_hash(app.store(), id).await? else { return Ok(None) };
+    // It may be the hash of the same password, made anew by another login.
+    let right = current == hash || app.passwords().check(password, Some(current)).await? != Checked::Wrong;
+    Ok(Some(user).filter(|user| right && !user.disabled))
 }
 
 fn pair(app: &App, user: &User, refresh: &Refresh, now: Timestamp) -> Answer<Response> {
@@ -203,8 +226,9 @@ pub async fn refresh(State(app): State<App>, Json(request): Json<RefreshRequest>
     let no = || Problem::unauthorized("the refresh token is not good, or no longer; sign in again");
     let used = Refresh::parse(&request.refresh_token).ok_or_else(no)?;
     match app.sessions().prolong(&used, now).await? {
-        Prolonged::Done { user, next } => match users::by_id(app.store(), &user).await? {
-            Some(user) if !user.disabled => pair(&app, &user, &next, now),
+        // The newest: a role that was taken away must not come back from a replica that is behind.
+        Prolonged::Done { user, next } => match users::with_hash(app.store(), &user).await? {
+            Some((user, _)) if !user.disabled => pair(&app, &user, &next, now),
             _ => {
                 app.sessions().end(&used.session, now).await?;
                 Err(no())

@@ -7,6 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::{Method, StatusCode, header};
 use serde_json::json;
 use service::jwt;
+use zapora::{
+    auth::password::Passwords,
+    store::{Store, StoreSettings},
+};
 
 #[tokio::test]
 async fn an_account_is_made_once_whatever_the_case_of_its_address() {
@@ -203,5 +207,55 @@ async fn the_first_admin_keeps_the_password_that_was_chosen() {
     problem(again.request(Method::POST, "/auth/login").json(&first), 401).await;
     again.login(ADMIN.0, "chosen by the admin").await;
     again.stop().await;
+    zapora.stop().await;
+}
+
+#[tokio::test]
+async fn a_login_that_a_change_of_the_account_overtakes_begins_no_session() {
+    let zapora = Zapora::start(&[]).await;
+    let ann = zapora.customer("ann").await;
+    let url = format!("sqlite:{}", zapora.folder.path().join("zapora.db").display());
+    let store = Store::open(&StoreSettings::new(url)).await.unwrap();
+    let hash = Passwords::new(4).hash("another password").await.unwrap();
+    // What a change of the password does, and is not over with: whoever looks sees the old one, and whoever writes waits.
+    let mut changing = store.begin().await.unwrap();
+    sqlx::query("UPDATE users SET password_hash = $1 WHERE id = $2")
+        .bind(hash)
+        .bind(ann.id.as_str())
+        .execute(&mut *changing)
+        .await
+        .unwrap();
+    sqlx::query("UPDATE sessions SET revoked_at = 1 WHERE user_id = $1")
+        .bind(ann.id.as_str())
+        .execute(&mut *changing)
+        .await
+        .unwrap();
+    let old = json!({"email": "ann@example.com", "password": "password of mine"});
+    let login = tokio::spawn(zapora.request(Method::POST, "/auth/login").json(&old).send());
+    // Long enough for the login to have checked the password; should it not have been, it is wrong by now.
+    for _ in 0..100 {
+        zapora.get("/menus").await;
+    }
+    changing.commit().await.unwrap();
+    assert_eq!(login.await.unwrap().unwrap().status(), 401);
+    let mut connection = store.writing().await.unwrap();
+    let on = sqlx::query_scalar("SELECT COUNT(*) FROM sessions WHERE user_id = $1 AND revoked_at IS NULL");
+    let on: i64 = on.bind(ann.id.as_str()).fetch_one(&mut *connection).await.unwrap();
+    assert_eq!(on, 0, "no session is left of the old password");
+    drop(connection);
+    store.close().await;
+    zapora.stop().await;
+}
+
+#[tokio::test]
+async fn sessions_that_did_not_end_with_an_appointment_end_when_it_is_made_again() {
+    let zapora = Zapora::start(&[]).await;
+    let (ann, admin) = (zapora.customer("ann").await, zapora.admin().await);
+    let appoint = |change| zapora.by(&admin, Method::PATCH, &format!("/admin/users/{}", ann.id)).json(&change);
+    body(appoint(json!({})), StatusCode::OK).await;
+    body(zapora.by(&ann, Method::GET, "/me"), StatusCode::OK).await;
+    // As if the same had been said before, and the sessions could not be ended then.
+    body(appoint(json!({"role": "customer"})), StatusCode::OK).await;
+    problem(zapora.by(&ann, Method::GET, "/me"), 401).await;
     zapora.stop().await;
 }
