@@ -14,6 +14,7 @@ use service::{
     audit::{self, Audit, Outcome},
     extract::ClientAddress,
     problem::{Answer, Problem},
+    throttle::network,
 };
 use sha2::{Digest, Sha256};
 
@@ -108,7 +109,7 @@ pub async fn guard(
     mut request: Request,
     next: Next,
 ) -> Answer<Response> {
-    app.requests.count(address.to_string(), Instant::now()).map_err(Problem::too_many)?;
+    app.requests.count(network(address).to_string(), Instant::now()).map_err(Problem::too_many)?;
     let Some(access) = access(request.method(), path.as_str()) else {
         return Err(Problem::forbidden("nobody may call this"));
     };

@@ -135,3 +135,55 @@ async fn roles_are_given_by_admins_and_count_from_the_next_login() {
     assert_eq!(sample.get("/protected/admin", &sample.login("ann", "a good password").await).await.0, 200);
     assert!(!users.to_string().contains("$2"), "no hash of a password leaves the service: {users}");
 }
+
+#[tokio::test]
+async fn the_last_admin_stays_even_if_somebody_is_one_by_an_old_token_only() {
+    let sample = Sample::start().await;
+    let admin = sample.admin().await;
+    sample.user("ann").await;
+    let users = sample.get("/admin/users", &admin).await.1;
+    let path = |name: &str| {
+        let list = users["users"].as_array().unwrap();
+        let user = list.iter().find(|user| user["username"] == name).unwrap();
+        format!("/admin/users/{}/role", user["id"].as_str().unwrap())
+    };
+    let sample = &sample;
+    let put = |path: String, who: Who, role: &'static str| async move {
+        sample.send(Method::PUT, &path, &who, Some(&json!({"role": role}))).await.0.as_u16()
+    };
+    assert_eq!(put(path("ann"), admin.clone(), "admin").await, 200);
+    let ann = sample.login("ann", "a good password").await;
+    assert_eq!(put(path("ann"), admin.clone(), "user").await, 200);
+    // Ann's token says admin still.
+    assert_eq!(put(path("admin"), ann.clone(), "user").await, 409);
+    assert_eq!(put(path("admin"), ann.clone(), "admin").await, 200, "which is no change");
+    assert_eq!(put(format!("/admin/users/{}/role", uuid::Uuid::nil()), ann, "user").await, 404);
+}
+
+#[tokio::test]
+async fn a_network_of_ipv6_is_one_address_and_a_throttled_one_uses_up_nobodys_name() {
+    let sample = Sample::with_proxy(&sample::Config { logins: 3, ..config() }).await;
+    let login = |address: &'static str, name: &'static str| {
+        let request = sample.request(Method::POST, "/auth/login", &Who::Nobody);
+        let request = request.json(&json!({"username": name, "password": "a wrong password"}));
+        async move { request.header("x-forwarded-for", address).send().await.unwrap().status().as_u16() }
+    };
+    for address in ["2001:db8::1", "2001:db8::2", "2001:db8::3"] {
+        assert_eq!(login(address, "one").await, 401);
+    }
+    for _ in 0..3 {
+        assert_eq!(login("2001:db8::4", "two").await, 429, "of the same network");
+    }
+    assert_eq!(login("2001:db8:0:1::1", "two").await, 401, "of another, and nobody has tried this name");
+}
+
+#[tokio::test]
+async fn a_token_whose_user_is_gone_is_no_fault_of_the_service() {
+    let (before, after) = (Sample::start().await, Sample::start().await);
+    // The database in memory is another, the keys are the same.
+    let ann = before.user("ann").await;
+    for (path, body) in [("/items", json!({"name": "cup"})), ("/auth/api-keys", json!({"name": "laptop"}))] {
+        assert_eq!(after.post(path, &ann, &body).await.0, 401, "{path}");
+    }
+    assert_eq!(after.get("/auth/me", &ann).await.0, 401);
+}

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     hash::Hash,
+    net::{IpAddr, Ipv6Addr},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -11,6 +12,23 @@ use std::{
 const SAMPLE: usize = 32;
 /// Parts of a window in which events are counted together.
 const PARTS: u32 = 16;
+
+/// What to count an address as: an IPv6 address as its network of 64 bits, of which whoever has one address has them all.
+///
+/// ```
+/// # use service::throttle::network;
+/// let [one, other] = ["2001:db8::1", "2001:db8::ffff:2"].map(|address| network(address.parse().unwrap()));
+/// assert_eq!(one, other);
+/// ```
+pub fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
 
 /// A sliding window over the events of each key: never more than so many in any span of that length.
 ///

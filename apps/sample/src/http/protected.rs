@@ -87,13 +87,13 @@ pub struct NewRole {
     pub role: Role,
 }
 
-/// Gives a user a role, which counts from the next login on. Admins cannot take theirs from themselves.
+/// Gives a user a role, which counts from the next login on. Admins cannot take theirs from themselves, and nobody from the last.
 #[utoipa::path(
     put, path = "/admin/users/{id}/role", tag = "admin", params(("id" = Uuid, Path)), request_body = NewRole,
     responses(
         (status = 200, description = "The user has it", body = User),
         (status = 404, description = "There is no such user", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "It is the caller", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is the caller, or the last admin", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub async fn set_role(
@@ -107,7 +107,13 @@ pub async fn set_role(
     if id == caller.user_id {
         return Err(Problem::conflict("nobody changes their own role"));
     }
-    let user = app.store.set_role(&id, new.role).await?.ok_or_else(|| Problem::not_found("there is no such user"))?;
+    let Some(user) = app.store.set_role(&id, new.role).await? else {
+        return Err(match app.store.user(&id).await? {
+            // Whose token says so may be an admin no longer.
+            Some(_) => Problem::conflict("this is the last admin"),
+            None => Problem::not_found("there is no such user"),
+        });
+    };
     let role = if new.role == Role::Admin { "admin" } else { "user" };
     audit::record(&Audit {
         actor: &format!("user:{}", caller.user_id),

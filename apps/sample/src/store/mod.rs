@@ -33,6 +33,9 @@ pub enum StoreError {
     /// There is such a thing already.
     #[error("cannot {0}: it exists already")]
     Exists(&'static str),
+    /// Whose it is to be is not there.
+    #[error("cannot {0}: whose it is to be is not there")]
+    Orphan(&'static str),
     /// There are as many as there may be.
     #[error("cannot {0}: there are too many")]
     TooMany(&'static str),
@@ -48,6 +51,7 @@ impl StoreError {
                 Self::Unavailable(operation, Some(error))
             }
             sqlx::Error::Database(said) if said.kind() == ErrorKind::UniqueViolation => Self::Exists(operation),
+            sqlx::Error::Database(said) if said.kind() == ErrorKind::ForeignKeyViolation => Self::Orphan(operation),
             // PostgreSQL: connection, resources, shutting down or starting up, a standby.
             sqlx::Error::Database(said)
                 if said.code().is_some_and(|code| {
@@ -70,6 +74,8 @@ impl From<StoreError> for Problem {
                 Self::unavailable("the database is not available")
             }
             StoreError::Exists(_) => Self::conflict("there is one of this name already"),
+            // A token outlives its user in one case: the database in memory was started anew.
+            StoreError::Orphan(_) => Self::unauthorized("the user of this token is gone"),
             StoreError::TooMany(_) => Self::conflict("there are as many as there may be"),
             StoreError::Failed(..) => Self::internal(error),
         }

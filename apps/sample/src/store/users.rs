@@ -128,12 +128,15 @@ impl Store {
         .await
     }
 
-    /// Gives a user a role; `None` if there is no such user.
+    /// Gives a user a role; `None` if there is no such user, or no other admin if this is one and is to be none.
     ///
     /// # Errors
     /// The database failed.
     pub async fn set_role(&self, id: &str, role: Role) -> Result<Option<User>> {
-        let query = format!("UPDATE users SET role = $2 WHERE id = $1 RETURNING {COLUMNS}");
+        let query = format!(
+            "UPDATE users SET role = $2 WHERE id = $1 AND (role <> 'admin' OR CAST($2 AS TEXT) = 'admin' \
+             OR EXISTS (SELECT 1 FROM users WHERE role = 'admin' AND id <> $1)) RETURNING {COLUMNS}"
+        );
         self.bounded("give a role", async {
             let query = sqlx::query(sqlx::AssertSqlSafe(query)).bind(id).bind(role.as_str());
             query.fetch_optional(&self.pool).await?.as_ref().map(read).transpose()

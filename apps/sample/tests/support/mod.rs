@@ -5,7 +5,7 @@
 use reqwest::{Method, StatusCode};
 use sample::Config;
 use serde_json::{Value, json};
-use service::config::Secret;
+use service::{Limits, Service, config::Secret};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -42,10 +42,20 @@ impl Sample {
     }
 
     pub async fn with(config: &Config) -> Self {
+        Self::serve(sample::service(config).await.unwrap()).await
+    }
+
+    /// One that believes what one proxy says of its clients' addresses.
+    pub async fn with_proxy(config: &Config) -> Self {
+        let limits = Limits { trusted_proxies: 1, ..Limits::default() };
+        Self::serve(sample::service(config).await.unwrap().limits(limits)).await
+    }
+
+    async fn serve(service: Service) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        tokio::spawn(sample::service(config).await.unwrap().serve(listener, stop.clone()));
+        tokio::spawn(service.serve(listener, stop.clone()));
         Self { url, http: reqwest::Client::new(), _stop: stop.drop_guard() }
     }
 

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use service::{problem::Problem, throttle::Throttle};
+use service::{
+    problem::Problem,
+    throttle::{Throttle, network},
+};
 
 /// The most accounts and addresses that are remembered.
 const KEYS: usize = 50_000;
@@ -66,17 +69,6 @@ impl Guard {
     /// 429 when there were too many.
     pub fn registering(&self, address: IpAddr) -> Result<(), Problem> {
         self.registrations.count(network(address), Instant::now()).map_err(Problem::too_many)
-    }
-}
-
-/// Whoever has an IPv6 address has a network of 64 bits of them.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
-        }
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
