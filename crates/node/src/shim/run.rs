@@ -101,7 +101,7 @@ pub(super) fn run(dir: &Path) -> io::Result<()> {
         confined::end_all(&confinement.cgroups);
     }
     for copy in copies {
-        // A full disk ends the copy; the container's end is written down all the same.
+        // What cannot be read ends the copy; the container's end is written down all the same.
         let _ = copy.join();
     }
     let ending = begun.news.as_mut().and_then(confined::News::ending);
