@@ -144,15 +144,24 @@ impl Cgroups {
         LIMITS.into_iter().filter(|name| !here(name)).collect()
     }
 
-    /// Makes the group in one hierarchy.
+    /// Makes the group in one hierarchy, unless it is there and gives the groups below all that the hierarchy has.
+    ///
+    /// # Errors
+    /// When it cannot be made, or its controllers cannot be had: those of version 2 only go below a group in which nothing runs, which a
+    /// container's own root of the hierarchy is not. Nothing is left of it then: containers have no limits from it, and are started
+    /// all the same.
     fn root(&self, hierarchy: &Hierarchy) -> io::Result<PathBuf> {
         let root = hierarchy.mount.join(&self.group);
-        if !root.exists() {
-            make(&root)?;
-            if hierarchy.version == Version::Two {
-                for dir in [&hierarchy.mount, &root] {
-                    enable(dir, &hierarchy.controllers)?;
-                }
+        if root.exists() && (hierarchy.version == Version::One || gives(&root, &hierarchy.controllers)) {
+            return Ok(root);
+        }
+        make(&root)?;
+        if hierarchy.version == Version::Two {
+            let enabled = [&hierarchy.mount, &root].into_iter().try_for_each(|dir| enable(dir, &hierarchy.controllers));
+            if let Err(error) = enabled {
+                // The kernel refuses while anything is in it.
+                let _ = fs::remove_dir(&root);
+                return Err(error);
             }
         }
         Ok(root)
@@ -259,6 +268,12 @@ fn make(dir: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether the groups below have these controllers.
+fn gives(dir: &Path, controllers: &[&str]) -> bool {
+    let given = fs::read_to_string(dir.join("cgroup.subtree_control")).unwrap_or_default();
+    controllers.iter().all(|name| given.split_whitespace().any(|one| one == *name))
+}
+
 /// Lets the groups below have these controllers.
 fn enable(dir: &Path, controllers: &[&str]) -> io::Result<()> {
     for name in controllers {
@@ -306,6 +321,24 @@ mod tests {
         let none = settings(Version::One, &LIMITS, &Limits::default());
         assert_eq!(none, [("cpu.shares", "2".to_owned())]);
         assert!(settings(Version::Two, &[], &limits()).is_empty());
+    }
+
+    #[test]
+    fn controllers_that_cannot_be_had_are_missing_and_hinder_no_container() {
+        let mount = tempfile::tempdir().unwrap();
+        // What the kernel refuses: it is no file that can be written.
+        let refused = mount.path().join("cgroup.subtree_control");
+        fs::create_dir(&refused).unwrap();
+        let hierarchy = Hierarchy { version: Version::Two, mount: mount.path().into(), controllers: LIMITS.into() };
+        let cgroups = Cgroups { hierarchies: vec![hierarchy], group: "coracle".to_owned(), accounts: Mutex::default() };
+        assert_eq!(cgroups.missing(), LIMITS);
+        assert_eq!(cgroups.create("c", &limits()).unwrap(), [""; 0].map(PathBuf::from));
+        // One that was left without them is not taken for one that has them.
+        fs::create_dir(mount.path().join("coracle")).unwrap();
+        assert_eq!(cgroups.missing(), LIMITS);
+        fs::remove_dir(&refused).unwrap();
+        assert!(cgroups.missing().is_empty());
+        assert_eq!(cgroups.create("c", &limits()).unwrap(), [mount.path().join("coracle/c")]);
     }
 
     #[test]
