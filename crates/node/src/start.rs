@@ -162,9 +162,11 @@ pub fn limits(container: &Container, qos: &str, capacity: i128) -> Limits {
     let cpu = quantity(limits.get("cpu").map(|q| q.0.as_str()));
     let request = quantity(requests.get("cpu").or(limits.get("cpu")).map(|q| q.0.as_str()));
     let number = |n: i128| u64::try_from(n).ok();
+    // A limit of nothing is none, as with the kubelet.
+    let limit = |n: i128| number(n).filter(|n| *n > 0);
     Limits {
-        memory_bytes: memory.and_then(|q| number(q.value())),
-        cpu_millis: cpu.and_then(|q| number(q.millis())),
+        memory_bytes: memory.and_then(|q| limit(q.value())),
+        cpu_millis: cpu.and_then(|q| limit(q.millis())),
         cpu_request_millis: request.and_then(|q| number(q.millis())).unwrap_or(0),
         pids: None,
         oom_score_adj: oom_score_adj(
@@ -369,6 +371,17 @@ mod tests {
         assert_eq!(oom_score_adj("Burstable", gib, 0), 999);
         let needed = pod(&json!({"containers": [], "priorityClassName": "system-node-critical"}));
         assert_eq!(promise(needed.spec.as_ref().unwrap()), "Guaranteed");
+    }
+
+    #[test]
+    fn a_limit_of_nothing_is_no_limit() {
+        let of = |cpu: &str, memory: &str| {
+            let container = json!({"name": "c", "resources": {"limits": {"cpu": cpu, "memory": memory}}});
+            let limits = limits(&serde_json::from_value(container).unwrap(), "Burstable", 1 << 30);
+            (limits.cpu_millis, limits.memory_bytes)
+        };
+        assert_eq!(of("0", "0"), (None, None));
+        assert_eq!(of("1m", "1Mi"), (Some(1), Some(1 << 20)));
     }
 
     #[test]
