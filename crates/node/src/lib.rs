@@ -15,6 +15,7 @@ mod probes;
 mod recover;
 mod register;
 mod resize;
+mod resolver;
 pub mod runtime;
 pub mod shim;
 mod sources;

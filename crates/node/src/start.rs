@@ -270,38 +270,6 @@ pub fn names(pod: &Pod, dns: Option<&Dns>) -> Result<Names, String> {
     Ok(Names { hostname: fqdn.clone(), fqdn })
 }
 
-/// The pod's `/etc/resolv.conf` by its `dnsPolicy` and `dnsConfig`; empty keeps the machine's.
-pub fn resolv_conf(dns: Option<&Dns>, spec: &PodSpec, namespace: &str) -> String {
-    let policy = spec.dns_policy.as_deref().unwrap_or("ClusterFirst");
-    let host = spec.host_network == Some(true) && policy == "ClusterFirst";
-    let (mut servers, mut searches, mut options) = (Vec::new(), Vec::new(), Vec::new());
-    match dns {
-        Some(dns) if policy.starts_with("ClusterFirst") && !host => {
-            servers.push(dns.nameserver.to_string());
-            let domain = &dns.domain;
-            searches.extend([format!("{namespace}.svc.{domain}"), format!("svc.{domain}"), domain.clone()]);
-            options.push("ndots:5".to_owned());
-        }
-        _ if policy != "None" => return String::new(),
-        _ => {}
-    }
-    let config = spec.dns_config.clone().unwrap_or_default();
-    servers.extend(config.nameservers.unwrap_or_default());
-    searches.extend(config.searches.unwrap_or_default());
-    for option in config.options.unwrap_or_default() {
-        let name = option.name.unwrap_or_default();
-        options.retain(|o: &String| o.split(':').next() != Some(name.as_str()));
-        options.push(option.value.map_or(name.clone(), |value| format!("{name}:{value}")));
-    }
-    let mut text: String = servers.iter().map(|s| format!("nameserver {s}\n")).collect();
-    for (word, list) in [("search", searches), ("options", options)] {
-        if !list.is_empty() {
-            text += &format!("{word} {}\n", list.join(" "));
-        }
-    }
-    text
-}
-
 /// A run's end, as the status says it.
 pub fn from_exit(id: &ContainerId, started_at: Timestamp, exit: &Exit, message: Option<String>) -> Ended {
     let reason = match exit {
@@ -395,20 +363,6 @@ mod tests {
         assert_eq!(called(whole), both("db.sub.n.svc.cluster.local", "db.sub.n.svc.cluster.local"));
         let long = json!({"containers": [], "hostname": "d".repeat(50), "subdomain": "sub", "setHostnameAsFQDN": true});
         assert!(called(long).unwrap_err().contains("is too long (64 characters is the max, 74 characters requested)"));
-    }
-
-    #[test]
-    fn resolution_follows_the_policy_and_its_options() {
-        let dns = Dns { nameserver: [10, 43, 0, 10].into(), domain: "cluster.local".to_owned() };
-        let conf = |spec: Value| resolv_conf(Some(&dns), pod(&spec).spec.as_ref().unwrap(), "n");
-        let cluster =
-            "nameserver 10.43.0.10\nsearch n.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n";
-        assert_eq!(conf(json!({"containers": []})), cluster);
-        assert_eq!(conf(json!({"containers": [], "dnsPolicy": "Default"})), "");
-        assert_eq!(conf(json!({"containers": [], "hostNetwork": true})), "");
-        let own = json!({"containers": [], "dnsPolicy": "None", "dnsConfig":
-            {"nameservers": ["1.1.1.1"], "searches": ["x"], "options": [{"name": "ndots", "value": "2"}, {"name": "rotate"}]}});
-        assert_eq!(conf(own), "nameserver 1.1.1.1\nsearch x\noptions ndots:2 rotate\n");
     }
 
     #[test]

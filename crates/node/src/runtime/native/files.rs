@@ -9,7 +9,8 @@ use super::super::SandboxSpec;
 pub(super) struct Machine {
     hosts: String,
     hostname: String,
-    resolv_conf: String,
+    /// Its resolver; not one on the machine itself.
+    pub resolv_conf: String,
 }
 
 impl Machine {

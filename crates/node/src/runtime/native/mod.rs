@@ -46,6 +46,11 @@ const SANDBOX: &str = "sandbox.json";
 const SWEEPS: u32 = 50;
 const MOMENT: Duration = Duration::from_millis(2);
 
+/// The machine's `/etc/resolv.conf`, as pods can use it.
+pub(crate) fn resolv_conf() -> String {
+    files::Machine::read().resolv_conf
+}
+
 /// A pod whose namespaces and address are there.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Sandbox {
