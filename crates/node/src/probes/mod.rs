@@ -111,6 +111,11 @@ impl Target<'_> {
         if let Some(exec) = &probe.exec {
             return self.exec(exec).await;
         }
+        let port = probe.http_get.as_ref().map(|http| &http.port).or(probe.tcp_socket.as_ref().map(|tcp| &tcp.port));
+        if let Some(port) = port {
+            // A port that has no number cannot be asked: the container is not to blame.
+            self.port(port).map_err(Failed::Unknown)?;
+        }
         let answer = if let Some(http) = &probe.http_get {
             self.http(http).await
         } else if let Some(tcp) = &probe.tcp_socket {
@@ -141,7 +146,7 @@ impl Target<'_> {
 
     async fn tcp(&self, tcp: &TCPSocketAction) -> Result<(), String> {
         let port = self.port(&tcp.port)?;
-        let host = tcp.host.clone().unwrap_or_else(|| self.ip.to_string());
+        let host = tcp.host.clone().filter(|host| !host.is_empty()).unwrap_or_else(|| self.ip.to_string());
         let connect = TcpStream::connect((host.as_str(), port));
         match tokio::time::timeout(self.timeout, connect).await {
             Ok(Ok(_)) => Ok(()),

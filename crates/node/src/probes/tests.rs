@@ -213,7 +213,7 @@ async fn a_grpc_probe_asks_the_health_service_for_its_service() {
 }
 
 #[tokio::test]
-async fn a_port_that_nobody_listens_on_is_unhealthy_and_one_that_has_no_number_too() {
+async fn a_port_that_nobody_listens_on_is_unhealthy() {
     let port = server(None).await;
     assert_eq!(ask(port, json!({"tcpSocket": {"port": "web"}})).await, Ok(()));
     // Bound, so that it stays nobody else's, and not listening.
@@ -224,7 +224,6 @@ async fn a_port_that_nobody_listens_on_is_unhealthy_and_one_that_has_no_number_t
         json!({"tcpSocket": {"port": closed}}),
         json!({"httpGet": {"port": closed}}),
         json!({"grpc": {"port": closed}}),
-        json!({"tcpSocket": {"port": "unnamed"}}),
     ] {
         let result = ask(port, probe).await;
         assert!(matches!(result, Err(Failed::Unhealthy(_))), "{result:?}");
@@ -237,4 +236,13 @@ async fn a_command_that_cannot_be_run_says_nothing_about_the_container() {
     assert_eq!(ask(1, exec("fails")).await, unhealthy("no"));
     assert_eq!(ask(1, exec("late")).await, unhealthy("command timed out: \"late\" timed out after 10s"));
     assert!(matches!(ask(1, exec("missing")).await, Err(Failed::Unknown(_))));
+}
+
+#[tokio::test]
+async fn a_port_without_a_number_says_nothing_about_the_container() {
+    for probe in [json!({"httpGet": {"port": "nowhere"}}), json!({"tcpSocket": {"port": "nowhere"}})] {
+        assert!(matches!(ask(1, probe).await, Err(Failed::Unknown(_))));
+    }
+    let port = server(None).await;
+    assert_eq!(ask(port, json!({"tcpSocket": {"host": "", "port": "web"}})).await, Ok(()));
 }
