@@ -21,7 +21,7 @@ pub const RETRY: Duration = Duration::from_secs(5);
 /// The longest a postStart hook may take: nothing else limits it but the end of its container.
 const HOOK_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// What a container gets to end in although its preStop hook used the whole grace period (kubelet's minimum).
-const LEAST: Duration = Duration::from_secs(2);
+pub const LEAST: Duration = Duration::from_secs(2);
 
 /// How soon a probe is repeated, in between, while its container comes up.
 const EARLY: Duration = Duration::from_millis(20);

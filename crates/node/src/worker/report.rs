@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::{
@@ -9,10 +10,15 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 use super::Worker;
-use crate::{monitor::RETRY, plan::Plan, status, volumes};
+use crate::{
+    monitor::{LEAST, RETRY},
+    plan::Plan,
+    runtime::ContainerId,
+    status, volumes,
+};
 
 /// What was said last.
 pub(super) struct Report {
@@ -82,9 +88,25 @@ impl Worker {
         self.report.told.send_modify(|_| ());
     }
 
+    /// Tells what still runs to end, and gives it a moment for that. Who deletes by force does not want to wait for the pod; its programs
+    /// may finish what they are writing all the same (the kubelet's least grace).
+    async fn end_what_runs(&self) {
+        let running = self.view.containers.iter().filter(|(_, seen)| seen.running());
+        let running: Vec<ContainerId> = running.map(|(name, _)| self.latest(name)).collect();
+        for id in &running {
+            if let Err(error) = self.ctx.runtime.signal(id, libc::SIGTERM).await {
+                tracing::debug!("SIGTERM to container {}: {error}", id.name);
+            }
+        }
+        let ended = join_all(running.iter().map(|id| self.ctx.runtime.wait(id)));
+        // Whatever is not over by then is killed with its sandbox.
+        let _ = timeout(LEAST, ended).await;
+    }
+
     /// The object is gone: whatever is left of the pod goes too.
     pub(super) async fn purge(mut self) {
         self.tasks.clear();
+        self.end_what_runs().await;
         let uid = self.pod.uid().unwrap_or_default();
         while let Err(error) = self.ctx.runtime.remove_sandbox(&uid).await {
             tracing::warn!("remove pod {}: {error}", self.pod.name_any());

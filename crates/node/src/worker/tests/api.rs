@@ -43,6 +43,11 @@ impl Api {
         self.pod.send_modify(|pod| change(pod.as_mut().unwrap()));
     }
 
+    /// Takes the pod away, whatever runs of it.
+    pub fn remove(&self) {
+        self.pod.send_replace(None);
+    }
+
     /// The statuses that were written, with the second.
     pub fn statuses(&self) -> Vec<(u64, Value)> {
         self.statuses.lock().unwrap().clone()

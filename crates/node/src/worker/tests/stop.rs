@@ -102,6 +102,18 @@ async fn a_pod_deleted_before_it_began_goes_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pod_deleted_by_force_is_told_to_end_and_gets_two_seconds() {
+    let spec = json!({"containers": [{"name": "a", "image": "hello"}]});
+    for (heeds, ends) in [(Some(1), vec!["1 a ended 0", "1 sandbox removed"]), (None, vec!["2 sandbox removed"])] {
+        let bench = Bench::new(spec.clone(), &[("a", Program::slow(heeds))]).await;
+        bench.api.remove();
+        bench.pass(10).await;
+        assert!(bench.worker.is_finished());
+        assert_eq!(bench.happened(), [vec!["0 a started", "0 a signal 15"], ends].concat());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restarted_coracle_goes_on_with_a_deletion() {
     let bench =
         Bench::new(json!({"containers": [{"name": "a", "image": "hello"}]}), &[("a", Program::slow(None))]).await;
