@@ -5,6 +5,7 @@ use k8s_openapi::{
     api::core::v1::{ContainerStatus, PodCondition, PodSpec, PodStatus},
     apimachinery::pkg::apis::meta::v1::Time,
 };
+use serde_json::{Value, json};
 
 use super::{Facts, Failure};
 use crate::{
@@ -18,6 +19,28 @@ const OURS: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "C
 /// Whether the kubelet owns this condition.
 pub fn is_ours(type_: &str) -> bool {
     OURS.contains(&type_) || resize::is_ours(type_)
+}
+
+/// The change of the conditions from what was known to `next`, as a strategic merge patch has it: those that the kubelet owns, and
+/// nothing about those of others, who may say something else in this moment. The order is that of `next`.
+pub(super) fn change(known: &[PodCondition], next: &[PodCondition], failure: Option<&Failure>) -> Value {
+    let target = failure.and_then(disrupted);
+    let owns = |type_: &str| is_ours(type_) || target.as_ref().is_some_and(|target| target.type_ == type_);
+    let said = next.iter().filter(|condition| owns(&condition.type_)).map(|condition| {
+        let mut said = serde_json::to_value(condition).unwrap_or_default();
+        // What it does not say any more must not stay.
+        for field in ["reason", "message", "observedGeneration"] {
+            if let Some(said) = said.as_object_mut() {
+                said.entry(field).or_insert(Value::Null);
+            }
+        }
+        said
+    });
+    let is_said = |known: &PodCondition| next.iter().any(|condition| condition.type_ == known.type_);
+    let over = known.iter().filter(|known| is_ours(&known.type_) && !is_said(known));
+    let over = over.map(|known| json!({"$patch": "delete", "type": known.type_}));
+    let order: Vec<Value> = next.iter().map(|condition| json!({"type": condition.type_})).collect();
+    json!({"conditions": said.chain(over).collect::<Vec<Value>>(), "$setElementOrder/conditions": order})
 }
 
 /// What a condition says: its status, and why.

@@ -12,6 +12,7 @@ use k8s_openapi::{
     api::core::v1::{Container as Spec, ContainerState, ContainerStatus, HostIP, Pod, PodIP, PodSpec, PodStatus},
     apimachinery::pkg::apis::meta::v1::Time,
 };
+use serde_json::{Value, json};
 
 pub use conditions::is_ours;
 pub use objects::resources::qos;
@@ -120,6 +121,23 @@ pub fn build(pod: &Pod, facts: Facts<'_>) -> PodStatus {
         ephemeral_container_statuses: (!ephemerals.is_empty()).then_some(ephemerals),
         ..PodStatus::default()
     }
+}
+
+/// The change of a pod's status from what is known of it to `next`, as a strategic merge patch: what others write there stays.
+pub fn change(known: Option<&PodStatus>, next: &PodStatus, failure: Option<&Failure>) -> Value {
+    let mut change = serde_json::to_value(next).unwrap_or_default();
+    let list = |status: &PodStatus| status.conditions.clone().unwrap_or_default();
+    let conditions = conditions::change(&known.map(list).unwrap_or_default(), &list(next), failure);
+    if let (Some(change), Value::Object(conditions)) = (change.as_object_mut(), conditions) {
+        change.extend(conditions);
+    }
+    // These would be merged by address: one that the pod has no more must not stay.
+    for field in ["hostIPs", "podIPs"] {
+        if let Some(addresses) = change.get_mut(field).and_then(Value::as_array_mut) {
+            addresses.insert(0, json!({"$patch": "replace"}));
+        }
+    }
+    change
 }
 
 /// Where a container is, as the phase counts it.

@@ -49,8 +49,9 @@ impl Worker {
             return;
         }
         self.report.told.send_replace(Some(Arc::new(status.clone())));
-        let patch = json!({"metadata": {"uid": self.pod.uid()}, "status": value});
-        match self.api().patch_status(&self.pod.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await {
+        let change = status::change(self.pod.status.as_ref(), &status, failure);
+        let patch = json!({"metadata": {"uid": self.pod.uid()}, "status": change});
+        match self.api().patch_status(&self.pod.name_any(), &PatchParams::default(), &Patch::Strategic(patch)).await {
             Ok(_) => {
                 // Times of conditions carry over from what was written, whether or not the watch has shown it yet.
                 Arc::make_mut(&mut self.pod).status = Some(status.clone());

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use kube::{Client, client::Body};
+use objects::{kinds::by_kind, patch::strategic_merge};
 use serde_json::{Value, json};
 use tokio::{sync::watch, time::Instant};
 
@@ -41,6 +42,14 @@ impl Api {
     /// Changes the pod.
     pub fn change(&self, change: impl FnOnce(&mut Value)) {
         self.pod.send_modify(|pod| change(pod.as_mut().unwrap()));
+    }
+
+    /// Changes the pod, which nobody is told of before the next change.
+    pub fn change_quietly(&self, change: impl FnOnce(&mut Value)) {
+        self.pod.send_if_modified(|pod| {
+            change(pod.as_mut().unwrap());
+            false
+        });
     }
 
     /// Takes the pod away, whatever runs of it.
@@ -105,8 +114,8 @@ impl Api {
         }
         assert!(path.ends_with("/status"), "{method} {path}");
         let second = self.begun.elapsed().as_secs();
-        self.statuses.lock().unwrap().push((second, body["status"].clone()));
-        pod["status"] = body["status"].clone();
+        strategic_merge(by_kind("", "v1", "Pod"), &mut pod, &json!({"status": body["status"]})).unwrap();
+        self.statuses.lock().unwrap().push((second, pod["status"].clone()));
         self.pod.send_replace(Some(pod.clone()));
         (200, pod)
     }

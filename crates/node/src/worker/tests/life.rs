@@ -1,6 +1,6 @@
 //! Starting, restarting and ending by themselves.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Bench, Program};
 
@@ -232,4 +232,24 @@ async fn a_sandbox_that_is_gone_is_made_again_and_everything_begins_anew() {
     let container = bench.status()["containerStatuses"][0].clone();
     assert_eq!((container["restartCount"].as_u64(), container["ready"].as_bool()), (Some(1), Some(true)));
     assert_eq!(container["lastState"]["terminated"]["reason"], "ContainerStatusUnknown");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_say_of_a_pod_just_before_its_status_is_written_stays() {
+    let gate = json!({"conditionType": "example.com/gate"});
+    let spec = json!({"containers": [{"name": "a", "image": "hello"}], "readinessGates": [gate]});
+    let bench = Bench::new(spec, &[("a", Program::ends(5, 1))]).await;
+    let condition = json!({"type": "example.com/gate", "status": "True"});
+    bench.api.change_quietly(|pod| pod["status"]["conditions"].as_array_mut().unwrap().push(condition));
+    bench.pass(5).await;
+    assert_eq!(bench.condition("example.com/gate"), "True");
+    // Of its own nothing stays that it says no more.
+    bench.pass(1).await;
+    let ready = |status: &Value| {
+        let conditions = status["conditions"].as_array().unwrap();
+        conditions.iter().find(|condition| condition["type"] == "Ready").unwrap().clone()
+    };
+    let status = bench.status();
+    assert_eq!((&ready(&status)["status"], ready(&status).get("reason")), (&json!("True"), None), "{status}");
+    assert_eq!(status["podIPs"], json!([{"ip": "127.0.0.1"}]));
 }
