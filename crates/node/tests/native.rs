@@ -213,6 +213,15 @@ async fn volumes_are_writable_unless_they_say_otherwise_even_on_a_read_only_root
 }
 
 #[tokio::test]
+async fn a_directory_of_the_machine_that_is_not_there_is_made() {
+    let Some(machine) = Machine::new().await else { return };
+    let made = machine.dir.path().join("made/here");
+    let mount = Mount { source: made.clone(), target: "/data".into(), read_only: false };
+    let (_, exit) = machine.run("echo text > /data/file", |spec| spec.mounts = vec![mount]).await;
+    assert_eq!((exit.code, fs::read_to_string(made.join("file")).unwrap().as_str()), (0, "text\n"));
+}
+
+#[tokio::test]
 async fn a_container_beyond_its_memory_is_killed_and_says_so() {
     let Some(machine) = Machine::new().await else { return };
     let (_, exit) = machine.run("exec tail /dev/zero", |spec| spec.limits.memory_bytes = Some(32 << 20)).await;

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io,
     os::{
         fd::AsRawFd,
         unix::fs::{OpenOptionsExt, PermissionsExt},
@@ -40,6 +41,15 @@ impl Source {
         Ok(Self { file, is_dir })
     }
 
+    /// Opens what is to be mounted; a directory is made where nothing is, as container runtimes do: a `hostPath` without a type is not
+    /// looked at before.
+    fn made(path: &Path) -> Result<Self, Failure> {
+        if fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            fs::create_dir_all(path).step(|| format!("make {}", path.display()))?;
+        }
+        Self::open(path)
+    }
+
     /// Mounts it at `target`, which is made if it is not there.
     fn bind(&self, target: &Path, flags: MsFlags) -> Result<(), Failure> {
         let made = if self.is_dir { fs::create_dir_all(target) } else { touch(target) };
@@ -60,7 +70,7 @@ pub(super) fn enter(spec: &ContainerSpec, confinement: &Confinement, dir: &Path)
     let nodev = if privileged { MsFlags::empty() } else { MsFlags::MS_NODEV };
     let mut mounts: Vec<&Mount> = spec.mounts.iter().collect();
     mounts.sort_by_key(|mount| mount.target.components().count());
-    let sources = mounts.iter().map(|mount| Source::open(&mount.source)).collect::<Result<Vec<_>, _>>()?;
+    let sources = mounts.iter().map(|mount| Source::made(&mount.source)).collect::<Result<Vec<_>, _>>()?;
     let devices = special::DEVICES.iter().map(|path| Source::open(Path::new(path))).collect::<Result<Vec<_>, _>>()?;
     let (machine_dev, shm) = (Source::open(Path::new("/dev"))?, Source::open(&confinement.pod.join(super::SHM))?);
     let own = if program::is_meant(spec, &spec.argv) { program::open(spec, dir)? } else { None };
@@ -181,7 +191,7 @@ pub(super) fn restrict(at: &Path, flags: MsFlags) -> Result<(), Failure> {
 }
 
 /// Makes an empty file, with the directories above it, unless there is something.
-pub(super) fn touch(path: &Path) -> std::io::Result<()> {
+pub(super) fn touch(path: &Path) -> io::Result<()> {
     if path.exists() {
         return Ok(());
     }
