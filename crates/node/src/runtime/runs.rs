@@ -173,6 +173,9 @@ impl Runs {
         let shim = started.shim.open().map_err(failed("wait for a shim"))?;
         gone(shim).await.map_err(failed("wait for a shim"))?;
         let exit = ended(&dir, &started).map_err(failed("read how a container ended"))?;
+        // A shim that was killed has not waited for its program: what that holds, such as a port, is free only when it is gone, too.
+        let program = started.program.open().map_err(failed("wait for a program"))?;
+        gone(program).await.map_err(failed("wait for a program"))?;
         exit.ok_or_else(|| RuntimeError::NotFound(format!("the end of container {}", id.name)))
     }
 
