@@ -131,7 +131,12 @@ const ROWS: &[Row] = &[
         "there is one node: pods are placed whichever others are there",
     ),
     row("*", &["topologySpreadConstraints"], ONE_NODE),
-    only("*", &["schedulerName"], IsNot("default-scheduler"), "there is one scheduler, which takes every pod"),
+    only(
+        "*",
+        &["schedulerName"],
+        IsNot("default-scheduler"),
+        "no other scheduler runs here: the pod waits until somebody binds it to the node",
+    ),
     row("*", &["runtimeClassName"], "pods run by the runtime that Coracle was started with"),
     row("*", &["imagePullSecrets"], "images are not pulled with secrets yet"),
     row("*", &["overhead"], "pods have none"),
