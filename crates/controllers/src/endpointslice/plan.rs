@@ -15,6 +15,8 @@ use k8s_openapi::{
 use kube::ResourceExt;
 use objects::selector::Labels;
 
+use crate::cache::is_sidecar;
+
 /// The value of `endpointslice.kubernetes.io/managed-by` on the slices that this controller owns.
 pub const MANAGER: &str = "endpointslice-controller.k8s.io";
 /// Endpoints in one slice, as upstream's default.
@@ -136,13 +138,16 @@ fn endpoint(pod: &Pod, service: &Service, all: bool) -> Option<Endpoint> {
     })
 }
 
-/// The number that a Service's port has in a pod; `None` if the pod has no port of that name.
+/// The number that a Service's port has in a pod: in one of its containers, or else in one of its sidecars; `None` if the pod has no
+/// port of that name.
 fn target(port: &ServicePort, pod: &Pod) -> Option<i32> {
     match port.target_port.as_ref() {
         None => Some(port.port),
         Some(IntOrString::Int(number)) => Some(*number),
         Some(IntOrString::String(name)) => {
-            let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+            let sidecars = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
+            let sidecars = sidecars.filter(|container| is_sidecar(container));
+            let containers = pod.spec.iter().flat_map(|spec| &spec.containers).chain(sidecars);
             let ports = containers.flat_map(|container| container.ports.iter().flatten());
             let wanted = port.protocol.as_deref().unwrap_or("TCP");
             let fits = |p: &&k8s_openapi::api::core::v1::ContainerPort| {
@@ -185,6 +190,26 @@ mod tests {
         assert_eq!(slices.len(), 1);
         assert_eq!(ready(&slices[0]), [true, false]);
         assert_eq!(slices[0].ports.as_ref().unwrap()[0].port, Some(8000));
+    }
+
+    #[test]
+    fn a_name_may_be_that_of_a_sidecars_port_but_not_of_an_init_containers() {
+        let named = |policy: &str, own: &str| -> Arc<Pod> {
+            let mut pod = (*pod("a", true, 8000)).clone();
+            let spec = pod.spec.as_mut().unwrap();
+            spec.containers[0].ports.as_mut().unwrap()[0].name = Some(own.to_owned());
+            let port = json!([{"name": "http", "containerPort": 9443}]);
+            let sidecar = json!([{"name": "proxy", "restartPolicy": policy, "ports": port}]);
+            spec.init_containers = serde_json::from_value(sidecar).unwrap();
+            Arc::new(pod)
+        };
+        let number = |pod: Arc<Pod>| {
+            let slices = desired(&service(), &[pod]);
+            slices[0].ports.as_ref().unwrap().first().and_then(|port| port.port)
+        };
+        assert_eq!(number(named("Always", "other")), Some(9443));
+        assert_eq!(number(named("Always", "http")), Some(8000), "the containers come first");
+        assert_eq!(number(named("", "other")), None, "one that only runs before them serves nobody");
     }
 
     #[test]
