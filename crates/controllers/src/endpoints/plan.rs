@@ -45,12 +45,17 @@ pub(super) fn endpoints(key: &Key, labels: BTreeMap<String, String>, slices: &[A
     }
 }
 
-/// What a slice is as a subset; `None` if it holds no address.
+/// What a slice is as a subset; `None` if it holds no address. A pod that is going is in no Endpoints, unless its Service publishes
+/// whatever is there: Endpoints cannot tell it from one that is not ready yet.
 fn subset(slice: &EndpointSlice) -> Option<EndpointSubset> {
     let (mut ready, mut not_ready) = (Vec::new(), Vec::new());
     for endpoint in &slice.endpoints {
+        let conditions = endpoint.conditions.as_ref();
         // Unknown counts as ready.
-        let is_ready = endpoint.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true);
+        let is_ready = conditions.and_then(|c| c.ready).unwrap_or(true);
+        if !is_ready && conditions.and_then(|c| c.terminating) == Some(true) {
+            continue;
+        }
         let list = if is_ready { &mut ready } else { &mut not_ready };
         list.extend(endpoint.addresses.iter().map(|ip| EndpointAddress {
             hostname: endpoint.hostname.clone(),
@@ -208,6 +213,19 @@ mod tests {
             "notReadyAddresses": [{"ip": "10.42.0.2", "nodeName": "n"}], "ports": [{"port": 80, "protocol": "TCP"}]}]);
         assert_eq!(serde_json::to_value(&made.subsets).unwrap(), expected);
         assert_eq!(endpoints(&key(), BTreeMap::new(), &[]).subsets, None);
+    }
+
+    #[test]
+    fn a_pod_that_is_going_is_in_no_endpoints_unless_everything_is_published() {
+        let slice = |ready: bool| -> EndpointSlice {
+            let going = json!({"ready": ready, "serving": true, "terminating": true});
+            serde_json::from_value(json!({"metadata": {"name": "web-0"}, "addressType": "IPv4",
+                "endpoints": [{"addresses": ["10.42.0.1"], "conditions": going}]}))
+            .unwrap()
+        };
+        assert_eq!(endpoints(&key(), BTreeMap::new(), &[Arc::new(slice(false))]).subsets, None);
+        let published = endpoints(&key(), BTreeMap::new(), &[Arc::new(slice(true))]).subsets.unwrap();
+        assert_eq!(published[0].addresses.as_ref().unwrap()[0].ip, "10.42.0.1");
     }
 
     #[test]
