@@ -118,7 +118,8 @@ fn set_progressing(
     let reason =
         |condition: &Option<DeploymentCondition>| condition.as_ref().and_then(|c| c.reason.clone()).unwrap_or_default();
     if spec.paused.unwrap_or(false) {
-        if reason(&current) != "DeploymentPaused" {
+        // A lack of progress that was reported stays reported.
+        if !["DeploymentPaused", TIMED_OUT].contains(&reason(&current).as_str()) {
             set(status, "Progressing", "Unknown", "DeploymentPaused", "Deployment is paused".to_owned(), true, now);
         }
         return None;

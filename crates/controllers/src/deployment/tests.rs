@@ -219,6 +219,10 @@ fn a_rollout_past_its_deadline_says_so_and_recovers() {
     cluster.step();
     assert_eq!(cluster.condition("Progressing"), ("False".into(), "ProgressDeadlineExceeded".into()));
     assert_eq!(cluster.condition("Available").0, "True");
+    cluster.change(|d| d.spec.as_mut().unwrap().paused = Some(true));
+    cluster.step();
+    assert_eq!(cluster.condition("Progressing").1, "ProgressDeadlineExceeded", "a pause does not hide it");
+    cluster.change(|d| d.spec.as_mut().unwrap().paused = None);
     cluster.settle();
     assert_eq!(cluster.condition("Progressing").1, "NewReplicaSetAvailable");
 }
