@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use tokio::time::Instant;
 
-/// How long is waited: a pod that was made and is gone again before the copy was looked at never shows.
+/// How long is waited: a change that was missed never shows.
 const LONGEST: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
@@ -40,6 +40,13 @@ impl Expectations {
 
     pub fn deleted(&self, set: &str, pod: &str) {
         self.lock().entry(set.to_owned()).or_insert_with(Awaited::new).deleted.insert(pod.to_owned());
+    }
+
+    /// Notes that a pod has shown; it may be gone again when the copy is looked at.
+    pub fn showed(&self, set: &str, pod: &str) {
+        if let Some(awaited) = self.lock().get_mut(set) {
+            awaited.created.remove(pod);
+        }
     }
 
     /// How much longer to wait for the copy to show what was done; `None` once it does, or when it was waited for long enough.
@@ -91,6 +98,10 @@ mod tests {
         expectations.deleted("s", "a");
         assert!(!met(&[&pod("a", false)]));
         assert!(met(&[&pod("a", true)]));
+        expectations.created("s", "short-lived");
+        assert!(!met(&[]));
+        expectations.showed("s", "short-lived");
+        assert!(met(&[]), "it was there");
         expectations.created("s", "vanished");
         assert_eq!(expectations.wait("s", &[]), Some(LONGEST));
         tokio::time::advance(LONGEST).await;

@@ -109,6 +109,9 @@ impl<S: Set> runner::Controller for Controller<S> {
                 let controller = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
                 if let Some(owner) = controller {
                     let ours = owner.kind == S::kind(&());
+                    if ours {
+                        self.expectations.showed(&owner.uid, &pod.uid().unwrap_or_default());
+                    }
                     return ours.then(|| Key { namespace, name: owner.name.clone() }).into_iter().collect();
                 }
                 // Nobody's: whoever selects it may take it.
