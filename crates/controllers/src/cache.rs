@@ -6,7 +6,8 @@ use futures::StreamExt;
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
     core::v1::{
-        Container, Endpoints, Namespace, Node, Pod, ReplicationController, ResourceQuota, Service, ServiceAccount,
+        ConfigMap, Container, Endpoints, Namespace, Node, Pod, ReplicationController, ResourceQuota, Service,
+        ServiceAccount,
     },
     discovery::v1::EndpointSlice,
     policy::v1::PodDisruptionBudget,
@@ -22,6 +23,9 @@ use kube::{
 use objects::vertical::VerticalPodAutoscaler;
 use serde::de::DeserializeOwned;
 use tokio::{sync::broadcast, task::JoinSet};
+
+/// The ConfigMap of every namespace that has the authority's certificate.
+pub(crate) const ROOT_CA: &str = "kube-root-ca.crt";
 
 /// Changes that a controller may fall behind; past it, it looks at everything again.
 const BEHIND: usize = 4096;
@@ -64,6 +68,8 @@ pub enum Changed {
     Node,
     /// A ServiceAccount.
     ServiceAccount(Arc<ServiceAccount>),
+    /// A ConfigMap with the authority's certificate.
+    RootCa(Arc<ConfigMap>),
     /// Endpoints.
     Endpoints(Arc<Endpoints>),
     /// A PodDisruptionBudget.
@@ -88,6 +94,8 @@ pub struct Cache {
     pub(crate) namespaces: Store<Namespace>,
     pub(crate) nodes: Store<Node>,
     pub(crate) accounts: Store<ServiceAccount>,
+    /// Those of the name [`ROOT_CA`] alone.
+    pub(crate) root_cas: Store<ConfigMap>,
     pub(crate) endpoints: Store<Endpoints>,
     pub(crate) budgets: Store<PodDisruptionBudget>,
     pub(crate) quotas: Store<ResourceQuota>,
@@ -109,6 +117,7 @@ impl Cache {
             namespaces: watch(client, Changed::Namespace, &changes, tasks),
             nodes: watch(client, |_| Changed::Node, &changes, tasks),
             accounts: watch(client, Changed::ServiceAccount, &changes, tasks),
+            root_cas: watch_some(client, config_of_root_cas(), Changed::RootCa, &changes, tasks),
             endpoints: watch(client, Changed::Endpoints, &changes, tasks),
             budgets: watch(client, Changed::Budget, &changes, tasks),
             quotas: watch(client, Changed::Quota, &changes, tasks),
@@ -130,6 +139,7 @@ impl Cache {
             self.namespaces.wait_until_ready(),
             self.nodes.wait_until_ready(),
             self.accounts.wait_until_ready(),
+            self.root_cas.wait_until_ready(),
             self.endpoints.wait_until_ready(),
             self.budgets.wait_until_ready(),
             self.quotas.wait_until_ready(),
@@ -160,6 +170,7 @@ impl Cache {
         all.extend(self.namespaces.state().into_iter().map(Changed::Namespace));
         all.extend(self.nodes.state().iter().map(|_| Changed::Node));
         all.extend(self.accounts.state().into_iter().map(Changed::ServiceAccount));
+        all.extend(self.root_cas.state().into_iter().map(Changed::RootCa));
         all.extend(self.endpoints.state().into_iter().map(Changed::Endpoints));
         all.extend(self.budgets.state().into_iter().map(Changed::Budget));
         all.extend(self.quotas.state().into_iter().map(Changed::Quota));
@@ -195,6 +206,10 @@ pub fn is_sidecar(container: &Container) -> bool {
     container.restart_policy.as_deref() == Some("Always")
 }
 
+fn config_of_root_cas() -> watcher::Config {
+    watcher::Config::default().fields(&format!("metadata.name={ROOT_CA}"))
+}
+
 fn watch<K>(
     client: &Client,
     wrap: fn(Arc<K>) -> Changed,
@@ -205,9 +220,24 @@ where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Hash + Eq,
 {
+    watch_some(client, watcher::Config::default(), wrap, changes, tasks)
+}
+
+/// Watches those that the configuration selects.
+fn watch_some<K>(
+    client: &Client,
+    config: watcher::Config,
+    wrap: fn(Arc<K>) -> Changed,
+    changes: &broadcast::Sender<Changed>,
+    tasks: &mut JoinSet<()>,
+) -> Store<K>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
+    K::DynamicType: Hash + Eq,
+{
     let (store, writer) = reflector::store();
     let changes = changes.clone();
-    let stream = kube::runtime::watcher(Api::<K>::all(client.clone()), watcher::Config::default()).default_backoff();
+    let stream = kube::runtime::watcher(Api::<K>::all(client.clone()), config).default_backoff();
     let mut events = stream.reflect(writer).boxed();
     tasks.spawn(async move {
         while let Some(event) = events.next().await {
