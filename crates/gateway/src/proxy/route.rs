@@ -146,6 +146,15 @@ impl Request {
         }
     }
 
+    /// Counts another try that takes nothing of what a backend's retries may be, unless the rule has said how many there are and
+    /// none is left.
+    pub fn count_retry(&mut self) -> bool {
+        let Some(retry) = &self.rule.retry else { return true };
+        let Some(extras) = self.extras.as_mut().filter(|extras| extras.retries < retry.attempts) else { return false };
+        extras.retries += 1;
+        true
+    }
+
     /// Reserves another try, if the rule has one left, the backend takes it, and all of the request is still here.
     pub fn reserve_retry(&mut self) -> bool {
         let (Some(retry), true) = (&self.rule.retry, self.message.is_here()) else { return false };

@@ -27,6 +27,9 @@ use crate::{
 /// Endpoints that are tried for a connection.
 const MAX_CONNECTS: usize = 3;
 
+/// What a client is told whose request an endpoint took and did not answer.
+const BROKEN_OFF: &str = "the endpoint closed its connection before it responded";
+
 /// What the client's connection has come to.
 pub(super) enum Sent {
     /// The client has its response.
@@ -55,6 +58,11 @@ pub(super) struct Sender<'a> {
     /// The client is being sent a final response.
     pub began: bool,
     tried: Vec<SocketAddr>,
+    /// Of these, the one of which no more is known than that a connection which had served others came to its end.
+    doubtful: Option<SocketAddr>,
+    /// Something has failed that should not have: only a new connection shows whether an endpoint is there.
+    failed: bool,
+    /// It has been sent again for its method's sake.
     retried: bool,
 }
 
@@ -101,7 +109,8 @@ impl<'a> Sender<'a> {
         (request, facts, record): (&'a mut Request, &'a Facts, &'a mut Recording),
         closing: bool,
     ) -> Self {
-        Self { worker, watch, client, request, facts, record, closing, began: false, tried: Vec::new(), retried: false }
+        let (began, tried, doubtful, failed, retried) = (false, Vec::new(), None, false, false);
+        Self { worker, watch, client, request, facts, record, closing, began, tried, doubtful, failed, retried }
     }
 
     /// Within `timeouts.request`, if the rule has one.
@@ -160,15 +169,17 @@ impl<'a> Sender<'a> {
                 Err(Failure::Unwanted(_)) => self.try_another(link).await,
                 Err(Failure::Untouched(_)) if self.request.reserve_retry() => {
                     link.failed();
+                    self.failed = true;
                     self.try_another(link).await;
                 }
                 Err(Failure::Untouched(error)) if self.may_retry() => {
                     let endpoint = link.failed();
                     tracing::debug!(%endpoint, error = %error, "trying another connection");
-                    self.retried = true;
-                    if !link.reused {
-                        self.tried.push(endpoint);
-                    }
+                    // The end of a connection that has served others need not have to do with this request: once, it does
+                    // not count.
+                    let at_its_end = link.reused && !self.failed;
+                    (self.failed, self.retried) = (true, !at_its_end);
+                    self.pass_over(endpoint, at_its_end);
                 }
                 Err(Failure::Refused(error)) if self.request.message.rewind() => {
                     let endpoint = link.failed();
@@ -177,9 +188,8 @@ impl<'a> Sender<'a> {
                     let at_its_end = link.reused && error.is_go_away();
                     if let (true, Carrier::Http2(_, lease)) = (at_its_end, &link.carrier) {
                         lease.give_up();
-                    } else {
-                        self.tried.push(endpoint);
                     }
+                    self.pass_over(endpoint, at_its_end);
                 }
                 Err(failure) => {
                     if let (Failure::EndpointStalled, Carrier::Http2(_, lease)) = (&failure, &link.carrier) {
@@ -210,11 +220,23 @@ impl<'a> Sender<'a> {
         poll_fn(|cx| exchange.poll(cx)).await
     }
 
-    /// A request is sent once more if that cannot do harm (RFC 9110, 9.2.2) and all of it is still here, unless its route
-    /// says how often.
+    /// A request is sent once more if that cannot do harm (RFC 9110, 9.2.2) and all of it is still here, unless its route has
+    /// said how often and that is over. The end of a kept connection is not counted.
     fn may_retry(&mut self) -> bool {
-        let unsaid = self.request.rule.retry.is_none();
-        unsaid && self.facts.is_idempotent && !self.retried && self.request.message.rewind()
+        self.facts.is_idempotent && !self.retried && self.request.message.rewind() && self.request.count_retry()
+    }
+
+    /// Another endpoint is next. `at_its_end` says that nothing has failed but a connection that had served others: then this
+    /// endpoint may be as good as any, and is asked again if no other takes the request. If it is being killed it is not: it
+    /// may take connections for a while that it will never serve, so others come first, unless the request belongs to it.
+    fn pass_over(&mut self, endpoint: SocketAddr, at_its_end: bool) {
+        if at_its_end {
+            if self.request.key.is_some() || self.request.wanted() == Some(endpoint) {
+                return;
+            }
+            self.doubtful = Some(endpoint);
+        }
+        self.tried.push(endpoint);
     }
 
     /// After a reserved retry: another endpoint is next, if there is one, when some time has passed.
@@ -274,6 +296,10 @@ impl<'a> Sender<'a> {
                 Some((cluster, next?, now))
             });
             let Some((cluster, mut picked, now)) = next else {
+                if let Some(doubtful) = self.doubtful.take() {
+                    self.tried.retain(|tried| *tried != doubtful);
+                    continue;
+                }
                 if !distrusted && self.request.cluster().is_some_and(Cluster::sleeps) {
                     // Boxed: it is seldom waited.
                     match Box::pin(self.hold(&mut place)).await {
@@ -285,22 +311,13 @@ impl<'a> Sender<'a> {
                         }
                     }
                 }
-                let (flag, status, text) = match (self.tried.is_empty(), distrusted) {
-                    (true, _) => (Flag::NoEndpoint, StatusCode::SERVICE_UNAVAILABLE, "no endpoint is ready"),
-                    (_, false) => {
-                        (Flag::UpstreamConnect, StatusCode::SERVICE_UNAVAILABLE, "no endpoint takes connections")
-                    }
-                    (_, true) => {
-                        (Flag::UpstreamConnect, StatusCode::BAD_GATEWAY, "no TLS connection to an endpoint came about")
-                    }
-                };
+                let (flag, status, text) = self.why_unlinked(distrusted);
                 return Err(Unlinked { flag, answer: Some(Answer::new(status, text)) });
             };
             let (endpoint, tls) = (picked.address(), cluster.tls_id());
             self.record.tried(endpoint, now);
-            // After a failure only a new connection shows whether the endpoint is there.
             if self.request.head.is_none()
-                && !self.retried
+                && !self.failed
                 && let Some(side) = self.worker.pool.take((endpoint, tls))
                 && (self.facts.is_idempotent || is_open(&side))
             {
@@ -320,6 +337,24 @@ impl<'a> Sender<'a> {
                 }
             }
         }
+    }
+
+    /// Why there is no endpoint to ask; `distrusted` says that one was there which is not whom it should be.
+    fn why_unlinked(&self, distrusted: bool) -> (Flag, StatusCode, &'static str) {
+        match (self.tried.is_empty(), distrusted) {
+            (true, _) => (Flag::NoEndpoint, StatusCode::SERVICE_UNAVAILABLE, "no endpoint is ready"),
+            (_, true) => {
+                (Flag::UpstreamConnect, StatusCode::BAD_GATEWAY, "no TLS connection to an endpoint came about")
+            }
+            // One took it, which is worth more to whoever looks for the reason than that others take nothing.
+            _ if self.retried => (self.broken_off(), StatusCode::SERVICE_UNAVAILABLE, BROKEN_OFF),
+            _ => (Flag::UpstreamConnect, StatusCode::SERVICE_UNAVAILABLE, "no endpoint takes connections"),
+        }
+    }
+
+    /// That an endpoint did not answer but closed its connection, or reset its stream.
+    fn broken_off(&self) -> Flag {
+        if self.request.head.is_some() { Flag::UpstreamReset } else { Flag::UpstreamGone }
     }
 
     /// Waits until there is an endpoint to ask.
@@ -352,10 +387,16 @@ impl<'a> Sender<'a> {
         head: &http::Request<()>,
     ) -> Result<(Carrier, bool), Unconnected> {
         let (now, pool) = (self.worker.clock.instant(), &self.worker.http2);
-        let lease = pool.lease(place, now, async || connect(self.worker, place.0, cluster).await).await?;
-        let stream = lease.send(head.clone(), self.request.message.source_done()).await.map_err(Unconnected::Tcp)?;
-        let reused = lease.reused;
-        Ok((Carrier::Http2(stream, lease), reused))
+        loop {
+            let lease = pool.lease(place, now, async || connect(self.worker, place.0, cluster).await).await?;
+            let reused = lease.reused;
+            match lease.send(head.clone(), self.request.message.source_done()).await {
+                Ok(stream) => return Ok((Carrier::Http2(stream, lease), reused)),
+                // It takes no more requests, which nobody had noticed, and has been given up: another takes its place.
+                Err(_) if reused => {}
+                Err(error) => return Err(Unconnected::Tcp(error)),
+            }
+        }
     }
 
     fn failed(&mut self, failure: &Failure, endpoint: SocketAddr) -> Sent {
@@ -365,10 +406,7 @@ impl<'a> Sender<'a> {
                 return Sent::Over;
             }
             Failure::Untouched(_) | Failure::Refused(_) => {
-                let text = "the endpoint closed its connection before it responded";
-                let http2 = self.request.head.is_some();
-                let flag = if http2 { Flag::UpstreamReset } else { Flag::UpstreamGone };
-                (StatusCode::SERVICE_UNAVAILABLE, flag, text)
+                (StatusCode::SERVICE_UNAVAILABLE, self.broken_off(), BROKEN_OFF)
             }
             Failure::BadResponse(reason) => (StatusCode::BAD_GATEWAY, Flag::UpstreamProtocol, *reason),
             Failure::Unwanted(status) => {

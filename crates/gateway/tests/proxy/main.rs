@@ -12,6 +12,7 @@ mod cors;
 mod crowd;
 mod demand;
 mod development;
+mod endings;
 mod failures;
 mod figures;
 mod handover;

@@ -1,0 +1,132 @@
+//! Connections that end at a bad moment: an endpoint's process is killed, a kept connection comes to its end, a client leaves.
+
+use std::{
+    sync::{
+        Arc, Barrier,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use gateway::{
+    balance::{Algorithm, HashOn, Policy},
+    policy::Retry,
+    table::{Cluster, Rule},
+};
+
+use super::{
+    figures::{errors, eventually},
+    support::{Endpoint, Gateway, Peer, balanced, cluster, everything, forward, nobody, status},
+};
+
+/// Endpoints that answer when a whole crowd has asked them, so that as many connections are kept. When they are killed, their
+/// connections end with the next request, and so do new ones: a process that is ending closes those that it has one after the
+/// other, and the socket that still takes new ones, which nobody will serve, among the last.
+struct Doomed {
+    endpoints: Vec<Endpoint>,
+    crowd: usize,
+    killed: Arc<AtomicBool>,
+}
+
+impl Doomed {
+    /// So many endpoints that die, and one that lives; `at_once` when all of the crowd have asked, who get no answer then.
+    fn new(mortal: usize, crowd: usize, at_once: bool) -> Self {
+        let (killed, all) = (Arc::<AtomicBool>::default(), Arc::new(Barrier::new(crowd)));
+        let endpoint = |mortal: bool| {
+            let (killed, all) = (killed.clone(), all.clone());
+            Endpoint::new(move |peer| {
+                while peer.head_if_any().is_some() {
+                    if !killed.load(Ordering::SeqCst) {
+                        all.wait();
+                        killed.fetch_or(at_once, Ordering::SeqCst);
+                    }
+                    if mortal && killed.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+                }
+            })
+        };
+        let endpoints = (0..=mortal).map(|number| endpoint(number < mortal)).collect();
+        Self { endpoints, crowd, killed }
+    }
+
+    fn cluster(&self) -> Arc<Cluster> {
+        cluster(&self.endpoints.iter().map(|endpoint| endpoint.address).collect::<Vec<_>>())
+    }
+
+    /// Everybody asks at the same time, and is answered.
+    fn ask(&self, gateway: &Gateway) -> Vec<Peer> {
+        let mut clients: Vec<_> = (0..self.crowd).map(|_| gateway.client()).collect();
+        clients.iter_mut().for_each(|client| client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+        clients.iter_mut().for_each(|client| assert_eq!(client.message().1, "ok"));
+        clients
+    }
+}
+
+#[test]
+fn when_processes_are_killed_whose_connections_are_kept_every_request_that_may_be_repeated_is_answered() {
+    // Of two that are killed, one may be found out by a connection that was kept.
+    for (mortal, requests) in [(1, 100), (2, 4)] {
+        let doomed = Doomed::new(mortal, 24, false);
+        let gateway = Gateway::new(everything(forward(doomed.cluster())));
+        let mut clients = doomed.ask(&gateway);
+        doomed.killed.store(true, Ordering::SeqCst);
+        let count = clients.len();
+        for number in 0..requests {
+            assert_eq!(clients[number % count].get("/").1, "ok", "{mortal}");
+        }
+    }
+}
+
+#[test]
+fn when_a_process_is_killed_that_has_requests_all_that_may_be_repeated_are_answered() {
+    // More than retries that a route asks for may be at a time.
+    for retry in [None, Some(Retry { codes: [503].into(), attempts: 1, backoff: Duration::from_millis(500) })] {
+        let doomed = Doomed::new(1, 100, true);
+        let rule = Rule { retry, ..forward(doomed.cluster()) };
+        doomed.ask(&Gateway::new(everything(rule)));
+    }
+}
+
+/// Serves one request of each connection, says its name, and closes when the next one has arrived.
+fn of_one_request(name: &'static str) -> Endpoint {
+    Endpoint::new(move |peer| {
+        peer.message();
+        peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len()));
+        peer.message();
+    })
+}
+
+#[test]
+fn the_end_of_a_kept_connection_says_nothing_against_its_endpoint() {
+    for others in [vec![], vec![nobody()], vec![nobody(), nobody()]] {
+        let endpoint = of_one_request("here");
+        let gateway = Gateway::new(everything(forward(cluster(&[&[endpoint.address][..], &others].concat()))));
+        let mut client = gateway.client();
+        for _ in 0..10 {
+            assert_eq!(client.get("/").1, "here", "{others:?}");
+        }
+    }
+}
+
+#[test]
+fn the_end_of_a_kept_connection_takes_no_client_away_from_its_endpoint() {
+    let endpoints = [of_one_request("one"), of_one_request("two"), of_one_request("three")];
+    let addresses = endpoints.each_ref().map(|endpoint| endpoint.address);
+    let policy = Policy::new(Algorithm::Maglev(HashOn::SourceAddress));
+    let gateway = Gateway::new(everything(forward(balanced(&addresses, policy))));
+    let mut client = gateway.client();
+    let first = client.get("/").1;
+    for _ in 0..10 {
+        assert_eq!(client.get("/").1, first);
+    }
+}
+
+#[test]
+fn an_endpoint_that_takes_requests_and_dies_of_them_is_not_said_to_refuse_connections() {
+    let gateway = Gateway::to(&[&Endpoint::new(|peer| drop(peer.head()))]);
+    let (head, text) = gateway.client().get("/");
+    assert_eq!((status(&head), text.as_str()), ("503", "the endpoint closed its connection before it responded\n"));
+    eventually(&gateway, &errors("UC", "upstream"));
+}
