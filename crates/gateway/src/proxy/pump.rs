@@ -83,9 +83,10 @@ impl Pump {
         self.moved
     }
 
-    /// Whether everything has arrived at the proxy.
+    /// Whether everything has arrived at the proxy, and nothing of it is in the source's buffer any more, where it would be
+    /// taken for another message.
     pub fn source_done(&self) -> bool {
-        self.decoder.is_done()
+        self.decoder.is_done() && self.consumed == 0
     }
 
     /// Whether it is the source that is waited for.

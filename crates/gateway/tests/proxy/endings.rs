@@ -2,8 +2,9 @@
 
 use std::{
     sync::{
-        Arc, Barrier,
+        Arc, Barrier, Mutex,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     time::Duration,
 };
@@ -18,6 +19,9 @@ use super::{
     figures::{errors, eventually},
     support::{Endpoint, Gateway, Peer, balanced, cluster, everything, forward, nobody, status},
 };
+
+/// Far more than anything takes.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Endpoints that answer when a whole crowd has asked them, so that as many connections are kept. When they are killed, their
 /// connections end with the next request, and so do new ones: a process that is ending closes those that it has one after the
@@ -129,4 +133,36 @@ fn an_endpoint_that_takes_requests_and_dies_of_them_is_not_said_to_refuse_connec
     let (head, text) = gateway.client().get("/");
     assert_eq!((status(&head), text.as_str()), ("503", "the endpoint closed its connection before it responded\n"));
     eventually(&gateway, &errors("UC", "upstream"));
+}
+
+#[test]
+fn what_is_left_of_a_request_that_was_given_up_is_never_taken_for_another() {
+    let ((given_up, is_given_up), (told, length)) = (mpsc::channel(), mpsc::channel());
+    let (is_given_up, told) = (Mutex::new(is_given_up), Mutex::new(told));
+    // It reads nothing before the proxy has given up, and counts what there was then.
+    let endpoint = Endpoint::new(move |peer| {
+        is_given_up.lock().unwrap().recv().unwrap();
+        told.lock().unwrap().send(peer.rest().len()).unwrap();
+    });
+    let mut limited = forward(cluster(&[endpoint.address]));
+    limited.request_timeout = Some(Duration::from_millis(300));
+    let gateway = Gateway::new(everything(limited));
+    let post = |size: usize| {
+        let mut client = gateway.client();
+        client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n"));
+        client.send_some(vec![b'x'; size]);
+        assert_eq!(status(&client.head()), "504");
+        given_up.send(()).unwrap();
+        (client, length.recv_timeout(PATIENCE).unwrap())
+    };
+    let (_, taken) = post(12 << 20);
+    // About as much as that is taken again: of some of these the last piece has arrived, and cannot go on.
+    for piece in 0..10 {
+        let size = (taken + 250_000).saturating_sub(piece * 50_000);
+        let (mut client, _) = post(size);
+        client.send_some("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.end_writing();
+        let rest = String::from_utf8(client.rest()).unwrap();
+        assert!(!rest.contains(" 400 "), "{size} of {taken}: {rest}");
+    }
 }
