@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use super::{
     http2::{STREAM_WINDOW, Stream},
     side::Side,
+    worker::Worker,
 };
 
 /// The client or the endpoint.
@@ -37,6 +38,14 @@ impl End<'_> {
     pub fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Http1(side) => side.poll_closed(cx),
+            Self::Http2(stream) => stream.poll_reset(cx),
+        }
+    }
+
+    /// The same of a client whose request is here: what it sends now may be read.
+    pub fn poll_left(&mut self, cx: &mut Context<'_>, worker: &Worker) -> Poll<()> {
+        match self {
+            Self::Http1(side) => side.poll_left(cx, worker),
             Self::Http2(stream) => stream.poll_reset(cx),
         }
     }

@@ -119,12 +119,15 @@ impl Exchange<'_> {
                     Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
                     Poll::Pending => {}
                 }
-                let waits = self.progress.request_done && self.client.poll_closed(cx).is_ready();
-                return if waits { Poll::Ready(Err(self.client_gone())) } else { Poll::Pending };
+                return self.poll_left(cx);
             };
             let polled = response.poll(cx, self.worker, &mut self.server, &mut self.client);
             self.record.sent(response.moved());
-            let sent = ready!(polled);
+            let Poll::Ready(sent) = polled else {
+                // Between events nothing is written that would tell. Other responses are soon written to.
+                let quiet = response.is_pausing() && matches!(self.client, End::Http1(_));
+                return if quiet { self.poll_left(cx) } else { Poll::Pending };
+            };
             self.finish_response();
             if let Err(broken) = sent {
                 return Poll::Ready(Err(match (broken, &self.server) {
@@ -138,6 +141,12 @@ impl Exchange<'_> {
                 return Poll::Ready(Ok(self.done(last)));
             }
         }
+    }
+
+    /// Nothing moves: whether anybody waits for the endpoint.
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Result<Done, Failure>> {
+        let left = self.progress.request_done && self.client.poll_left(cx, self.worker).is_ready();
+        if left { Poll::Ready(Err(self.client_gone())) } else { Poll::Pending }
     }
 
     fn client_gone(&self) -> Failure {

@@ -94,6 +94,11 @@ impl Pump {
         !self.ended && self.consumed == 0
     }
 
+    /// Whether the body may pause for as long as its sender likes: it does not say how long it is.
+    pub fn is_open_ended(&self) -> bool {
+        !matches!(self.decoder, Decoder::Length(_))
+    }
+
     /// Whether the body ends with its connection.
     fn until_close(&self) -> bool {
         matches!(self.decoder, Decoder::UntilClose)

@@ -123,6 +123,11 @@ impl Relay {
         !self.ended && self.payload.is_empty() && self.tail.is_empty()
     }
 
+    /// Whether the body may pause for as long as its sender likes: it does not say how long it is.
+    pub fn is_open_ended(&self) -> bool {
+        !matches!(self.decoder, Decoder::Length(_))
+    }
+
     /// Moves what can be moved; ready when the sink has all of the message.
     pub fn poll(
         &mut self,

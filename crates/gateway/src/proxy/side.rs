@@ -223,13 +223,27 @@ impl Side {
 
     /// Whether the other party has closed; costs nothing while nothing arrives. Bytes that arrived do not count.
     pub fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.filled().is_empty() {
-            return Poll::Pending;
-        }
-        let mut byte = [0];
-        match self.tcp().poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+        match self.poll_arrived(cx) {
             Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
             Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
         }
+    }
+
+    /// The same, but what arrives on an encrypted stream is read: it may be the word that ends it (RFC 8446, 6.1), behind which
+    /// the end of the connection is not seen. What was sent in advance stays in the buffer.
+    pub fn poll_left(&mut self, cx: &mut Context<'_>, worker: &Worker) -> Poll<()> {
+        let arrived = match ready!(self.poll_arrived(cx)) {
+            Ok(1..) if matches!(self.stream, Stream::Tls(_)) => ready!(self.poll_fill(cx, worker)),
+            arrived => arrived,
+        };
+        if matches!(arrived, Ok(0) | Err(_)) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Whether anything arrives, unless something has that is not done with; nothing is read.
+    fn poll_arrived(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if !self.filled().is_empty() {
+            return Poll::Pending;
+        }
+        self.tcp().poll_peek(cx, &mut ReadBuf::new(&mut [0]))
     }
 }

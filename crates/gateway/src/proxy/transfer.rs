@@ -91,6 +91,15 @@ impl Transfer {
         }
     }
 
+    /// Whether the source is waited for, which may pause for as long as it likes.
+    pub fn is_pausing(&self) -> bool {
+        self.is_starved()
+            && match self {
+                Self::Direct(pump) => pump.is_open_ended(),
+                Self::Relayed(relay) => relay.is_open_ended(),
+            }
+    }
+
     /// How many bytes of the body the sink has, without what frames them.
     pub fn moved(&self) -> u64 {
         match self {

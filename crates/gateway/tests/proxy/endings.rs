@@ -1,6 +1,7 @@
 //! Connections that end at a bad moment: an endpoint's process is killed, a kept connection comes to its end, a client leaves.
 
 use std::{
+    net::{Shutdown, SocketAddr, TcpStream},
     sync::{
         Arc, Barrier, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -12,11 +13,12 @@ use std::{
 use gateway::{
     balance::{Algorithm, HashOn, Policy},
     policy::Retry,
-    table::{Cluster, Rule},
+    table::{Cluster, Hosts, ListenerService, Rule, Secured, TlsService},
 };
 
 use super::{
     figures::{errors, eventually},
+    pki::{self, Authority},
     support::{Endpoint, Gateway, Peer, balanced, cluster, everything, forward, nobody, status},
 };
 
@@ -133,6 +135,75 @@ fn an_endpoint_that_takes_requests_and_dies_of_them_is_not_said_to_refuse_connec
     let (head, text) = gateway.client().get("/");
     assert_eq!((status(&head), text.as_str()), ("503", "the endpoint closed its connection before it responded\n"));
     eventually(&gateway, &errors("UC", "upstream"));
+}
+
+/// HTTPS for any name.
+fn https(authority: &Authority, service: ListenerService) -> ListenerService {
+    let ListenerService::Http(routes) = service else { unreachable!() };
+    let mut hosts = Hosts::default();
+    hosts.insert("", routes.find("").unwrap().clone());
+    let config = pki::server(&authority.issue(&["a.example"]), None, &[]);
+    ListenerService::Tls(Arc::new(Secured::new(hosts, [(String::new(), TlsService::Https(config))])))
+}
+
+/// A client inside TLS, and the means to end it as clients do: with a word of TLS (RFC 8446, 6.1), then with the connection.
+fn secured(address: SocketAddr, authority: &Authority) -> rustls::StreamOwned<rustls::ClientConnection, TcpStream> {
+    let name = rustls::pki_types::ServerName::try_from("a.example").unwrap();
+    let connection = rustls::ClientConnection::new(pki::client(authority, None), name).unwrap();
+    let tcp = TcpStream::connect(address).unwrap();
+    tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+    rustls::StreamOwned::new(connection, tcp)
+}
+
+/// Sends `first` to whoever asks, says so, and says so again when the other end is gone.
+fn watching(first: &'static str) -> (Endpoint, mpsc::Receiver<()>) {
+    let (said, heard) = mpsc::channel();
+    let said = Mutex::new(said);
+    let endpoint = Endpoint::new(move |peer| {
+        peer.message();
+        peer.send(first);
+        said.lock().unwrap().send(()).unwrap();
+        peer.rest();
+        said.lock().unwrap().send(()).unwrap();
+    });
+    (endpoint, heard)
+}
+
+const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n\
+                      9\r\ndata: 1\n\n\r\n";
+
+#[test]
+fn a_client_that_leaves_by_tls_ends_its_request_at_the_endpoint() {
+    use std::io::{Read, Write};
+    let authority = Authority::new();
+    for first in ["", EVENTS] {
+        let (endpoint, heard) = watching(first);
+        let gateway = Gateway::new(https(&authority, everything(forward(cluster(&[endpoint.address])))));
+        let mut client = secured(gateway.address, &authority);
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").unwrap();
+        heard.recv_timeout(PATIENCE).unwrap();
+        if !first.is_empty() {
+            assert!(client.read(&mut [0; 1024]).unwrap() > 0);
+        }
+        client.conn.send_close_notify();
+        client.flush().unwrap();
+        client.sock.shutdown(Shutdown::Write).unwrap();
+        heard.recv_timeout(PATIENCE).unwrap();
+    }
+}
+
+#[test]
+fn a_client_that_leaves_a_stream_of_events_ends_it_at_the_endpoint() {
+    let (endpoint, heard) = watching(EVENTS);
+    let gateway = Gateway::to(&[&endpoint]);
+    let mut client = gateway.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(status(&client.head()), "200");
+    assert_eq!(client.text(14), "9\r\ndata: 1\n\n\r\n");
+    heard.recv_timeout(PATIENCE).unwrap();
+    drop(client);
+    heard.recv_timeout(PATIENCE).unwrap();
+    eventually(&gateway, &errors("DC", "client"));
 }
 
 #[test]
