@@ -19,7 +19,7 @@ use http::Request;
 use tokio::sync::Notify;
 
 use super::{
-    CONNECTION_WINDOW, SEND_BUFFER, STREAM_WINDOW, Stream,
+    SEND_BUFFER, STREAM_WINDOW, Stream,
     io::{Io, Outs},
     to_io,
 };
@@ -29,6 +29,9 @@ use crate::proxy::{connect::Unconnected, head::MAX_HEAD, side::Side};
 const MAX_CONNECTIONS: usize = 8;
 /// Requests at a time on one connection, if the endpoint allows as many.
 const MAX_STREAMS: usize = 100;
+/// What a connection may have on its way: as much as all of its streams, which belong to different clients. With less, those who do
+/// not read their responses would keep the others from theirs.
+const WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS as u32;
 /// As for connections of HTTP/1.
 const IDLE: Duration = Duration::from_secs(45);
 
@@ -49,6 +52,8 @@ struct Endpoint {
     /// Somebody is opening a connection: the others wait, or a burst would open one each.
     opening: Cell<bool>,
     opened: Notify,
+    /// How often none could be opened, and whether TLS was the reason the last time.
+    failures: Cell<(u64, bool)>,
 }
 
 #[derive(Debug)]
@@ -121,6 +126,7 @@ impl Pool {
         connect: impl AsyncFnOnce() -> Result<Side, Unconnected>,
     ) -> Result<Lease, Unconnected> {
         let endpoint = self.endpoints.borrow_mut().entry(place).or_default().clone();
+        let before = endpoint.failures.get();
         loop {
             let opened = endpoint.opened.notified();
             if let Some(connection) = endpoint.choose() {
@@ -130,9 +136,21 @@ impl Pool {
                 break;
             }
             opened.await;
+            // Who has waited for a connection in vain need not wait once more, after all the others who do.
+            let (failures, by_tls) = endpoint.failures.get();
+            if failures != before.0 && endpoint.choose().is_none() {
+                let error = io::Error::other("it has just been tried in vain");
+                return Err(if by_tls { Unconnected::Tls(error) } else { Unconnected::Tcp(error) });
+            }
         }
         let _opening = Opening::new(&endpoint);
-        let connection = open(connect().await?, now, &self.outs).await.map_err(Unconnected::Tcp)?;
+        let opened = match connect().await {
+            Ok(side) => open(side, now, &self.outs).await.map_err(Unconnected::Tcp),
+            Err(error) => Err(error),
+        };
+        let connection = opened.inspect_err(|error| {
+            endpoint.failures.set((endpoint.failures.get().0.wrapping_add(1), matches!(error, Unconnected::Tls(_))));
+        })?;
         endpoint.connections.borrow_mut().push(connection.clone());
         Ok(Lease::new(connection, false, now))
     }
@@ -187,7 +205,7 @@ async fn open(side: Side, now: Instant, outs: &Outs) -> io::Result<Rc<Connection
     builder
         .enable_push(false)
         .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_connection_window_size(WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
         .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
         .initial_max_send_streams(MAX_STREAMS);

@@ -14,7 +14,7 @@ pub(super) use stream::{Piece, Said, Stream, is_refusal, to_io};
 
 /// What one stream may have on its way before its receiver has taken it.
 pub(super) const STREAM_WINDOW: u32 = 64 * 1024;
-/// What a connection may have on its way.
+/// What a client's connection may have on its way.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Bytes of one stream that wait to be sent.
 const SEND_BUFFER: usize = 64 * 1024;

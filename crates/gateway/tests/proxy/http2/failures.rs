@@ -1,17 +1,28 @@
 //! What happens when one end goes away, is silent, or has had enough.
 
 use std::{
-    sync::{Arc, Mutex, mpsc},
-    time::Duration,
+    io::Read,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::{Duration, Instant},
 };
 
-use gateway::proxy::Timeouts;
+use gateway::{
+    proxy::Timeouts,
+    table::{Cluster, Upstream},
+};
 use h2::Reason;
 use http::Response;
 
 use super::{
-    super::support::{self, Gateway, cluster, everything, forward, nobody},
-    Endpoint, ask, connect, frames, get, receive, run, send_whole, to_http2,
+    super::{
+        figures::eventually,
+        support::{self, Gateway, cluster, everything, forward, nobody},
+    },
+    Endpoint, ask, connect, frames, get, post, receive, run, send_all, send_whole, to_http2,
 };
 
 #[test]
@@ -82,6 +93,90 @@ fn a_request_that_an_endpoint_refuses_is_sent_to_another() {
 }
 
 #[test]
+fn a_connection_that_takes_no_more_requests_is_replaced_while_those_that_it_has_go_on() {
+    let (finish, finished) = mpsc::channel();
+    let (finished, connections) = (Mutex::new(finished), AtomicUsize::new(0));
+    let endpoint = support::Endpoint::accepting(move |tcp| {
+        let first = connections.fetch_add(1, Ordering::SeqCst) == 0;
+        let mut raw = frames::Raw(tcp);
+        raw.0.read_exact(&mut [0; frames::PREFACE.len()]).unwrap();
+        raw.send(frames::frame(frames::SETTINGS, 0, 0, &[]));
+        raw.next_of(frames::HEADERS).unwrap();
+        if first {
+            raw.send(frames::frame(frames::GOAWAY, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0]));
+        }
+        raw.send(frames::frame(frames::HEADERS, frames::END_HEADERS, 1, &frames::block(&[(":status", "200")])));
+        if first {
+            () = finished.lock().unwrap().recv().unwrap();
+        }
+        raw.send(frames::frame(frames::DATA, frames::END_STREAM, 1, b"whole"));
+        while raw.next().is_some() {}
+    });
+    let gateway = to_http2(&[endpoint.address]);
+    run(async {
+        let client = connect(gateway.address).await;
+        let (response, _) = client.clone().ready().await.unwrap().send_request(get("/"), true).unwrap();
+        let mut begun = response.await.unwrap().into_body();
+        let next = ask(&client, post("/")).await.unwrap();
+        assert_eq!((next.head.status.as_u16(), next.text()), (200, "whole"));
+        finish.send(()).unwrap();
+        assert_eq!(receive(&mut begun).await.unwrap().0, b"whole");
+    });
+}
+
+#[test]
+fn clients_that_take_nothing_hold_up_nobody_elses_responses_from_the_same_endpoint() {
+    let endpoint = Endpoint::new(|request, mut respond| async move {
+        let length = if request.uri().path() == "/large" { 300_000 } else { 2 };
+        let mut stream = respond.send_response(Response::new(()), false).unwrap();
+        send_all(&mut stream, vec![b'x'; length].into(), true).await;
+    });
+    let gateway = endpoint.gateway();
+    run(async {
+        let (idle, busy) = (connect(gateway.address).await, connect(gateway.address).await);
+        let mut unread = Vec::new();
+        for _ in 0..40 {
+            let (large, _) = idle.clone().ready().await.unwrap().send_request(get("/large"), true).unwrap();
+            unread.push(large.await.unwrap());
+        }
+        for _ in 0..40 {
+            assert_eq!(ask(&busy, get("/small")).await.unwrap().text(), "xx");
+        }
+        assert_eq!(endpoint.connections(), 1);
+    });
+}
+
+#[test]
+fn requests_that_wait_for_the_same_connection_fail_with_it() {
+    // One connection waits to be accepted: there is no room for another, and what asks for one is not answered.
+    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    full.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    full.listen(0).unwrap();
+    let address = full.local_addr().unwrap().as_socket().unwrap();
+    let _waiting = std::net::TcpStream::connect(address).unwrap();
+    let timeouts = Timeouts { connect: Duration::from_secs(1), ..Timeouts::default() };
+    let cluster = Cluster::new("default/full:80".into()).speaking(Upstream::Http2);
+    cluster.set_addresses(&[address], Instant::now());
+    let gateway = Gateway::with(everything(forward(Arc::new(cluster))), timeouts);
+    run(async {
+        let client = connect(gateway.address).await;
+        let asked: Vec<_> = (0..8)
+            .map(|_| {
+                let client = client.clone();
+                tokio::task::spawn_local(async move { ask(&client, get("/")).await.unwrap().head.status })
+            })
+            .collect();
+        for answered in asked {
+            assert_eq!(answered.await.unwrap(), 503);
+        }
+    });
+    eventually(
+        &gateway,
+        "coracle_gateway_upstream_connections_total{service=\"default/full:80\",result=\"timeout\"} 1",
+    );
+}
+
+#[test]
 fn an_endpoint_that_does_not_speak_http_2_is_a_bad_gateway() {
     let endpoint = support::Endpoint::answering("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
     let gateway = to_http2(&[endpoint.address]);
@@ -100,8 +195,8 @@ fn an_endpoint_that_is_silent_is_given_up() {
         drop(respond);
     });
     let timeouts = Timeouts { exchange: Duration::from_millis(300), ..Timeouts::default() };
-    let silent = gateway::table::Cluster::new("default/silent:80".into()).speaking(gateway::table::Upstream::Http2);
-    silent.set_addresses(&[endpoint.address], std::time::Instant::now());
+    let silent = Cluster::new("default/silent:80".into()).speaking(Upstream::Http2);
+    silent.set_addresses(&[endpoint.address], Instant::now());
     let gateway = Gateway::with(everything(forward(Arc::new(silent))), timeouts);
     run(async {
         assert_eq!(ask(&connect(gateway.address).await, get("/")).await.unwrap().head.status, 504);
@@ -118,7 +213,7 @@ fn an_endpoint_may_answer_before_it_has_the_body() {
     let gateway = endpoint.gateway();
     run(async {
         let client = connect(gateway.address).await;
-        let response = send_whole(&client, super::post("/"), vec![0; 500_000], None).await.unwrap();
+        let response = send_whole(&client, post("/"), vec![0; 500_000], None).await.unwrap();
         assert_eq!(response.head.status, 413);
     });
 }
