@@ -40,8 +40,10 @@ use super::{
 };
 use crate::runtime::ContainerSpec;
 
-/// The exit code for a program that cannot be executed, as shells have it.
-const NOT_EXECUTED: u8 = 127;
+/// The exit code for a program that is not there, as shells have it,
+const NOT_FOUND: u8 = 127;
+/// and for one that is there and cannot be executed.
+const NOT_EXECUTED: u8 = 126;
 /// How long what a program has left behind may stay silent before its output counts as over, in milliseconds.
 const SILENCE: u16 = 500;
 
@@ -116,8 +118,8 @@ pub(super) fn exec(dir: &Path, argv: &[OsString]) -> Result<u8, Failure> {
     let program = match command.stdin(Stdio::null()).spawn() {
         Ok(program) => pid_of(&program)?,
         Err(error) => {
-            eprintln!("{}: {error}", argv.first().map_or("", String::as_str));
-            return Ok(NOT_EXECUTED);
+            eprintln!("{}", not_executed(&argv, &error));
+            return Ok(code_of(&error, &argv));
         }
     };
     // Whoever asked has waited long enough. The program is reaped here: as an orphan it would be left to the machine's init, and
@@ -245,16 +247,36 @@ impl Program {
     }
 }
 
-/// Why a program was not executed, as container runtimes word it.
+/// Why a program was not executed, as container runtimes word it. They look a name without a slash up as the container's user, and
+/// pass over what that user may not see or execute: there is nothing to be told of a directory of `PATH` that is closed to it. The
+/// system says of such a directory that permission was denied, even where no other has the program.
 fn not_executed(argv: &[String], error: &io::Error) -> Failure {
     let program = argv.first().map_or("", String::as_str);
-    let why = match error.kind() {
-        io::ErrorKind::NotFound if program.contains('/') => format!("stat {program}: no such file or directory"),
-        io::ErrorKind::NotFound => "executable file not found in $PATH".to_owned(),
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+    let at = Path::new(program);
+    let number = error.raw_os_error().unwrap_or(0);
+    let why = match number {
+        libc::ENOENT | libc::EACCES if !program.contains('/') => "executable file not found in $PATH".to_owned(),
+        // What a script names in its first line, or what loads a program.
+        libc::ENOENT if at.is_absolute() && at.exists() => {
+            "no such file or directory: its interpreter or loader is not there".to_owned()
+        }
+        libc::ENOENT => format!("stat {program}: no such file or directory"),
+        libc::EACCES if at.is_absolute() && at.is_dir() => "is a directory".to_owned(),
+        libc::EACCES => "permission denied".to_owned(),
+        libc::ENOEXEC => "exec format error".to_owned(),
         _ => error.to_string(),
     };
-    Failure { step: Some(format!("exec: {program:?}")), number: error.raw_os_error().unwrap_or(0), reason: why }
+    Failure { step: Some(format!("exec: {program:?}")), number, reason: why }
+}
+
+/// The exit code of a program that was not executed, as shells have it.
+fn code_of(error: &io::Error, argv: &[String]) -> u8 {
+    let is_name = argv.first().is_some_and(|program| !program.contains('/'));
+    match error.raw_os_error() {
+        Some(libc::ENOENT) => NOT_FOUND,
+        Some(libc::EACCES) if is_name => NOT_FOUND,
+        _ => NOT_EXECUTED,
+    }
 }
 
 /// Copies a program's output to its end, or until what the program has left behind is silent.
@@ -303,5 +325,29 @@ fn input(socket: &UnixStream, mut stdin: Option<File>, terminal: Option<&File>, 
             (frames::RESIZE, _, Some(terminal)) => console::resize(terminal.as_fd(), &data),
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_not_executed_is_told_of_as_container_runtimes_do() {
+        let said = |program: &str, number: i32| {
+            let (argv, error) = ([program.to_owned()], io::Error::from_raw_os_error(number));
+            (not_executed(&argv, &error).to_string(), code_of(&error, &argv))
+        };
+        let found = |program: &str| format!("exec: {program:?}: executable file not found in $PATH");
+        assert_eq!(said("nope", libc::ENOENT), (found("nope"), 127));
+        // A directory of `PATH` was closed to the user.
+        assert_eq!(said("nope", libc::EACCES), (found("nope"), 127));
+        let missing = "exec: \"/no/such\": stat /no/such: no such file or directory";
+        assert_eq!(said("/no/such", libc::ENOENT), (missing.to_owned(), 127));
+        assert_eq!(said("/etc/passwd", libc::EACCES), ("exec: \"/etc/passwd\": permission denied".to_owned(), 126));
+        assert_eq!(said("/etc", libc::EACCES), ("exec: \"/etc\": is a directory".to_owned(), 126));
+        assert_eq!(said("/a", libc::ENOEXEC), ("exec: \"/a\": exec format error".to_owned(), 126));
+        let (script, _) = said("/etc/passwd", libc::ENOENT);
+        assert!(script.contains("no such file or directory: its interpreter"), "{script}");
     }
 }
