@@ -100,6 +100,21 @@ fn json_patches_that_the_rfc_refuses_are_refused() {
 }
 
 #[test]
+fn what_is_not_there_is_null_to_a_test() {
+    let tested = |path: &str, value: Value| {
+        let mut document = json!({"a": {"b": 1, "c": null}, "list": [1]});
+        json_patch(&mut document, &json!([{"op": "test", "path": path, "value": value}]))
+    };
+    for path in ["/x", "/a/x", "/a/c"] {
+        assert!(tested(path, Value::Null).is_ok(), "{path}");
+        assert!(tested(path, json!(1)).is_err(), "{path}");
+    }
+    for path in ["/a/b", "/x/y", "/list/1"] {
+        assert!(tested(path, Value::Null).is_err(), "{path}");
+    }
+}
+
+#[test]
 fn json_patches_are_bounded() {
     let test = json!({"op": "test", "path": "/a", "value": 1});
     let many = Value::Array(vec![test; 10_001]);

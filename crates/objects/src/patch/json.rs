@@ -61,11 +61,15 @@ fn apply(target: &mut Value, operation: &Value, copied: &mut usize) -> Result<()
             add(target, path, found)
         }
         "test" => {
-            if *find(target, path)? == *value()? {
-                Ok(())
-            } else {
-                Err(PatchError::Test(path.into()))
-            }
+            // What is not there is null: that is how a patch asks that nobody has put anything there yet.
+            let wanted = value()?;
+            let found = match find(target, path) {
+                Ok(found) => Some(*found == *wanted),
+                Err(_) if wanted.is_null() => None,
+                Err(missing) => return Err(missing),
+            };
+            let passes = found.map_or_else(|| has_parent(target, path), Ok)?;
+            if passes { Ok(()) } else { Err(PatchError::Test(path.into())) }
         }
         other => Err(PatchError::Invalid(format!("unknown operation {other:?}"))),
     }
@@ -97,6 +101,13 @@ fn walk<'a>(target: &'a mut Value, steps: &[String], path: &str) -> Result<&'a m
 
 fn find<'a>(target: &'a mut Value, path: &str) -> Result<&'a mut Value, PatchError> {
     walk(target, &tokens(path)?, path)
+}
+
+/// Whether what a path leads into is there, and a member of an object may be missing in it.
+fn has_parent(target: &mut Value, path: &str) -> Result<bool, PatchError> {
+    let steps = tokens(path)?;
+    let Some((_, parents)) = steps.split_last() else { return Ok(false) };
+    walk(target, parents, path).map(|parent| parent.is_object())
 }
 
 fn add(target: &mut Value, path: &str, value: Value) -> Result<(), PatchError> {
