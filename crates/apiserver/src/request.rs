@@ -1,7 +1,7 @@
 //! From a request's path and query to what is asked (the resource handler's request info).
 
 use http::Method;
-use objects::kinds::{KindRef, Kinds};
+use objects::kinds::{Kind, KindRef, Kinds};
 pub use objects::wire::{Query, decode, pairs};
 
 /// What a path of `/api` or `/apis` names.
@@ -76,14 +76,21 @@ impl Verb {
             (&Method::GET | &Method::HEAD, false) => Some(Self::List),
             // Objects are made in one namespace, and listed across all.
             (&Method::POST, _) if target.kind.namespaced && target.namespace.is_empty() => None,
+            // What is made says its name itself; only subresources are below one.
+            (&Method::POST, true) if target.subresource.is_none() => None,
             (&Method::POST, _) => Some(Self::Create),
             (&Method::PUT, true) => Some(Self::Update),
             (&Method::PATCH, true) => Some(Self::Patch),
             (&Method::DELETE, true) => Some(Self::Delete),
-            (&Method::DELETE, false) => Some(Self::DeleteCollection),
+            (&Method::DELETE, false) if goes_together(&target.kind) => Some(Self::DeleteCollection),
             _ => None,
         }
     }
+}
+
+/// Whether all objects of a kind can be deleted at once. Namespaces cannot: whoever means to would lose everything there is.
+pub fn goes_together(kind: &Kind) -> bool {
+    !kind.is("", "Namespace")
 }
 
 #[cfg(test)]
@@ -120,6 +127,21 @@ mod tests {
         ] {
             assert_eq!(parsed(unknown), None, "{unknown}");
         }
+    }
+
+    #[test]
+    fn nothing_is_made_below_a_name_and_namespaces_are_deleted_one_by_one() {
+        let verb = |method: Method, path: &str| {
+            let target = Target::parse(path, &Kinds::default()).unwrap();
+            Verb::of(&method, &target, &Query::default())
+        };
+        let pods = "/api/v1/namespaces/a/pods";
+        assert_eq!(verb(Method::POST, pods), Some(Verb::Create));
+        assert_eq!(verb(Method::POST, &format!("{pods}/b")), None);
+        assert_eq!(verb(Method::POST, &format!("{pods}/b/eviction")), Some(Verb::Create));
+        assert_eq!(verb(Method::DELETE, pods), Some(Verb::DeleteCollection));
+        assert_eq!(verb(Method::DELETE, "/api/v1/namespaces/a"), Some(Verb::Delete));
+        assert_eq!(verb(Method::DELETE, "/api/v1/namespaces"), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
     proxy, respond,
     reviews::{REVIEWS, Review},
 };
-use crate::status::Failure;
+use crate::{request::goes_together, status::Failure};
 
 /// The aggregated form's media type: clients since 1.30 ask for `v2`, those before for `v2beta1`, which says the same.
 const AGGREGATED: &[(&str, &str)] = &[
@@ -21,6 +21,11 @@ const AGGREGATED: &[(&str, &str)] = &[
     ("v2beta1", "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"),
 ];
 const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+
+/// What can be done with objects of a kind.
+fn verbs(kind: &Kind) -> Vec<&'static str> {
+    VERBS.iter().filter(|verb| **verb != "deletecollection" || goes_together(kind)).copied().collect()
+}
 
 /// `/version`: the Kubernetes version whose behaviour is kept to.
 pub fn version() -> Value {
@@ -160,7 +165,7 @@ fn resources(group: &str, version: &str, kinds: &Kinds) -> Value {
     let mut list = Vec::new();
     for kind in kinds.all().filter(|kind| (kind.group, kind.version) == (group, version)) {
         list.push(json!({"name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced,
-            "kind": kind.kind, "verbs": VERBS, "shortNames": kind.short_names, "categories": kind.categories}));
+            "kind": kind.kind, "verbs": verbs(&kind), "shortNames": kind.short_names, "categories": kind.categories}));
         for (name, (group, version, sub), verbs) in subresources(&kind) {
             list.push(
                 json!({"name": format!("{}/{name}", kind.plural), "singularName": "", "namespaced": kind.namespaced,
@@ -255,7 +260,7 @@ fn aggregated_resource(kind: &Kind) -> Value {
         .into_iter()
         .map(|(name, sub, verbs)| json!({"subresource": name, "responseKind": gvk(sub), "verbs": verbs}))
         .collect();
-    json!({"resource": kind.plural, "singularResource": kind.singular, "verbs": VERBS,
+    json!({"resource": kind.plural, "singularResource": kind.singular, "verbs": verbs(kind),
         "responseKind": gvk((kind.group, kind.version, kind.kind)),
         "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
         "shortNames": kind.short_names, "categories": kind.categories, "subresources": subs})

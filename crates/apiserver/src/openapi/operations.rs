@@ -3,7 +3,10 @@
 use objects::{kinds::KindRef, patch};
 
 use super::{Source, root};
-use crate::http::{review_kinds, subresources};
+use crate::{
+    http::{review_kinds, subresources},
+    request::goes_together,
+};
 
 /// A group, version and kind.
 pub(super) type Gvk = (&'static str, &'static str, &'static str);
@@ -183,6 +186,9 @@ impl Maker {
         let mut list = self.operation("get", "list", "list", LIST);
         list.answer = Some(format!("{}List", self.definition));
         let create = self.sending(self.operation("post", "create", "post", WRITE));
+        if !goes_together(&self.kind) {
+            return vec![list, create];
+        }
         let mut gone = self.operation("delete", "delete", "deletecollection", &[LIST, DELETE].concat());
         gone.parameters.retain(|(name, ..)| !["watch", "allowWatchBookmarks", "sendInitialEvents"].contains(name));
         gone.parameters.dedup_by_key(|(name, ..)| *name);
