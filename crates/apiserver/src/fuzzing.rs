@@ -95,7 +95,7 @@ fn compiled(schema: &Structural) -> usize {
         custom::Additional::None | custom::Additional::Any | custom::Additional::Refused => None,
     };
     let below = schema.properties.values().chain(additional).chain(schema.items.as_deref());
-    schema.rules.len() + below.map(compiled).sum::<usize>()
+    schema.rules.iter().filter(|rule| rule.is_compiled()).count() + below.map(compiled).sum::<usize>()
 }
 
 /// A schema, an object and what the object was. Of a schema that is accepted, pruning and defaulting twice is doing it once.

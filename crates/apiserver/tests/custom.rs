@@ -386,3 +386,25 @@ async fn a_rule_that_can_cost_too_much_is_refused_until_what_it_looks_at_is_limi
     let (status, answer) = post(&client, DEFINITIONS, with(limited)).await;
     assert_eq!(status, StatusCode::CREATED, "{answer}");
 }
+
+#[tokio::test]
+async fn what_an_update_leaves_as_it_was_is_warned_about_and_not_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let client = open(dir.path()).await;
+    let mut definition = definition();
+    assert_eq!(post(&client, DEFINITIONS, definition.clone()).await.0, StatusCode::CREATED);
+    assert_eq!(post(&client, TABS, tab("a", "red")).await.0, StatusCode::CREATED);
+    let spec = &mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    spec["properties"]["color"]["x-kubernetes-validations"] =
+        json!([{"rule": "self != 'red'", "message": "too bright"}]);
+    let versions = json!({"spec": {"versions": definition["spec"]["versions"]}});
+    let path = format!("{DEFINITIONS}/crontabs.stable.example.com");
+    assert_eq!(patch(&client, &path, versions).await.0, StatusCode::OK);
+    let one = format!("{TABS}/a");
+    let (code, warnings, _) = ask(&client, "PATCH", &one, &[MERGE], json!({"spec": {"replicas": 2}})).await;
+    let told = "299 - \"spec.color: Invalid value: \\\"string\\\": too bright\"";
+    assert_eq!((code, warnings), (StatusCode::OK, vec![told.to_owned()]));
+    let (code, warnings, _) = ask(&client, "PATCH", &one, &[MERGE], json!({"spec": {"color": "blue"}})).await;
+    assert_eq!((code, warnings.len()), (StatusCode::OK, 0));
+    assert_eq!(patch(&client, &one, json!({"spec": {"color": "red"}})).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+}

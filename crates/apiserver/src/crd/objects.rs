@@ -43,6 +43,16 @@ pub(crate) fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<
     custom::validate(&definition.schema.compiled(), object, old, metadata::embedded)
 }
 
+/// Of what a changed object is let pass with, no more is told than this.
+const MOST_TOLERATED: usize = 20;
+
+/// What to warn of after an update: rules that what it left as it was does not keep (apiextensions' validation ratcheting).
+pub(crate) fn tolerated(kind: &Kind, object: &Value, old: &Value) -> Vec<String> {
+    let Some(definition) = kind.definition() else { return Vec::new() };
+    let causes = custom::tolerated(&definition.schema.compiled(), object, old);
+    causes.iter().take(MOST_TOLERATED).map(|cause| format!("{}: {}", cause.field, cause.message)).collect()
+}
+
 /// Takes out of an object what its kind does not have; gives the paths of what went.
 ///
 /// # Errors

@@ -174,6 +174,10 @@ impl Call<'_> {
         {
             let known = self.before.get().map(|before| self.warnings(before)).unwrap_or_default();
             warnings.extend(self.warnings(&object).into_iter().filter(|warning| !known.contains(warning)));
+            if let Some(before) = self.before.get().filter(|_| self.kind().definition().is_some()) {
+                let object = convert::from_stored(self.kind(), object);
+                warnings.extend(crd::objects::tolerated(self.kind(), &object, before));
+            }
         }
         self.warned(status, json, &warnings)
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cel::{Budget, EvalError, Value as CelValue};
+use cel::{Budget, EvalError, Program, Value as CelValue};
 use serde_json::Value;
 
 use super::{
@@ -21,15 +21,29 @@ const OBJECT_COST: u64 = 10_000_000;
 const LONGEST_MESSAGE: usize = 5 * 1024;
 
 /// What the rules say of an object, and of its change from `old`.
-pub(super) fn check(schema: &Structural, object: &Value, old: Option<&Value>, whole: bool) -> Vec<Cause> {
-    let mut check = Check { left: OBJECT_COST, causes: Vec::new(), ended: false, ratchets: true };
-    check.value(schema, object, Past { value: old, unchanged: false }, "", whole);
+pub(super) fn check(schema: &Structural, object: &Value, old: Option<&Value>) -> Vec<Cause> {
+    let mut check = Check { of_object: true, ..Check::new(true) };
+    check.value(schema, object, Past { value: old, unchanged: false }, "", true);
+    check.causes
+}
+
+/// The rules that do not hold for parts of an object that are what they were in `old`: they are not held against it.
+pub(super) fn check_unchanged(schema: &Structural, object: &Value, old: &Value) -> Vec<Cause> {
+    let mut check = Check { of_unchanged: true, ..Check::new(true) };
+    check.value(schema, object, Past { value: Some(old), unchanged: false }, "", true);
+    check.causes
+}
+
+/// What the rules say of a value that is made, such as a default.
+pub(super) fn check_made(schema: &Structural, value: &Value, whole: bool) -> Vec<Cause> {
+    let mut check = Check::new(true);
+    check.value(schema, value, Past { value: None, unchanged: false }, "", whole);
     check.causes
 }
 
 /// What the rules say of a value that stays what it is, those that are not about changes too.
 pub(super) fn check_kept(schema: &Structural, value: &Value, whole: bool) -> Vec<Cause> {
-    let mut check = Check { left: OBJECT_COST, causes: Vec::new(), ended: false, ratchets: false };
+    let mut check = Check::new(false);
     check.value(schema, value, Past { value: Some(value), unchanged: false }, "", whole);
     check.causes
 }
@@ -56,9 +70,17 @@ struct Check {
     ended: bool,
     /// What did not change is not held against an update.
     ratchets: bool,
+    /// It is about an object: rules that do not compile refuse it. Where a definition is checked they are told of by themselves.
+    of_object: bool,
+    /// It is about what did not change, and about nothing else.
+    of_unchanged: bool,
 }
 
 impl Check {
+    fn new(ratchets: bool) -> Self {
+        Self { left: OBJECT_COST, causes: Vec::new(), ended: false, ratchets, of_object: false, of_unchanged: false }
+    }
+
     fn value(&mut self, schema: &Structural, value: &Value, past: Past<'_>, path: &str, whole: bool) {
         if !schema.has_rules() || self.ended {
             return;
@@ -91,24 +113,36 @@ impl Check {
 
     fn rules(&mut self, schema: &Structural, value: &Value, past: Past<'_>, path: &str, whole: bool) {
         // A rule about changes is asked of what did not change, too.
-        let asked = |rule: &&Rule| match rule.transition {
-            true => rule.optional_old || past.value.is_some(),
-            false => !past.unchanged,
+        let asked = |rule: &Rule| match rule.transition {
+            true => !self.of_unchanged && (rule.optional_old || past.value.is_some()),
+            false => past.unchanged == self.of_unchanged,
         };
-        let asked: Vec<&Rule> = schema.rules.iter().filter(asked).collect();
-        if asked.is_empty() {
+        let mut programs = Vec::new();
+        for rule in &schema.rules {
+            match &rule.program {
+                Ok(program) if asked(rule) => programs.push((rule, program)),
+                Ok(_) => {}
+                // Nobody can say whether it holds, not even of what did not change.
+                Err(why) if self.of_object => {
+                    let field = if path.is_empty() { "<nil>" } else { path };
+                    self.causes.push(Cause::invalid_shown(field, &format!("{:?}", schema.of.name()), why));
+                }
+                Err(_) => {}
+            }
+        }
+        if programs.is_empty() {
             return;
         }
         let own = convert(schema, value, whole);
         let before = past.value.filter(|old| !old.is_null()).map(|old| convert(schema, old, whole));
-        for rule in asked {
+        for (rule, program) in programs {
             let before = match (rule.optional_old, &before) {
                 (true, before) => CelValue::Optional(before.clone().map(Arc::new)),
                 (false, Some(before)) => before.clone(),
                 (false, None) => CelValue::Null,
             };
             let names = [("self", own.clone()), ("oldSelf", before)];
-            self.rule(schema, rule, &names, path);
+            self.rule(schema, (rule, program), &names, path);
             if self.ended {
                 return;
             }
@@ -116,7 +150,7 @@ impl Check {
     }
 
     /// Evaluates within what is left for the object, and within what one evaluation may cost.
-    fn evaluate(&mut self, program: &cel::Program, names: &[(&str, CelValue)]) -> Result<CelValue, Ended> {
+    fn evaluate(&mut self, program: &Program, names: &[(&str, CelValue)]) -> Result<CelValue, Ended> {
         let most = RULE_COST.min(self.left);
         let mut budget = Budget::new(most);
         let outcome = program.evaluate(names, &mut budget);
@@ -128,10 +162,16 @@ impl Check {
         })
     }
 
-    fn rule(&mut self, schema: &Structural, rule: &Rule, names: &[(&str, CelValue)], path: &str) {
+    fn rule(
+        &mut self,
+        schema: &Structural,
+        (rule, program): (&Rule, &Program),
+        names: &[(&str, CelValue)],
+        path: &str,
+    ) {
         let shown = format!("{:?}", schema.of.name());
         let named = rule.named();
-        let why = match self.evaluate(&rule.program, names) {
+        let why = match self.evaluate(program, names) {
             Ok(CelValue::Bool(true)) => return,
             Ok(CelValue::Bool(false)) => {
                 self.refuse(rule, names, path, &shown);
@@ -159,6 +199,10 @@ impl Check {
             }
             Err(Ended::Failed(why)) => format!("{why} evaluating rule: {named}"),
         };
+        if self.of_unchanged {
+            // Whether it holds is not known.
+            return;
+        }
         let field = if path.is_empty() { "<nil>" } else { path };
         self.causes.push(Cause::invalid_shown(field, &shown, &why));
     }

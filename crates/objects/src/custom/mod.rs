@@ -91,9 +91,17 @@ pub fn validate(schema: &Structural, object: &Value, old: Option<&Value>, metada
         let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
         causes.push(Cause::invalid_shown("<nil>", "null", why));
     } else {
-        causes.extend(evaluate::check(schema, object, old, true));
+        causes.extend(evaluate::check(schema, object, old));
     }
     causes
+}
+
+/// What an update is let pass with: rules that do not hold for what it leaves as it was. Upstream warns of them.
+pub fn tolerated(schema: &Structural, object: &Value, old: &Value) -> Vec<Cause> {
+    if !schema.has_rules() || is_too_deep(object) {
+        return Vec::new();
+    }
+    evaluate::check_unchanged(schema, object, old)
 }
 
 /// What is wrong with the default of a schema: whether it is a value of it, and keeps its rules as a value that is made and as
@@ -104,5 +112,5 @@ pub fn validate_default(schema: &Structural, default: &Value, whole: bool) -> Ve
         return causes;
     }
     let causes = evaluate::check_kept(schema, default, whole);
-    if causes.is_empty() { evaluate::check(schema, default, None, whole) } else { causes }
+    if causes.is_empty() { evaluate::check_made(schema, default, whole) } else { causes }
 }

@@ -27,7 +27,9 @@ pub struct Rule {
     pub(super) optional_old: bool,
     /// Whether it is about a change.
     pub(super) transition: bool,
-    pub(super) program: Program,
+    /// What is evaluated; or why nothing can be. No accepted definition has such a rule, but one that was stored by another version
+    /// can have it: then nothing that the rule is about is accepted, as upstream has it.
+    pub(super) program: Result<Program, String>,
 }
 
 /// What compiling a rule of a definition tells.
@@ -137,8 +139,7 @@ fn compile(rule: &Value, names: &[(&str, CelType)]) -> Result<Programs, String> 
     Ok((program, message))
 }
 
-/// Compiles the rules of a schema and of those below it. One that does not compile, which no accepted definition has, is left
-/// out.
+/// Compiles the rules of a schema and of those below it. One that does not compile refuses what it is about.
 pub(super) fn read(into: &mut Structural, schema: &Value, whole: bool) {
     if into.has_rules() {
         let declared = Declared::new(into, whole);
@@ -153,9 +154,8 @@ fn read_below(into: &mut Structural, schema: &Value, declared: Option<&Declared>
     if let Some(rules) = listed(schema) {
         // What is below a list of unknown things can be known all the same.
         let own = if declared.is_none() { Declared::new(into, whole) } else { None };
-        if let Some(declared) = declared.or(own.as_ref()) {
-            into.rules = rules.iter().filter_map(|rule| Rule::new(rule, &declared.of, schema)).collect();
-        }
+        let of = declared.or(own.as_ref()).map(|declared| &declared.of);
+        into.rules = rules.iter().filter_map(|rule| Rule::new(rule, of, schema)).collect();
     }
     let elements = declared.and_then(|declared| declared.elements()).map(AsRef::as_ref);
     for (name, below) in &mut into.properties {
@@ -177,8 +177,14 @@ pub(super) fn listed(schema: &Value) -> Option<&Vec<Value>> {
 }
 
 impl Rule {
-    fn new(rule: &Value, of: &CelType, schema: &Value) -> Option<Self> {
-        let (program, message_expression) = compile(rule, &names(rule, of)).ok()?;
+    /// A rule about values of a type; `None` for one that says nothing.
+    fn new(rule: &Value, of: Option<&CelType>, schema: &Value) -> Option<Self> {
+        text(rule, "rule")?;
+        let (program, message_expression) = match of.map(|of| compile(rule, &names(rule, of))) {
+            Some(Ok((program, message))) => (Ok(program), message),
+            Some(Err(why)) => (Err(format!("rule compile error: {why}")), None),
+            None => (Err("rule compiler initialization error: the schema has no type".to_owned()), None),
+        };
         let found = text(rule, "fieldPath").and_then(|path| field_path::find(path, schema, true).ok());
         Some(Self {
             text: text(rule, "rule").unwrap_or_default().trim().to_owned(),
@@ -187,14 +193,20 @@ impl Rule {
             reason: text(rule, "reason").unwrap_or("FieldValueInvalid").to_owned(),
             field_path: found.map(|found| found.path).unwrap_or_default(),
             optional_old: rule.get("optionalOldSelf").and_then(Value::as_bool).unwrap_or(false),
-            transition: program.mentions("oldSelf"),
+            transition: program.as_ref().is_ok_and(|program| program.mentions("oldSelf")),
             program,
         })
     }
 
+    /// Whether it can be evaluated; else it refuses whatever it is about.
+    pub fn is_compiled(&self) -> bool {
+        self.program.is_ok()
+    }
+
     /// About how many bytes the patterns take that it keeps compiled.
     pub(super) fn patterns(&self) -> usize {
-        self.program.patterns() + self.message_expression.as_ref().map_or(0, Program::patterns)
+        self.program.as_ref().map_or(0, Program::patterns)
+            + self.message_expression.as_ref().map_or(0, Program::patterns)
     }
 
     /// The rule as messages about it name it.

@@ -128,6 +128,9 @@ pub struct Checks {
     pub min_length: Option<u64>,
     /// What a text matches.
     pub pattern: Option<Regex>,
+    /// A pattern that is none, and why. No accepted definition has one, but one that was stored by another version can: no text
+    /// matches it, as upstream has it.
+    pub broken_pattern: Option<String>,
     /// Elements of a list, at most.
     pub max_items: Option<u64>,
     /// Elements of a list, at least.
@@ -308,6 +311,11 @@ impl Checks {
         if !ANY.iter().any(|field| schema.get(*field).is_some()) {
             return None;
         }
+        let (pattern, broken_pattern) = match text("pattern").map(|pattern| (pattern, compile_pattern(pattern))) {
+            None => (None, None),
+            Some((_, Ok(compiled))) => (Some(compiled), None),
+            Some((pattern, Err(why))) => (None, Some(format!("{pattern}, but pattern is invalid: {why}"))),
+        };
         Some(Box::new(Self {
             format: text("format").map(str::to_owned),
             maximum: number("maximum").map(|most| (most, is("exclusiveMaximum"))),
@@ -315,7 +323,8 @@ impl Checks {
             multiple_of: number("multipleOf"),
             max_length: count("maxLength"),
             min_length: count("minLength"),
-            pattern: text("pattern").and_then(|pattern| compile_pattern(pattern).ok()),
+            pattern,
+            broken_pattern,
             max_items: count("maxItems"),
             min_items: count("minItems"),
             unique_items: is("uniqueItems"),

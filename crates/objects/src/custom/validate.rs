@@ -201,6 +201,9 @@ impl Check {
         if let Some(pattern) = checks.pattern.as_ref().filter(|pattern| !pattern.is_match(text)) {
             self.wrong(path, value, &format!("should match '{pattern}'"));
         }
+        if let Some(broken) = &checks.broken_pattern {
+            self.wrong(path, value, &format!("should match '{broken}'"));
+        }
         if let Some(format) = &checks.format
             && !formats::matches(format, text)
         {
