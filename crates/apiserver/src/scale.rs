@@ -36,6 +36,21 @@ pub fn of(kind: &Kind, object: &Value) -> Value {
     })
 }
 
+/// Whether an object has the replicas that its Scale is to show.
+///
+/// # Errors
+/// 500 for a custom resource that does not say them, as upstream has it: 0 would be a number that somebody wanted.
+pub fn check(kind: &Kind, object: &Value) -> Result<(), Failure> {
+    let custom = kind.definition().and_then(|definition| definition.scale.as_ref());
+    match custom.filter(|scale| replicas(object, &scale.spec).is_none()) {
+        None => Ok(()),
+        Some(scale) => {
+            let path = scale.spec.replace('/', ".");
+            Err(Failure::internal(format!("the spec replicas field {path:?} does not exist")))
+        }
+    }
+}
+
 /// The object with the replicas that a Scale wants.
 ///
 /// # Errors

@@ -388,6 +388,26 @@ async fn a_rule_that_can_cost_too_much_is_refused_until_what_it_looks_at_is_limi
 }
 
 #[tokio::test]
+async fn an_object_without_the_replicas_of_its_scale_has_no_scale() {
+    let dir = tempfile::tempdir().unwrap();
+    let client = open(dir.path()).await;
+    let mut definition = definition();
+    let versions = definition["spec"]["versions"].as_array_mut().unwrap();
+    for version in versions {
+        let replicas = &mut version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["replicas"];
+        replicas.as_object_mut().unwrap().remove("default");
+    }
+    assert_eq!(post(&client, DEFINITIONS, definition).await.0, StatusCode::CREATED);
+    assert_eq!(post(&client, TABS, tab("a", "red")).await.0, StatusCode::CREATED);
+    let (code, refused) = get(&client, &format!("{TABS}/a/scale")).await;
+    assert_eq!((code, &refused["reason"]), (StatusCode::INTERNAL_SERVER_ERROR, &json!("InternalError")));
+    let said = "Internal error occurred: the spec replicas field \".spec.replicas\" does not exist";
+    assert_eq!(refused["message"], said);
+    let scaled = patch(&client, &format!("{TABS}/a/scale"), json!({"spec": {"replicas": 2}})).await;
+    assert_eq!((scaled.0, &scaled.1["spec"]["replicas"]), (StatusCode::OK, &json!(2)));
+}
+
+#[tokio::test]
 async fn what_an_update_leaves_as_it_was_is_warned_about_and_not_refused() {
     let dir = tempfile::tempdir().unwrap();
     let client = open(dir.path()).await;

@@ -25,8 +25,9 @@ impl Call<'_> {
     pub(super) async fn on_scale(self) -> Result<Answer, Failure> {
         let (kind, shown_kind) = (self.target.kind.clone(), self.target.kind.clone());
         let shown = move |json: &[u8]| -> Result<Answer, Failure> {
-            let object: Value = serde_json::from_slice(json).map_err(Failure::internal)?;
-            Ok(respond::json(StatusCode::OK, &scale::of(&shown_kind, &convert::from_stored(&shown_kind, object))))
+            let object = convert::from_stored(&shown_kind, serde_json::from_slice(json).map_err(Failure::internal)?);
+            scale::check(&shown_kind, &object)?;
+            Ok(respond::json(StatusCode::OK, &scale::of(&shown_kind, &object)))
         };
         let (registry, namespace) = (&self.handler.registry, &self.target.namespace);
         let write;
