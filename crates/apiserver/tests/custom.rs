@@ -388,6 +388,37 @@ async fn a_rule_that_can_cost_too_much_is_refused_until_what_it_looks_at_is_limi
 }
 
 #[tokio::test]
+async fn a_version_shows_what_its_schema_has_and_does_not_hold_the_rest_against_its_clients() {
+    let dir = tempfile::tempdir().unwrap();
+    let client = open(dir.path()).await;
+    let mut definition = definition();
+    // The older version has no colours yet, and something of its own.
+    let older = &mut definition["spec"]["versions"][1];
+    older["subresources"] = json!({"status": {}});
+    let spec = &mut older["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
+    spec.as_object_mut().unwrap().remove("color");
+    spec["shade"] = json!({"type": "string"});
+    assert_eq!(post(&client, DEFINITIONS, definition).await.0, StatusCode::CREATED);
+    assert_eq!(post(&client, TABS, tab("a", "red")).await.0, StatusCode::CREATED);
+    let (newer, older) = (format!("{TABS}/a"), TABS.replace("/v1/", "/v1beta1/"));
+    let shown = get(&client, &format!("{older}/a")).await.1;
+    assert_eq!((&shown["apiVersion"], &shown["spec"]["color"]), (&json!("stable.example.com/v1beta1"), &Value::Null));
+    assert_eq!(get(&client, &older).await.1["items"][0]["spec"], shown["spec"]);
+    // A change of its status leaves what it does not show.
+    let strict = "fieldValidation=Strict";
+    let status = patch(&client, &format!("{older}/a/status?{strict}"), json!({"status": {"replicas": 3}})).await;
+    assert_eq!((status.0, &status.1["status"]["replicas"]), (StatusCode::OK, &json!(3)));
+    assert_eq!(get(&client, &newer).await.1["spec"]["color"], "red");
+    let change = json!({"spec": {"replicas": 2, "shade": "dark"}});
+    let (code, warnings, changed) = ask(&client, "PATCH", &format!("{older}/a?{strict}"), &[MERGE], change).await;
+    assert_eq!(code, StatusCode::OK, "{changed}");
+    assert_eq!(warnings.len(), 1, "only that the version is deprecated: {warnings:?}");
+    // What the version that objects are kept in does not have is not kept.
+    assert_eq!((&changed["spec"]["replicas"], &changed["spec"]["shade"]), (&json!(2), &Value::Null));
+    assert_eq!(get(&client, &newer).await.1["spec"]["shade"], Value::Null);
+}
+
+#[tokio::test]
 async fn an_object_without_the_replicas_of_its_scale_has_no_scale() {
     let dir = tempfile::tempdir().unwrap();
     let client = open(dir.path()).await;

@@ -12,8 +12,19 @@ use crate::{
     validation::metadata,
 };
 
-/// A stored object as a kind has it: with the defaults that its definition has got since, in the kind's version.
-pub(crate) fn read(kind: &Kind, mut object: Value) -> Value {
+/// A stored object as a kind has it: with the defaults that its definition has got since, in the kind's version. What this version's
+/// schema does not have is not shown (apiextensions' `schemaCoercingConverter`): a client that sent it back would be told that it is
+/// unknown.
+pub(crate) fn read(kind: &Kind, object: Value) -> Value {
+    let mut object = read_whole(kind, object);
+    if let Some(definition) = kind.definition().filter(|definition| definition.storage != kind.version) {
+        definition.schema.compiled().prune(&mut object);
+    }
+    object
+}
+
+/// As [`read`], with what only the version has that objects are kept in: a write to a part of an object leaves that as it is.
+pub(crate) fn read_whole(kind: &Kind, mut object: Value) -> Value {
     if let Some(definition) = kind.definition() {
         let schema = definition.storage_schema.compiled();
         schema.prune(&mut object);
@@ -23,14 +34,16 @@ pub(crate) fn read(kind: &Kind, mut object: Value) -> Value {
     object
 }
 
-/// Makes an object what is stored of it.
+/// Makes an object what is stored of it: what the version has that objects are kept in.
 pub(crate) fn write(kind: &Kind, object: &mut Value) {
-    if let Some(definition) = kind.definition() {
-        set_version(object, kind.group, definition.storage);
+    let Some(definition) = kind.definition() else { return };
+    set_version(object, kind.group, definition.storage);
+    if definition.storage != kind.version {
+        definition.storage_schema.compiled().prune(object);
     }
 }
 
-/// Versions differ in their name alone (conversion `None`).
+/// Versions differ in their names (conversion `None`), and in what their schemas leave of an object.
 fn set_version(object: &mut Value, group: &str, version: &str) {
     if let Some(map) = object.as_object_mut() {
         map.insert("apiVersion".to_owned(), format!("{group}/{version}").into());

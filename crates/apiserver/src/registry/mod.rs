@@ -222,6 +222,9 @@ impl Registry {
             let kind = &of;
             let mut current = read(kind, stored)?;
             let wanted = change(&current)?;
+            if part != Part::Main && kind.definition().is_some() {
+                current = crd::objects::read_whole(kind, parse(stored)?);
+            }
             let supplied = ownership::of(&wanted).cloned();
             let mut next = update::merge(kind, &current, wanted, part)?;
             limits.check(kind, Some(&current), &next)?;
