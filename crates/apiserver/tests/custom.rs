@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use apiserver::{ApiServer, Options};
+use futures::{AsyncBufReadExt, TryStreamExt};
 use http::{Request, StatusCode};
 use kube::Client;
 use serde_json::{Value, json};
@@ -458,4 +459,36 @@ async fn what_an_update_leaves_as_it_was_is_warned_about_and_not_refused() {
     let (code, warnings, _) = ask(&client, "PATCH", &one, &[MERGE], json!({"spec": {"color": "blue"}})).await;
     assert_eq!((code, warnings.len()), (StatusCode::OK, 0));
     assert_eq!(patch(&client, &one, json!({"spec": {"color": "red"}})).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn a_watch_ends_when_its_kind_has_changed_and_its_client_misses_no_field() {
+    let dir = tempfile::tempdir().unwrap();
+    let client = open(dir.path()).await;
+    let mut definition = definition();
+    assert_eq!(post(&client, DEFINITIONS, definition.clone()).await.0, StatusCode::CREATED);
+    let begin = async |version: &Value| {
+        let path = format!("{TABS}?watch=true&resourceVersion={}", version.as_str().unwrap());
+        client.request_stream(Request::get(path).body(Vec::new()).unwrap()).await.unwrap().lines()
+    };
+    let object = |line: Option<String>| serde_json::from_str::<Value>(&line.unwrap()).unwrap()["object"].take();
+    let mut watch = begin(&get(&client, TABS).await.1["metadata"]["resourceVersion"]).await;
+    // What is not about its objects does not end it.
+    let path = format!("{DEFINITIONS}/crontabs.stable.example.com");
+    assert_eq!(patch(&client, &path, json!({"metadata": {"labels": {"a": "b"}}})).await.0, StatusCode::OK);
+    assert_eq!(post(&client, TABS, tab("a", "red")).await.0, StatusCode::CREATED);
+    let last = object(watch.try_next().await.unwrap());
+    assert_eq!(last["metadata"]["name"], "a");
+    for version in definition["spec"]["versions"].as_array_mut().unwrap() {
+        let spec = &mut version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
+        spec["size"] = json!({"type": "string"});
+    }
+    let versions = json!({"spec": {"versions": definition["spec"]["versions"]}});
+    assert_eq!(patch(&client, &path, versions).await.0, StatusCode::OK);
+    let mut large = tab("b", "blue");
+    large["spec"]["size"] = json!("large");
+    assert_eq!(post(&client, TABS, large).await.0, StatusCode::CREATED);
+    assert_eq!(watch.try_next().await.unwrap(), None, "it went on with what the definition was");
+    let mut watch = begin(&last["metadata"]["resourceVersion"]).await;
+    assert_eq!(object(watch.try_next().await.unwrap())["spec"]["size"], "large");
 }

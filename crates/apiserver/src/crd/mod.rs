@@ -4,6 +4,7 @@
 //! statuses, and swaps the kinds; it runs after every write of a definition, before the write is answered, and whenever
 //! something changes while a definition is being deleted.
 
+mod known;
 mod names;
 pub(crate) mod objects;
 pub(crate) mod openapi;
@@ -12,14 +13,12 @@ pub(crate) mod validation;
 
 use std::sync::Arc;
 
-use ::objects::{
-    custom,
-    kinds::{self, Kind, Kinds},
-};
+use ::objects::kinds::{self, Kind, Kinds};
 use arc_swap::ArcSwap;
 use serde_json::{Map, Value, json};
 
-use crate::registry::{Registry, meta, parse};
+use self::known::Known;
+use crate::registry::{Registry, meta};
 
 pub(crate) use sync::{follow, sync};
 
@@ -33,6 +32,7 @@ const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 #[derive(Default)]
 pub(crate) struct Definitions {
     kinds: ArcSwap<Kinds>,
+    known: Known,
     /// One at a time brings things up to date.
     turn: tokio::sync::Mutex<()>,
 }
@@ -45,19 +45,8 @@ impl Definitions {
 
     /// Takes over what the stored definitions say.
     pub(crate) fn load(&self, registry: &Registry) {
-        let mut all = Vec::new();
-        for definition in stored(registry) {
-            if !custom::is_served(&definition) {
-                continue;
-            }
-            match custom::kinds(&definition) {
-                Ok(kinds) => all.extend(kinds),
-                Err(error) => {
-                    tracing::warn!("CustomResourceDefinition {}: {error}", meta::text(&definition, "name"));
-                }
-            }
-        }
-        self.kinds.store(Arc::new(Kinds::new(all)));
+        let all = self.known.read(registry);
+        self.kinds.store(Arc::new(Kinds::new(all.iter().flat_map(|one| one.kinds.iter().cloned()).collect())));
     }
 }
 
@@ -71,15 +60,9 @@ pub(crate) fn is_definition(kind: &Kind) -> bool {
     kind.is(GROUP, "CustomResourceDefinition")
 }
 
-/// Every stored definition, the oldest first: who was there first keeps a name.
+/// Every stored definition, the oldest first: who was there first keeps a name. Their versions say no schemas here.
 fn stored(registry: &Registry) -> Vec<Value> {
-    let Some(kind) = kind() else { return Vec::new() };
-    let mut all: Vec<Value> =
-        registry.list(kind, "").objects.iter().filter_map(|(_, stored)| parse(stored).ok()).collect();
-    all.sort_by_cached_key(|definition| {
-        (meta::text(definition, "creationTimestamp").to_owned(), meta::text(definition, "name").to_owned())
-    });
-    all
+    registry.definitions().known.read(registry).iter().map(|one| one.definition.clone()).collect()
 }
 
 /// A definition that is deleted waits until its objects are.

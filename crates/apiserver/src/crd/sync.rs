@@ -76,9 +76,11 @@ async fn write_statuses(registry: &Registry) -> Result<(), Failure> {
     let Some(kind) = kind() else { return Ok(()) };
     let mut all = stored(registry);
     let now = delete::time(Timestamp::now());
+    let group = |definition: &Value| definition.pointer("/spec/group").cloned();
     for index in 0..all.len() {
-        let others: Vec<&Value> =
-            all.iter().enumerate().filter(|(at, _)| *at != index).map(|(_, other)| other).collect();
+        let own = all.get(index).and_then(group);
+        let same = |(at, other): &(usize, &Value)| *at != index && other.pointer("/spec/group") == own.as_ref();
+        let others: Vec<&Value> = all.iter().enumerate().filter(same).map(|(_, other)| other).collect();
         let Some(definition) = all.get(index).filter(|definition| !meta::is_deleting(definition)) else { continue };
         let status = names::status(definition, &others, &now);
         if definition.get("status") == Some(&status) {
@@ -163,7 +165,9 @@ fn own_kind(definition: &Value) -> Option<KindRef> {
         return None;
     }
     let kinds = ::objects::kinds::Kinds::new(custom::kinds(&definition).ok()?);
-    kinds.defined().first().cloned().map(KindRef::Defined)
+    // In the version that they are kept in: the schemas of others are not known here.
+    let keeps = |kind: &&Arc<Kind>| kind.definition().is_some_and(|definition| definition.storage == kind.version);
+    kinds.defined().iter().find(keeps).cloned().map(KindRef::Defined)
 }
 
 /// Whether none is left.

@@ -142,10 +142,12 @@ pub fn kinds(definition: &Value) -> Result<Vec<Kind>, NotADefinition> {
     let of = |version: &Value| Schema::new(version.pointer("/schema/openAPIV3Schema"));
     let (storage, storage_schema) = (intern(&called(stored))?, of(stored));
     let singular = name("singular").map_or_else(|| kind.to_lowercase(), str::to_owned);
+    let kept = stored.to_string();
     let mut kinds = Vec::new();
     for version in versions.iter().filter(|version| is(version, "served")) {
         let mut hasher = DefaultHasher::new();
-        version.to_string().hash(&mut hasher);
+        // Objects are read as they are kept, too.
+        (version.to_string(), &kept).hash(&mut hasher);
         let definition = Definition {
             storage,
             schema: if is(version, "storage") { storage_schema.clone() } else { of(version) },

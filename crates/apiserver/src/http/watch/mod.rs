@@ -21,6 +21,7 @@ use futures::{StreamExt, future::Either};
 use http::{HeaderValue, Response, header};
 use http_body::Frame;
 use http_body_util::StreamBody;
+use objects::kinds::{Kind, Kinds};
 use serde_json::json;
 use tokio::{
     sync::watch,
@@ -35,6 +36,7 @@ use self::{
 pub(super) use self::{rounds::Rounds, view::View};
 use super::{Answer, Handler, Origin, fairness::Lease, list::LARGE, metrics::Metrics, options::WatchOptions};
 use crate::{
+    registry::Registry,
     status::Failure,
     store::{Key, Range, Snapshot, Store, Stored, Watcher},
 };
@@ -89,6 +91,29 @@ impl Initial {
     }
 }
 
+/// Whether a kind is still what it was when a watch of it began. A watch sees objects as its kind had them then, and one that went on
+/// after the definition was changed would not show new fields: it ends, as upstream's do, and its client goes on where it was.
+struct Kept {
+    registry: Arc<Registry>,
+    /// What was served when it was last looked at.
+    kinds: Option<Arc<Kinds>>,
+}
+
+impl Kept {
+    /// Whether what is now served under the kind's name is something else. That nothing is, is no reason to end: what was deleted is
+    /// still to be told.
+    fn is_outdated(&mut self, kind: &Kind) -> bool {
+        let kinds = self.registry.kinds();
+        if !kind.is_custom() || self.kinds.as_ref().is_some_and(|known| Arc::ptr_eq(known, &kinds)) {
+            return false;
+        }
+        let print = |kind: &Kind| kind.definition().map(|definition| definition.fingerprint);
+        let served = kinds.by_resource(kind.group, kind.version, kind.plural);
+        self.kinds = Some(kinds);
+        served.is_some_and(|served| print(&served) != print(kind))
+    }
+}
+
 /// What wakes a watch.
 enum Wakes {
     /// Each change: in this process a waking costs little, and controllers wait for each other.
@@ -103,6 +128,7 @@ pub(super) struct Watch {
     view: Arc<View>,
     options: WatchOptions,
     metrics: Arc<Metrics>,
+    kept: Kept,
     initial: Option<Initial>,
     /// The bookmark after it is due.
     mark: bool,
@@ -170,6 +196,7 @@ pub(super) async fn begin(handler: &Handler, request: Request) -> Result<Watch, 
         view,
         options,
         metrics,
+        kept: Kept { registry: registry.clone(), kinds: None },
         initial,
         mark: options.marks_initial,
         seen,
@@ -320,6 +347,10 @@ impl Watch {
 
     /// What has happened since.
     fn news(&mut self) -> Bytes {
+        if self.kept.is_outdated(&self.view.kind) {
+            self.over = true;
+            return Bytes::new();
+        }
         loop {
             let (view, store, resource, after) = (&self.view, &self.store, &self.resource, self.seen);
             let mut make = || view.news(store, resource, after, &mut self.columns);
