@@ -111,6 +111,8 @@ pub async fn show_user(State(app): State<App>, Path(id): Path<Uuid>) -> Answer<J
 }
 
 /// Sets what an account may do. Its sessions end, also if it is that already: it signs in again as what it is now.
+///
+/// Who says of themselves what they are already keeps the session in which they say it.
 #[utoipa::path(
     patch, path = "/admin/users/{id}", tag = "admin", request_body = Appointment,
     params(("id" = Uuid, Path, description = "The account's id")),
@@ -137,8 +139,10 @@ pub async fn appoint(
         }
     };
     if appointment.role.is_some() || appointment.disabled.is_some() {
-        // Whatever it was before: had they not ended the last time, because Redis was away, they would live on.
-        app.sessions().end_all(&id, None, now).await?;
+        // Whatever it was before: had they not ended the last time, because Redis was away, they would live on. Who remains what they
+        // are by their own word goes on.
+        let same = id == me.user && user.role == me.role && !user.disabled;
+        app.sessions().end_all(&id, same.then_some(me.session.as_str()), now).await?;
     }
     let what = format!("{}{}", user.role.as_str(), if user.disabled { ", disabled" } else { "" });
     entry.because(&what).keep(app.store()).await;

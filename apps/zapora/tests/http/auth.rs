@@ -259,3 +259,14 @@ async fn sessions_that_did_not_end_with_an_appointment_end_when_it_is_made_again
     problem(zapora.by(&ann, Method::GET, "/me"), 401).await;
     zapora.stop().await;
 }
+
+#[tokio::test]
+async fn an_admin_who_appoints_themselves_what_they_are_keeps_this_session_and_no_other() {
+    let zapora = Zapora::start(&[]).await;
+    let (other, admin) = (zapora.admin().await, zapora.admin().await);
+    let own = format!("/admin/users/{}", admin.id);
+    body(zapora.by(&admin, Method::PATCH, &own).json(&json!({"role": "admin"})), StatusCode::OK).await;
+    body(zapora.by(&admin, Method::GET, "/me"), StatusCode::OK).await;
+    problem(zapora.by(&other, Method::GET, "/me"), 401).await;
+    zapora.stop().await;
+}
