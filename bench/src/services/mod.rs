@@ -61,7 +61,8 @@ pub fn run(coracle: &Path, options: &Options) -> anyhow::Result<()> {
     let built_in = Side::built_in(coracle, &postgres, &redis, options.cost)?;
     let sides = [&ours, &theirs, &built_in];
     for side in sides {
-        println!("{:<17} ready after {:.0} ms", side.name, side.ready.as_secs_f64() * 1e3);
+        let [first, again] = side.ready.map(|ready| ready.as_secs_f64() * 1e3);
+        println!("{:<17} ready after {again:.0} ms, {first:.0} ms the first time, when it makes its tables", side.name);
     }
 
     println!(
