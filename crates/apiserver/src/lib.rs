@@ -92,7 +92,7 @@ impl ApiServer {
         let addresses =
             Addresses::new(&options.service_cidr).ok_or_else(|| OpenError::Range(options.service_cidr.clone()))?;
         let pki = Arc::new(Pki::open(&options.data_dir.join("pki"))?);
-        let store = Store::open(&options.data_dir.join("state.redb"))?;
+        let store = Store::open(&options.data_dir.join(store::FILE))?;
         let registry = Arc::new(Registry::new(store, addresses));
         crd::sync(&registry).await.map_err(|failure| OpenError::Bootstrap(failure.message))?;
         tokio::spawn(crd::follow(Arc::downgrade(&registry)));

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, convert::Infallible, path::Path, sync::Arc};
 
-use apiserver::store::{Key, Next, Range, Store, StoreError, Stored};
+use apiserver::store::{self, Key, Next, Range, Store, StoreError, Stored};
 use proptest::prelude::*;
 
 fn key(name: &str) -> Key {
@@ -36,7 +36,7 @@ fn contents(store: &Store) -> BTreeMap<String, Vec<u8>> {
 fn open(dir: &Path) -> Store {
     // A writer that was just dropped may hold the file for a moment longer: its thread ends when its queue does.
     loop {
-        match Store::open(&dir.join("state.redb")) {
+        match Store::open(&dir.join(store::FILE)) {
             Ok(store) => return store,
             Err(error) if error.to_string().contains("already open") => std::thread::yield_now(),
             Err(error) => panic!("{error}"),
@@ -62,7 +62,7 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
 #[tokio::test]
 async fn a_store_that_is_open_is_not_opened_again() {
     let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("state.redb");
+    let file = dir.path().join(store::FILE);
     let store = Store::open(&file).unwrap();
     assert!(Store::open(&file).err().unwrap().to_string().contains("already open"));
     put(&store, "a", "1").await;
@@ -73,7 +73,7 @@ async fn nobody_but_its_owner_can_read_the_file() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     put(&open(dir.path()), "a", "secret").await;
-    let mode = std::fs::metadata(dir.path().join("state.redb")).unwrap().permissions().mode();
+    let mode = std::fs::metadata(dir.path().join(store::FILE)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
 

@@ -60,7 +60,7 @@ async fn a_full_disk_refuses_writes_loses_nothing_and_serves_again_when_there_is
     let Some(disk) = Small::mount("6m") else {
         return eprintln!("skipped: nothing may be mounted here");
     };
-    let (file, ballast) = (disk.path().join("state.redb"), disk.path().join("ballast"));
+    let (file, ballast) = (disk.path().join("state.journal"), disk.path().join("ballast"));
     let store = Store::open(&file).unwrap();
     put(&store, "first", "\"there\"").await.unwrap();
     fs::write(&ballast, vec![0; 2 << 20]).unwrap();
@@ -86,69 +86,139 @@ async fn a_full_disk_refuses_writes_loses_nothing_and_serves_again_when_there_is
     put(&store, "last", "\"there\"").await.unwrap();
     acknowledged.insert("last".to_owned(), b"\"there\"".to_vec());
     let revision = store.revision();
-    drop(store);
-    let store = reopened(&file);
+    closed(store).await;
+    let store = Store::open(&file).unwrap();
     assert_eq!((contents(&store), store.revision()), (acknowledged, revision));
 }
 
 /// The writer's thread closes the file a moment after the last handle goes.
-fn reopened(file: &Path) -> Store {
-    loop {
-        match Store::open(file) {
-            Ok(store) => return store,
-            Err(error) if error.to_string().contains("already open") => std::thread::yield_now(),
-            Err(error) => panic!("{error}"),
-        }
-    }
+async fn closed(store: Store) {
+    let closed = store.closed();
+    drop(store);
+    closed.await;
 }
 
 /// A store's file with some objects in it.
 async fn file_with_objects(dir: &Path) -> PathBuf {
-    let file = dir.join("state.redb");
+    let file = dir.join("state.journal");
     let store = Store::open(&file).unwrap();
     for number in 0..50 {
         put(&store, &format!("n{number}"), &format!("{{\"number\": {number}}}")).await.unwrap();
     }
-    drop(store);
-    drop(reopened(&file));
-    drop(reopened(&file));
+    closed(store).await;
     file
 }
 
 #[tokio::test]
 async fn a_file_that_is_no_store_says_so_and_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("state.redb");
+    let file = dir.path().join("state.journal");
     fs::write(&file, vec![b'x'; 100_000]).unwrap();
     let error = Store::open(&file).err().unwrap().to_string();
     assert!(
-        error.contains("state.redb") && error.contains("damaged") && error.contains("restore a snapshot"),
+        error.contains("state.journal") && error.contains("damaged") && error.contains("restore a snapshot"),
         "{error}"
     );
 }
 
+/// A damaged copy of a file, opened.
+fn open_damaged(good: &[u8], damage: impl FnOnce(&mut Vec<u8>)) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("copy.journal");
+    let mut bytes = good.to_vec();
+    damage(&mut bytes);
+    fs::write(&copy, bytes).unwrap();
+    let opened = Store::open(&copy).map(|store| contents(&store)).map_err(|error| error.to_string());
+    if let Err(error) = &opened {
+        assert!(error.contains("copy.journal"), "{error}");
+    }
+    opened
+}
+
+/// How long a file is without the room for what comes next.
+fn used(file: &[u8]) -> usize {
+    file.iter().rposition(|byte| *byte != 0).unwrap() + 1
+}
+
 #[tokio::test]
-async fn a_damaged_file_is_refused_or_read_but_never_crashes() {
+async fn a_byte_that_is_damaged_is_noticed_wherever_it_is_and_nothing_acknowledged_goes_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = file_with_objects(dir.path()).await;
+    let before = fs::read(&file).unwrap();
+    let store = Store::open(&file).unwrap();
+    let all = contents(&store);
+    put(&store, "last", "{}").await.unwrap();
+    closed(store).await;
+    let good = fs::read(&file).unwrap();
+    let last = used(&before);
+    for at in 0..used(&good) {
+        let opened = open_damaged(&good, |bytes| bytes[at] ^= 0x5a);
+        if at < last {
+            assert!(opened.as_ref().is_err_and(|error| error.contains("damaged")), "byte {at}: {opened:?}");
+        } else {
+            // Nobody can tell it from a write that a loss of power has cut off.
+            assert_eq!(opened.as_ref(), Ok(&all), "byte {at}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_cut_anywhere_has_all_whole_commits_before_the_cut_and_takes_more() {
     let dir = tempfile::tempdir().unwrap();
     let file = file_with_objects(dir.path()).await;
     let good = fs::read(&file).unwrap();
-    let copy = dir.path().join("copy.redb");
-    // Every part of the file, with a step that is prime, so that every offset within a page has its turn.
-    for position in (0..good.len()).step_by((good.len() / 300) | 1) {
-        let mut bad = good.clone();
-        for byte in bad.iter_mut().skip(position).take(8) {
-            *byte ^= 0x5a;
-        }
-        fs::write(&copy, bad).unwrap();
-        match Store::open(&copy) {
-            Ok(store) => contents(&store)
-                .values()
-                .for_each(|json| drop(serde_json::from_slice::<serde_json::Value>(json).unwrap())),
-            Err(error) => assert!(error.to_string().contains("copy.redb"), "{error}"),
+    let mut most = 0;
+    for length in 1..=used(&good) {
+        match open_damaged(&good, |bytes| bytes.truncate(length)) {
+            Ok(found) => {
+                assert!(found.len() >= most, "{length} bytes");
+                assert!((0..found.len()).all(|number| found.contains_key(&format!("n{number}"))), "{length} bytes");
+                most = found.len();
+            }
+            Err(error) => assert!(length < 16 && error.contains("damaged"), "{length} bytes: {error}"),
         }
     }
-    for length in [0, 1, 100, good.len() / 2, good.len() - 1] {
-        fs::write(&copy, good.get(..length).unwrap()).unwrap();
-        let _ = Store::open(&copy);
+    assert_eq!(most, 50);
+
+    fs::write(&file, &good[..used(&good) - 1]).unwrap();
+    let store = Store::open(&file).unwrap();
+    put(&store, "more", "{}").await.unwrap();
+    closed(store).await;
+    let found = contents(&Store::open(&file).unwrap());
+    assert_eq!((found.len(), found.contains_key("n49"), found.contains_key("more")), (50, false, true));
+}
+
+#[test]
+fn a_file_that_is_made_up_neither_crashes_nor_is_read_as_more_than_it_is() {
+    let head = b"\xffcoracle\0\0\0\x03";
+    let head = [head.as_slice(), &crc32fast::hash(head).to_be_bytes()].concat();
+    // A length beyond the file, and beyond any memory.
+    for length in [1, 20, u32::MAX] {
+        let record = [b"\xffrec".as_slice(), &length.to_be_bytes(), &[0; 12]].concat();
+        let opened = open_damaged(&head, |bytes| bytes.extend_from_slice(&record));
+        assert_eq!(opened, Ok(BTreeMap::new()));
+    }
+    // A record that is whole, of rows that are none.
+    for rows in [b"row".as_slice(), &[0xff; 8], &[0; 8], b"\0\0\0\x03\0\0\0\x02a\0b\0\0"] {
+        let length = u32::try_from(rows.len()).unwrap().to_be_bytes();
+        let sum = crc32fast::hash(&[length.as_slice(), &[0; 8], rows].concat()).to_be_bytes();
+        let record = [b"\xffrec".as_slice(), &length, &[0; 8], &sum, rows].concat();
+        let refused = open_damaged(&head, |bytes| bytes.extend_from_slice(&record)).unwrap_err();
+        assert!(refused.contains("a row is not as it was written, at byte 16"), "{refused}");
+    }
+}
+
+/// A damaged file of an older format is refused or read: its database may panic over it.
+#[test]
+fn a_damaged_file_of_an_older_format_never_crashes() {
+    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-2.redb");
+    let good = fs::read(old).unwrap();
+    // Every part of the file, with a step that is prime, so that every offset within a page has its turn.
+    for position in (0..good.len()).step_by((good.len() / 100) | 1) {
+        let damage = |bytes: &mut Vec<u8>| bytes.iter_mut().skip(position).take(8).for_each(|byte| *byte ^= 0x5a);
+        let _ = open_damaged(&good, damage);
+    }
+    for length in [1, 100, good.len() / 2, good.len() - 1] {
+        let _ = open_damaged(&good, |bytes| bytes.truncate(length));
     }
 }

@@ -1,6 +1,6 @@
 //! The store's file through the versions: older formats are read and written anew, newer ones are refused.
 //!
-//! `fixtures/format-N.redb` was written by a Coracle of that format and is never written again. When the format changes, the file of
+//! `fixtures/format-N.*` was written by a Coracle of that format and is never written again. When the format changes, the file of
 //! the last one is added: `COPY_FORMAT=1 cargo test -p apiserver --test store_format` makes one of the present format.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
@@ -11,16 +11,37 @@ use std::{
     sync::Arc,
 };
 
-use apiserver::store::{Key, Next, Store, saved};
-use redb::{Database, ReadableDatabase, TableDefinition};
+use apiserver::store::{self, Key, Next, Store, saved};
+use redb::{Database, TableDefinition};
 use serde_json::Value;
 
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 /// The present format.
-const FORMAT: u64 = 2;
+const FORMAT: u32 = 3;
 
-fn fixture(format: u64) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/format-{format}.redb"))
+/// The name of the store's file in a format.
+fn name(format: u32) -> &'static str {
+    if format < 3 { "state.redb" } else { store::FILE }
+}
+
+fn fixture(format: u32) -> PathBuf {
+    let suffix = name(format).rsplit('.').next().unwrap();
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/format-{format}.{suffix}"))
+}
+
+/// A data directory with the store of a format; the second path is what is opened.
+fn data_dir(format: u32) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    fs::copy(fixture(format), dir.path().join(name(format))).unwrap();
+    let file = dir.path().join(store::FILE);
+    (dir, file)
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }
 
 fn kept(store: &Store, resource: &str) -> Value {
@@ -28,10 +49,10 @@ fn kept(store: &Store, resource: &str) -> Value {
     serde_json::from_slice(&store.get(&key).unwrap().json).unwrap()
 }
 
-fn format(file: &Path) -> u64 {
-    let database = Database::open(file).unwrap();
-    let read = database.begin_read().unwrap();
-    read.open_table(META).unwrap().get("format").unwrap().unwrap().value()
+/// What the file says of its format.
+fn format(file: &Path) -> u32 {
+    let bytes = fs::read(file).unwrap();
+    u32::from_be_bytes(bytes.strip_prefix(b"\xffcoracle").unwrap()[..4].try_into().unwrap())
 }
 
 async fn closed(store: Store) {
@@ -43,9 +64,7 @@ async fn closed(store: Store) {
 #[tokio::test]
 async fn a_file_of_every_format_that_there_has_been_is_read_and_becomes_one_of_the_present_format() {
     for old in 1..=FORMAT {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("state.redb");
-        fs::copy(fixture(old), &file).unwrap();
+        let (dir, file) = data_dir(old);
         let store = Store::open(&file).unwrap();
         assert_eq!(kept(&store, "/configmaps")["data"]["text"], "written in format 1", "format {old}");
         assert_eq!(kept(&store, "/secrets")["data"]["key"], "dmFsdWU=");
@@ -62,34 +81,52 @@ async fn a_file_of_every_format_that_there_has_been_is_read_and_becomes_one_of_t
             store.everything().objects.into_iter().map(|(key, stored)| (key, stored.json)).collect::<Vec<_>>(),
             before
         );
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no draft is left behind");
+        let kept: &[&str] = if old < 3 { &[store::FILE, "state.redb.converted"] } else { &[store::FILE] };
+        assert_eq!(names(dir.path()), kept, "no draft is left behind, and what was there is kept");
     }
 }
 
 #[tokio::test]
 async fn an_upgrade_that_was_cut_off_begins_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("state.redb");
-    fs::copy(fixture(1), &file).unwrap();
-    fs::write(dir.path().join("state.redb.new"), b"half of a draft").unwrap();
+    let (dir, file) = data_dir(1);
+    fs::write(dir.path().join("state.journal.new"), b"half of a draft").unwrap();
     let store = Store::open(&file).unwrap();
     assert_eq!(kept(&store, "/configmaps")["data"]["text"], "written in format 1");
 }
 
+#[tokio::test]
+async fn an_upgrade_that_was_cut_off_between_its_two_names_has_happened() {
+    let (dir, file) = data_dir(FORMAT);
+    fs::copy(fixture(1), dir.path().join("state.redb")).unwrap();
+    let before = fs::metadata(dir.path().join("state.redb")).unwrap().modified().unwrap();
+    let store = Store::open(&file).unwrap();
+    assert_eq!(kept(&store, "/configmaps")["data"]["text"], "written in format 1");
+    assert_eq!(fs::metadata(dir.path().join("state.redb")).unwrap().modified().unwrap(), before);
+}
+
 #[test]
 fn a_file_of_a_future_format_is_refused_with_what_to_do() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("state.redb");
-    fs::copy(fixture(FORMAT), &file).unwrap();
-    let database = Database::open(&file).unwrap();
+    let why = |format| format!("its format is {format}, this version reads {FORMAT}: use a newer version");
+
+    let (_dir, file) = data_dir(FORMAT);
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[8..12].copy_from_slice(&(FORMAT + 1).to_be_bytes());
+    let sum = crc32fast::hash(&bytes[..12]);
+    bytes[12..16].copy_from_slice(&sum.to_be_bytes());
+    fs::write(&file, &bytes).unwrap();
+    let refused = Store::open(&file).err().unwrap().to_string();
+    assert!(refused.ends_with(&why(FORMAT + 1)), "{refused}");
+    assert_eq!(fs::read(&file).unwrap(), bytes, "it is left as it was");
+
+    let (dir, file) = data_dir(2);
+    let database = Database::open(dir.path().join("state.redb")).unwrap();
     let write = database.begin_write().unwrap();
-    write.open_table(META).unwrap().insert("format", FORMAT + 1).unwrap();
+    write.open_table(META).unwrap().insert("format", 77).unwrap();
     write.commit().unwrap();
     drop(database);
     let refused = Store::open(&file).err().unwrap().to_string();
-    let why = format!("its format is {}, this version reads {FORMAT}: use a newer version", FORMAT + 1);
-    assert!(refused.ends_with(&why), "{refused}");
-    assert_eq!(format(&file), FORMAT + 1, "it is left as it was");
+    assert!(refused.ends_with(&why(77)), "{refused}");
+    assert_eq!(names(dir.path()), ["state.redb"]);
 }
 
 #[test]
@@ -97,19 +134,19 @@ fn a_file_of_the_present_format_can_be_made_for_the_next_ones_test() {
     if std::env::var_os("COPY_FORMAT").is_none() {
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("state.redb");
-    fs::copy(fixture(1), &file).unwrap();
+    let (_dir, file) = data_dir(1);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async { closed(Store::open(&file).unwrap()).await });
-    fs::copy(&file, fixture(FORMAT)).unwrap();
+    // Without the room for what comes next.
+    let mut bytes = fs::read(&file).unwrap();
+    bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1);
+    fs::write(fixture(FORMAT), bytes).unwrap();
 }
 
 #[tokio::test]
 async fn a_restored_snapshot_holds_the_same_objects_and_its_revisions_go_on_where_no_client_has_been() {
-    let dir = tempfile::tempdir().unwrap();
-    let (file, other) = (dir.path().join("state.redb"), dir.path().join("restored.redb"));
-    fs::copy(fixture(FORMAT), &file).unwrap();
+    let (dir, file) = data_dir(FORMAT);
+    let other = dir.path().join("restored.journal");
     let store = Store::open(&file).unwrap();
     let mut text = Vec::new();
     saved::write(store.everything().pieces(jiff::Timestamp::now()), &mut text).unwrap();

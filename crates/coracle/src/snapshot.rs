@@ -9,7 +9,8 @@ use std::{
 
 use anyhow::{Context, bail};
 use apiserver::store::{
-    Store,
+    self, Store,
+    media::FileMedia,
     saved::{self, Everything, Status},
 };
 use futures::{AsyncReadExt, io::AsyncRead};
@@ -25,8 +26,6 @@ use crate::{
     data_dir::DataDir,
 };
 
-/// The store's file in a data directory.
-const STATE: &str = "state.redb";
 /// Where the API server gives snapshots.
 const PATH: &str = "/coracle/snapshot";
 
@@ -99,8 +98,8 @@ fn fill(to: &mut File, kubeconfig: Option<&Path>, data_dir: Option<&Path>) -> an
         return ask(to, kubeconfig);
     }
     let path = directory(data_dir)?;
-    let state = path.join(STATE);
-    if !state.exists() {
+    let state = path.join(store::FILE);
+    if FileMedia::new(&state).existing().is_none() {
         bail!("there is no Coracle's state in {}: name its directory with --data-dir", path.display());
     }
     match DataDir::open(&path) {
@@ -139,8 +138,8 @@ async fn copy(mut from: std::pin::Pin<&mut impl AsyncRead>, to: &mut File) -> an
 fn restore(file: &Path, path: &Path, force: bool) -> anyhow::Result<()> {
     let (status, everything) = read(file)?;
     let _held = DataDir::open(path)?;
-    let state = path.join(STATE);
-    if state.exists() {
+    let state = path.join(store::FILE);
+    if let Some(present) = FileMedia::new(&state).existing() {
         if !force {
             bail!(
                 "{} has a state already: name another directory with --data-dir, or replace it with --force, which keeps it beside \
@@ -148,9 +147,12 @@ fn restore(file: &Path, path: &Path, force: bool) -> anyhow::Result<()> {
                 path.display()
             );
         }
-        let aside = path.join(format!("{STATE}.before-{}", jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ")));
+        let mut aside = present.clone().into_os_string();
+        aside.push(format!(".before-{}", jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ")));
+        let aside = PathBuf::from(aside);
         // A second name for it: the state has one at every moment.
-        fs::hard_link(&state, &aside).with_context(|| format!("keep {} as {}", state.display(), aside.display()))?;
+        fs::hard_link(&present, &aside)
+            .with_context(|| format!("keep {} as {}", present.display(), aside.display()))?;
         println!("the state that was there is kept as {}", aside.display());
     }
     saved::restore(&everything, &state).with_context(|| format!("make {}", state.display()))?;

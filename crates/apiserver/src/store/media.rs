@@ -1,45 +1,49 @@
 //! Where the store's bytes are kept: a file, or in tests a disk that fails in the ways that disks do.
 
 use std::{
-    fmt,
-    fs::{self, File, OpenOptions},
+    ffi::OsString,
+    fs::{self, File, OpenOptions, TryLockError},
     io,
-    ops::Bound,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
 };
-
-use redb::{BackendError, DatabaseError, StorageBackend, StorageError, backends::FileBackend};
 
 /// The place of one store. What is opened from it is used by one process at a time.
 pub trait Media: Send + 'static {
-    /// The store's bytes: empty ones if there are none yet and `create`.
+    /// The store's bytes: empty ones if there are none yet.
     ///
     /// # Errors
-    /// They cannot be had, another process has them, or they are not there.
-    fn open(&self, create: bool) -> Result<Box<dyn StorageBackend>, DatabaseError>;
+    /// They cannot be had, or another process has them.
+    fn open(&self) -> io::Result<Box<dyn Storage>>;
 
     /// Empty bytes beside the store's, to become them; what an earlier draft left is thrown away.
     ///
     /// # Errors
     /// They cannot be had.
-    fn draft(&self) -> Result<Box<dyn StorageBackend>, DatabaseError>;
+    fn draft(&self) -> io::Result<Box<dyn Storage>>;
 
     /// Makes the last draft the store's bytes: when it returns, that survives a loss of power.
     ///
     /// # Errors
     /// It is not certain which of both are the store's bytes; both hold every acknowledged write.
     fn adopt(&self) -> io::Result<()>;
+}
 
-    /// How many bytes the store takes.
-    ///
-    /// # Errors
-    /// Nobody knows.
-    fn size(&self) -> io::Result<u64>;
+/// Bytes that can be read and written anywhere. Errors are the disk's.
+#[expect(clippy::missing_errors_doc, reason = "every one is the disk's")]
+#[expect(clippy::len_without_is_empty, reason = "asking costs a system call")]
+pub trait Storage: Send + Sync {
+    /// How many there are.
+    fn len(&self) -> io::Result<u64>;
+    /// Fills `out` with those from `offset` on, all of which must be there.
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
+    /// Puts these there, after the end as well. A failure may have put a part of them.
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()>;
+    /// Drops all after the first `len`, or adds zeros up to it.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// When it returns, all that was written survives a loss of power. After a failure nobody knows what does: Linux takes pages
+    /// that it could not write for written, so that asking again would succeed and prove nothing.
+    fn sync(&self) -> io::Result<()>;
 }
 
 /// A file, and while it is written anew a second one beside it.
@@ -54,11 +58,25 @@ impl FileMedia {
         Self { path: path.to_owned() }
     }
 
-    fn draft_path(&self) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(".new");
-        name.into()
+    /// The file that holds the store, if any does: under its own name, or the one that it had until format 2.
+    pub fn existing(&self) -> Option<PathBuf> {
+        [Some(self.path.clone()), self.old_path()].into_iter().flatten().find(|path| path.exists())
     }
+
+    /// Where it was until format 2, if the name is another one.
+    fn old_path(&self) -> Option<PathBuf> {
+        Some(self.path.with_extension("redb")).filter(|old| *old != self.path)
+    }
+
+    fn draft_path(&self) -> PathBuf {
+        with_suffix(&self.path, ".new")
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
 }
 
 /// Secrets are in it: a file is made for its owner alone before anything is written.
@@ -68,103 +86,59 @@ fn private() -> OpenOptions {
     options
 }
 
-fn backend(file: File) -> Result<Box<dyn StorageBackend>, DatabaseError> {
-    Ok(Box::new(FileBackend::new(file)?))
+fn locked(file: File) -> io::Result<Box<dyn Storage>> {
+    match file.try_lock() {
+        Ok(()) => Ok(Box::new(file)),
+        Err(TryLockError::WouldBlock) => Err(io::Error::other("it is already open in another process")),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
 }
 
 impl Media for FileMedia {
-    fn open(&self, create: bool) -> Result<Box<dyn StorageBackend>, DatabaseError> {
-        backend(private().create(create).truncate(false).open(&self.path).map_err(StorageError::from)?)
+    fn open(&self) -> io::Result<Box<dyn Storage>> {
+        let path = self.existing().unwrap_or_else(|| self.path.clone());
+        locked(private().create(true).truncate(false).open(path)?)
     }
 
-    fn draft(&self) -> Result<Box<dyn StorageBackend>, DatabaseError> {
+    fn draft(&self) -> io::Result<Box<dyn Storage>> {
         let path = self.draft_path();
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(StorageError::from(error).into()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        backend(private().create_new(true).open(&path).map_err(StorageError::from)?)
+        locked(private().create_new(true).open(&path)?)
     }
 
     fn adopt(&self) -> io::Result<()> {
         fs::rename(self.draft_path(), &self.path)?;
+        if let Some(old) = self.old_path().filter(|old| old.exists()) {
+            // What is under the new name counts already. The old file is kept for whoever has to go back.
+            fs::rename(&old, with_suffix(&old, ".converted"))?;
+        }
         // The new name is in the directory, which has to reach the disk as well.
         let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
         File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
     }
-
-    fn size(&self) -> io::Result<u64> {
-        Ok(fs::metadata(&self.path)?.len())
-    }
 }
 
-/// Bytes that remember whether the disk ever refused to make them durable. After that nobody knows which of them are: Linux
-/// takes pages that it could not write for written, so that asking again would succeed and prove nothing.
-pub(super) struct Watched {
-    inner: Box<dyn StorageBackend>,
-    doubtful: Arc<AtomicBool>,
-}
-
-impl Watched {
-    /// `doubtful` is set when the disk refuses.
-    pub(super) fn new(inner: Box<dyn StorageBackend>, doubtful: Arc<AtomicBool>) -> Self {
-        Self { inner, doubtful }
-    }
-}
-
-impl fmt::Debug for Watched {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(f)
-    }
-}
-
-impl StorageBackend for Watched {
+impl Storage for File {
     fn len(&self) -> io::Result<u64> {
-        self.inner.len()
+        Ok(self.metadata()?.len())
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.inner.read(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.inner.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.inner.sync_data().inspect_err(|_| self.doubtful.store(true, Ordering::Relaxed))
+        self.read_exact_at(out, offset)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.inner.write(offset, data)
+        self.write_all_at(data, offset)
     }
 
-    fn close(&self) -> io::Result<()> {
-        self.inner.close()
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        Self::set_len(self, len)
     }
 
-    // The locks keep other processes out.
-    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.inner.try_lock_range(start, end)
-    }
-
-    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.inner.try_lock_shared_range(start, end)
-    }
-
-    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.inner.lock_range(start, end)
-    }
-
-    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.inner.lock_shared_range(start, end)
-    }
-
-    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.inner.unlock_range(start, end)
-    }
-
-    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.inner.query_lock_range(start, end)
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
     }
 }

@@ -1,13 +1,15 @@
 //! Every object, durable and watchable.
 //!
 //! Objects are kept as JSON bytes with a small header, because parsed JSON costs eleven times the memory. One writer thread
-//! commits what arrives together in one transaction; a write is answered, shown to readers and sent to watchers only after
+//! commits what arrives together in one record of a journal; a write is answered, shown to readers and sent to watchers only after
 //! its commit. One revision counts all writes; each resource remembers its last changes for watchers that come back. A restart
 //! forgets them: a watch from before it is told to list again, unless nothing at all has been written since.
 
 mod disk;
 mod history;
+mod journal;
 pub mod media;
+mod older;
 mod row;
 pub mod saved;
 mod state;
@@ -28,6 +30,9 @@ use media::{FileMedia, Media};
 use state::{Feed, State};
 pub use state::{Range, Snapshot};
 pub use writer::{COMMIT_BUCKETS, Figures};
+
+/// The store's file in a data directory.
+pub const FILE: &str = "state.journal";
 
 /// Which object: resources are named `group/plural`, the namespace is empty for kinds without.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -136,7 +141,8 @@ pub struct Store {
     state: Arc<RwLock<State>>,
     figures: Arc<Mutex<Figures>>,
     writes: mpsc::Sender<writer::Job>,
-    tick: watch::Receiver<u64>,
+    /// Ends with the writer; nothing is ever sent.
+    writer: watch::Receiver<()>,
 }
 
 impl Store {
@@ -157,16 +163,16 @@ impl Store {
         let disk::Opened { disk, objects, revision } = disk::Disk::open(Box::new(media))?;
         let state = Arc::new(RwLock::new(State::new(objects, revision)));
         let figures = Arc::new(Mutex::new(Figures::default()));
-        let (publish, tick) = watch::channel(revision);
+        let (alive, writer) = watch::channel(());
         let shared = writer::Shared { state: state.clone(), figures: figures.clone() };
-        let writes = writer::start(disk, shared, publish).map_err(|e| DiskError::new(e.to_string()))?;
-        Ok(Self { state, figures, writes, tick })
+        let writes = writer::start(disk, shared, alive).map_err(|e| DiskError::new(e.to_string()))?;
+        Ok(Self { state, figures, writes, writer })
     }
 
     /// Resolves when every handle to the store is gone and its file is closed: then another process can open it.
     pub fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut tick = self.tick.clone();
-        async move { while tick.changed().await.is_ok() {} }
+        let mut writer = self.writer.clone();
+        async move { while writer.changed().await.is_ok() {} }
     }
 
     /// The revision of the last visible write.

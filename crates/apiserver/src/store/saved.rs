@@ -195,7 +195,7 @@ pub fn read(mut from: impl BufRead) -> Result<(Status, Everything), SavedError> 
 /// The disk's.
 pub fn restore(everything: &Everything, path: &Path) -> Result<(), SavedError> {
     let revision = everything.revision.saturating_add(SKIPPED);
-    Ok(Disk::create(Box::new(FileMedia::new(path)), &everything.objects, revision)?)
+    Ok(Disk::create(&FileMedia::new(path), &everything.objects, revision)?)
 }
 
 /// The next line with its end; `None` at the end of the file, an error for a line without its end.

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Change, Decided, Key, Next, StoreError, Stored, Written,
-    disk::{Disk, DiskError, Row, panic_text},
+    disk::{Disk, DiskError, panic_text},
     state::State,
 };
 
@@ -48,7 +48,7 @@ pub struct Figures {
     pub buckets: [u64; 10],
     /// How long they took together.
     pub spent: Duration,
-    /// Bytes of the file, and of what is in it.
+    /// Bytes of the file.
     pub file: u64,
     /// Why the disk refused the last commit; `None` if it did not.
     pub broken: Option<DiskError>,
@@ -114,17 +114,18 @@ pub(super) struct Shared {
     pub figures: Arc<Mutex<Figures>>,
 }
 
-pub(super) fn start(mut disk: Disk, shared: Shared, tick: watch::Sender<u64>) -> std::io::Result<mpsc::Sender<Job>> {
+/// Starts the writer's thread; `alive` is let go at its end.
+pub(super) fn start(mut disk: Disk, shared: Shared, alive: watch::Sender<()>) -> std::io::Result<mpsc::Sender<Job>> {
     let (queue, mut waiting) = mpsc::channel::<Job>(QUEUE);
     shared.figures.lock().unwrap_or_else(PoisonError::into_inner).file = disk.size();
     thread::Builder::new().name("store".to_owned()).spawn(move || {
         let mut group = Vec::new();
         while waiting.blocking_recv_many(&mut group, GROUP) > 0 {
-            Group::new(&shared).run(&mut disk, &shared, &tick, group.drain(..));
+            Group::new(&shared).run(&mut disk, &shared, group.drain(..));
         }
-        // In this order: who waits for the end of the ticks opens the file next.
+        // In this order: who waits for the writer's end opens the file next.
         drop(disk);
-        drop(tick);
+        drop(alive);
     })?;
     Ok(queue)
 }
@@ -146,7 +147,7 @@ impl Group {
         Self { revision, changes, latest, answers: Vec::new(), probes: Vec::new() }
     }
 
-    fn run(mut self, disk: &mut Disk, shared: &Shared, tick: &watch::Sender<u64>, jobs: impl Iterator<Item = Job>) {
+    fn run(mut self, disk: &mut Disk, shared: &Shared, jobs: impl Iterator<Item = Job>) {
         for job in jobs {
             match job {
                 Job::Write { key, run } => self.decide(&shared.state, key, run),
@@ -161,8 +162,6 @@ impl Group {
             Ok(()) => {
                 let mut state = shared.state.write().unwrap_or_else(PoisonError::into_inner);
                 state.take(self.revision, self.changes.drain(..));
-                drop(state);
-                tick.send_replace(self.revision);
             }
             Err(error) => tracing::error!("the store could not commit {} writes: {error}", self.changes.len()),
         }
@@ -175,7 +174,8 @@ impl Group {
         }
         if needed && result.is_ok() {
             let read = || shared.state.read().unwrap_or_else(PoisonError::into_inner);
-            disk.shrink(|| read().live, self.revision, &|| read().everything());
+            let live = read().live;
+            disk.shrink(live, self.revision, &|| read().everything());
         }
     }
 
@@ -200,11 +200,9 @@ impl Group {
     }
 
     fn commit(&self, disk: &mut Disk, shared: &Shared) -> Result<(), DiskError> {
-        let rows: Vec<Row> = self.latest.iter().map(|(key, stored)| (key.clone(), stored.clone())).collect();
-        let before = || rows.iter().map(|(key, _)| (key.clone(), visible(&shared.state, key))).collect();
         let everything = || shared.state.read().unwrap_or_else(PoisonError::into_inner).everything();
         let started = Instant::now();
-        let result = disk.commit(&rows, self.revision, before, &everything);
+        let result = disk.commit(&self.latest, self.revision, &everything);
         let mut figures = shared.figures.lock().unwrap_or_else(PoisonError::into_inner);
         figures.note(started.elapsed(), self.changes.len(), &result);
         figures.file = disk.size();

@@ -1,12 +1,11 @@
 //! A disk in memory that fails when it is told to, and forgets on a loss of power what it was not told to keep.
 
 use std::{
-    fmt, io,
+    io,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use apiserver::store::media::Media;
-use redb::{DatabaseError, StorageBackend};
+use apiserver::store::media::{Media, Storage};
 
 /// How the disk fails, until it is healed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,12 +149,12 @@ impl Held {
 }
 
 impl Media for TestDisk {
-    fn open(&self, _create: bool) -> Result<Box<dyn StorageBackend>, DatabaseError> {
+    fn open(&self) -> io::Result<Box<dyn Storage>> {
         let image = self.inner().file.clone();
         Ok(Box::new(File { disk: self.clone(), image }))
     }
 
-    fn draft(&self) -> Result<Box<dyn StorageBackend>, DatabaseError> {
+    fn draft(&self) -> io::Result<Box<dyn Storage>> {
         let image = Arc::new(Mutex::new(Image::default()));
         self.inner().draft = image.clone();
         Ok(Box::new(File { disk: self.clone(), image }))
@@ -167,10 +166,6 @@ impl Media for TestDisk {
         inner.doubtful = false;
         Ok(())
     }
-
-    fn size(&self) -> io::Result<u64> {
-        Ok(TestDisk::size(self))
-    }
 }
 
 struct File {
@@ -178,17 +173,11 @@ struct File {
     image: Arc<Mutex<Image>>,
 }
 
-impl fmt::Debug for File {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a file of the test's disk")
-    }
-}
-
 fn at(offset: u64) -> usize {
     usize::try_from(offset).unwrap()
 }
 
-impl StorageBackend for File {
+impl Storage for File {
     fn len(&self) -> io::Result<u64> {
         Ok(lock(&self.image).seen.len() as u64)
     }
@@ -209,7 +198,7 @@ impl StorageBackend for File {
         Ok(())
     }
 
-    fn sync_data(&self) -> io::Result<()> {
+    fn sync(&self) -> io::Result<()> {
         let mut inner = self.disk.inner();
         if inner.held
             && let Some(tell) = inner.waiting.take()
