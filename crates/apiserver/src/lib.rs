@@ -6,6 +6,7 @@
 //! What differs from upstream, on purpose: whoever has a certificate of the authority, or a service account's token, may do
 //! everything. Protobuf is read and never written.
 
+mod again;
 mod api_services;
 mod bootstrap;
 mod client;

@@ -18,6 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::{
+    again::Again,
     http::{Handler, Identity, Origin, fairness::Connection},
     stall::{self, Streams, Unstalled},
 };
@@ -57,12 +58,12 @@ pub(crate) async fn serve(
             }
         };
         let (handler, acceptor, stop) = (handler.clone(), acceptor.clone(), stop.clone());
-        connections.spawn(async move {
+        connections.spawn(Again::new(async move {
             if let Err(error) = connection(handler, acceptor, stream, stop).await {
                 tracing::debug!("API server: connection: {error}");
             }
             drop(place);
-        });
+        }));
     }
     handler.ending.cancel();
     connections.close();
