@@ -56,6 +56,35 @@ fn nothing_of_a_system_is_refused_and_its_readme_names_every_kind_that_has_no_ef
     }
 }
 
+/// What a kustomization builds.
+fn built(path: &Path) -> Vec<u8> {
+    let output = Command::new(CORACLE).args(["build", "-k"]).arg(path).output().unwrap();
+    assert!(output.status.success(), "{}: {output:?}", path.display());
+    output.stdout
+}
+
+#[test]
+fn no_workload_names_a_number_of_pods_that_an_autoscaler_decides() {
+    let mut scaled = 0;
+    for path in systems().iter().flat_map(|system| kustomizations(system)) {
+        let objects: Vec<Value> = serde_saphyr::from_multiple(&String::from_utf8(built(&path)).unwrap()).unwrap();
+        for autoscaler in objects.iter().filter(|object| object["kind"] == "HorizontalPodAutoscaler") {
+            let target = &autoscaler["spec"]["scaleTargetRef"];
+            let is_target = |object: &&Value| {
+                ["kind", "apiVersion"].iter().all(|field| object[*field] == target[*field])
+                    && object["metadata"]["name"] == target["name"]
+                    && object["metadata"]["namespace"] == autoscaler["metadata"]["namespace"]
+            };
+            let workload = objects.iter().find(is_target);
+            let workload = workload.unwrap_or_else(|| panic!("{}: there is no {target}", path.display()));
+            // Applied again, a number takes the pods away that the autoscaler has added. Without one, its least number is reached.
+            assert_eq!(workload["spec"].get("replicas"), None, "{}: {target}", path.display());
+            scaled += 1;
+        }
+    }
+    assert!(scaled > 0);
+}
+
 /// The program that has the official schemas, beside the Python that `CORACLE_PYTHON` names or on PATH.
 fn validator() -> Option<PathBuf> {
     let beside = |python| PathBuf::from(python).with_file_name("kubernetes-validate");
@@ -68,10 +97,8 @@ fn every_object_of_a_system_fits_the_official_schemas() {
         return eprintln!("skipped: there is no kubernetes-validate on this machine");
     };
     for path in systems().iter().flat_map(|system| kustomizations(system)) {
-        let built = Command::new(CORACLE).args(["build", "-k"]).arg(&path).output().unwrap();
-        assert!(built.status.success(), "{built:?}");
         let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
-        file.write_all(&built.stdout).unwrap();
+        file.write_all(&built(&path)).unwrap();
         let arguments = ["-k", "1.33", "--strict", "--no-warn"];
         let checked = Command::new(&validator).args(arguments).arg(file.path()).output().unwrap();
         let said = String::from_utf8_lossy(&checked.stdout).into_owned() + &String::from_utf8_lossy(&checked.stderr);
