@@ -29,7 +29,7 @@ pub struct Tools {
 type Done = Result<(), JobError>;
 
 impl Tools {
-    /// Does a job of this id, for the `attempt`th time (the first is 1).
+    /// Does a job of this id, for the `attempt`th time (the first is 1), counted over all series of attempts.
     ///
     /// # Errors
     /// Says whether it may succeed later.

@@ -20,6 +20,9 @@ pub enum Payments {
     /// `POST <url>/voids` with `{"order"}` gives an authorisation back, and answers 404 where there is none. Both carry an
     /// `Idempotency-Key`, so that a repetition is one payment: an authorisation the order's, a void its job's. For an order may be
     /// voided twice, once when there was nothing to void yet, and a provider answers the same key with what it answered before.
+    ///
+    /// A job that was given up and is tried again asks with the same key: whether one of its attempts has reserved something is what
+    /// only the provider knows. So what it decided may be kept under a key, and that it failed (5xx) may not.
     Http {
         /// Without a slash at its end.
         url: String,

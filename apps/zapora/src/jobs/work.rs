@@ -258,7 +258,8 @@ impl Background {
             let task: Task = serde_json::from_str(&job.payload)
                 // A newer release of the service may have written it, and may do it.
                 .map_err(|e| JobError::Later(format!("this release does not know the job: {e}")))?;
-            self.tools.run(&job.id, &task, job.attempts, Timestamp::now()).await
+            // An attempt of an earlier series may have had its effect as well.
+            self.tools.run(&job.id, &task, job.earlier + job.attempts, Timestamp::now()).await
         };
         let outcome = tokio::time::timeout(self.limits.attempt, attempt).await;
         timer.observe_duration();

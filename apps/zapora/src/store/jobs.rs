@@ -35,8 +35,10 @@ pub struct Job {
     pub kind: String,
     /// A [`Task`] as JSON.
     pub payload: String,
-    /// How often it was begun, this time included.
+    /// How often it was begun since it was written or last requeued, this time included.
     pub attempts: i64,
+    /// How often it was begun before it was last requeued.
+    pub earlier: i64,
 }
 
 /// A job that failed for good.
@@ -48,7 +50,7 @@ pub struct DeadJob {
     pub kind: String,
     /// A [`Task`] as JSON.
     pub payload: String,
-    /// How often it was tried.
+    /// How often it was tried in all.
     pub attempts: i64,
     /// Why the last attempt failed.
     pub last_error: String,
@@ -65,6 +67,7 @@ impl FromRow<'_, AnyRow> for Job {
             kind: row.try_get("kind")?,
             payload: row.try_get("payload")?,
             attempts: row.try_get("attempts")?,
+            earlier: row.try_get("earlier_attempts")?,
         })
     }
 }
@@ -188,7 +191,7 @@ impl Store {
             let text = over(ids, 2, |list| {
                 format!(
                     "UPDATE jobs SET attempts = attempts + 1, run_at = $1, hidden_until = 0 \
-                     WHERE {OPEN} AND hidden_until > 0 AND id IN ({list}) RETURNING id, kind, payload, attempts"
+                     WHERE {OPEN} AND hidden_until > 0 AND id IN ({list}) RETURNING id, kind, payload, attempts, earlier_attempts"
                 )
             });
             let mut query =
@@ -254,7 +257,7 @@ impl Store {
         self.bounded("list dead jobs", async {
             let mut connection = self.reading(Reader::Newest).await?;
             sqlx::query_as(
-                "SELECT id, kind, payload, attempts, last_error, created_at, updated_at FROM jobs \
+                "SELECT id, kind, payload, attempts + earlier_attempts AS attempts, last_error, created_at, updated_at FROM jobs \
                  WHERE state = 'dead' AND id < $1 ORDER BY id DESC LIMIT $2",
             )
             .bind(before.unwrap_or("~"))
@@ -265,7 +268,8 @@ impl Store {
         .await
     }
 
-    /// Gives a dead job another series of attempts; false when there is no such dead job.
+    /// Gives a dead job another series of attempts, as many and as far apart as the first; false when there is no such dead job. It
+    /// stays known how often it was tried before.
     ///
     /// # Errors
     /// The database's.
@@ -274,8 +278,8 @@ impl Store {
             .bounded("requeue a dead job", async {
                 let mut connection = self.writing().await?;
                 sqlx::query(
-                    "UPDATE jobs SET state = 'ready', attempts = 0, run_at = $1, hidden_until = 0, updated_at = $1 \
-                     WHERE id = $2 AND state = 'dead'",
+                    "UPDATE jobs SET state = 'ready', earlier_attempts = earlier_attempts + attempts, attempts = 0, run_at = $1, \
+                     hidden_until = 0, updated_at = $1 WHERE id = $2 AND state = 'dead'",
                 )
                 .bind(micros(now))
                 .bind(id)

@@ -10,6 +10,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("migrations/0001_first.sql")),
     (2, "jobs_due", include_str!("migrations/0002_jobs_due.sql")),
     (3, "taken", include_str!("migrations/0003_taken.sql")),
+    (4, "earlier_attempts", include_str!("migrations/0004_earlier_attempts.sql")),
 ];
 
 /// The key of PostgreSQL's advisory lock: "zapora" in ASCII.

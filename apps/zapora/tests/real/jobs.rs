@@ -180,14 +180,17 @@ async fn a_job_that_keeps_failing_waits_for_somebody_to_look_and_can_be_tried_ag
     for backend in backends().await {
         let store = &backend.store;
         open_restaurant(store).await;
-        let (_provider, payments) = Provider::start(&[StatusCode::BAD_GATEWAY]).await;
+        let (_provider, payments) = Provider::start(&[StatusCode::BAD_GATEWAY; 2]).await;
         let working = Working::start(store, payments, None, Limits { attempts: 1, ..quick() });
         let order = order(store, "ann").await;
         let dead = until("the job is dead", || async { store.dead_jobs(None, 10).await.unwrap().pop() }).await;
         assert_eq!((dead.kind.as_str(), dead.attempts), ("authorise_payment", 1), "{}", backend.name);
         assert!(dead.last_error.contains("502") && dead.payload.contains(&order.id), "{dead:?}");
         assert!(store.requeue_job(&dead.id, Timestamp::now()).await.unwrap());
-        assert!(!store.requeue_job(&dead.id, Timestamp::now()).await.unwrap(), "only once");
+        let again = until("it is dead again", || async { store.dead_jobs(None, 10).await.unwrap().pop() }).await;
+        assert_eq!((again.id.as_str(), again.attempts), (dead.id.as_str(), 2), "{}: tried twice in all", backend.name);
+        assert!(store.requeue_job(&dead.id, Timestamp::now()).await.unwrap());
+        assert!(!store.requeue_job(&dead.id, Timestamp::now()).await.unwrap(), "only once: this time it is done");
         all_done(store).await;
         assert_eq!(state(store, &order.id).await, OrderState::Authorised);
         working.stop().await;

@@ -219,7 +219,7 @@ async fn replicas_that_start_at_once_migrate_once() {
         while let Some(started) = starts.join_next().await {
             started.unwrap().unwrap();
         }
-        assert_eq!(count(store, "SELECT COUNT(*) FROM schema_versions").await, 3, "{}", backend.name);
+        assert_eq!(count(store, "SELECT COUNT(*) FROM schema_versions").await, 4, "{}", backend.name);
     }
 }
 

@@ -3,16 +3,21 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use axum::{Json, Router, extract::State, http::HeaderMap, http::StatusCode, routing::post};
 use jiff::Timestamp;
 use zapora::{
-    engine::order::{OrderState, Party},
+    engine::{
+        Rules,
+        order::{OrderState, Party},
+    },
     jobs::{Payments, Task},
     store::{
-        Store,
-        orders::{Change, Changed},
+        Reader, Store,
+        jobs::BATCH,
+        orders::{Change, Changed, Placement},
     },
 };
 
@@ -75,6 +80,7 @@ async fn advance(store: &Store, order: &str, to: OrderState, party: Party) {
 }
 
 const VOIDS: &str = "SELECT COUNT(*) FROM jobs WHERE kind = 'void_payment'";
+const VOIDED: &str = "SELECT COUNT(*) FROM jobs WHERE kind = 'void_payment' AND state = 'done'";
 
 #[tokio::test]
 async fn what_is_reserved_after_the_order_was_voided_is_voided_too() {
@@ -128,4 +134,48 @@ async fn an_attempt_that_another_overtook_does_not_give_back_what_the_kitchen_wo
         assert_eq!(*provider.reserved.lock().unwrap(), [order.id]);
         working.stop().await;
     }
+}
+
+#[tokio::test]
+async fn an_attempt_before_somebody_had_a_dead_job_tried_again_may_have_reserved_something_too() {
+    for backend in backends().await {
+        let store = &backend.store;
+        open_restaurant(store).await;
+        let order = order(store, "ann").await;
+        let (provider, payments) = Provider::start(store, &[]).await;
+        // Of the first series no attempt was answered.
+        let (now, lease) = (Timestamp::now(), Duration::from_secs(60));
+        let jobs = store.claim_jobs(BATCH, lease, now).await.unwrap();
+        let begun = store.begin_jobs(&jobs, lease, now).await.unwrap();
+        let [job] = begun.as_slice() else { panic!("{begun:?}") };
+        store.fail_job(&job.id, "no answer", None, now).await.unwrap();
+        advance(store, &order.id, OrderState::Cancelled, Party::Owner).await;
+        let working = Working::start(store, payments.clone(), None, quick());
+        until("the order is voided", || async { (count(store, VOIDED).await == 1).then_some(()) }).await;
+        // What one of them asked for arrives only now, and somebody has the job tried again.
+        payments.authorise(&order.id, 1, "EUR").await.unwrap();
+        assert!(store.requeue_job(&job.id, Timestamp::now()).await.unwrap());
+        all_done(store).await;
+        assert!(provider.reserved.lock().unwrap().is_empty(), "{}: nobody pays for what was called off", backend.name);
+        working.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_asked_for_a_payment_of_nothing() {
+    let backend = backends().await.remove(0);
+    let store = &backend.store;
+    open_restaurant(store).await;
+    let discount = r#"{"name": "birthday", "cut": {"percent": 10000}}"#;
+    let rules = Rules { discounts: vec![serde_json::from_str(discount).unwrap()], ..Rules::default() };
+    let placed = store.place_order(&rules, &request("ann", None, &[("pizza", 1)]), Timestamp::now()).await.unwrap();
+    let Placement::Placed(order) = placed else { panic!("{placed:?}") };
+    assert_eq!(order.total_cents, 0);
+    let (provider, payments) = Provider::start(store, &[]).await;
+    let working = Working::start(store, payments, None, quick());
+    all_done(store).await;
+    assert!(provider.reserved.lock().unwrap().is_empty(), "a provider refuses an amount of zero");
+    let state = store.order(Reader::Newest, &order.id).await.unwrap().unwrap().state;
+    assert_eq!(state, OrderState::Authorised, "the kitchen makes it");
+    working.stop().await;
 }
