@@ -23,7 +23,7 @@ use zapora::{
 
 use crate::{
     jobs::{Working, all_done, quick},
-    support::{backends, count, open_restaurant, order},
+    support::{backends, count, open_restaurant, order, request, until},
 };
 
 /// A provider that keeps its word on keys: the same key gets the same answer, whatever has happened since. Before it reserves
