@@ -116,6 +116,14 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// How many tokens there were so far, if that is known.
+    pub fn counted(&self) -> Option<Usage> {
+        match self {
+            Self::Upstream(answer) => answer.counted(),
+            Self::BuiltIn(writer, prompt) => Some(Usage::new(*prompt, writer.written())),
+        }
+    }
+
     /// What happens next. After the end or a failure this is not to be called again.
     ///
     /// # Errors

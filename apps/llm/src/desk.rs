@@ -179,6 +179,9 @@ impl Conversation {
 
     async fn read(&mut self) -> Result<Event, Problem> {
         let event = self.answer.next().await;
+        // However it ends from here on, what is known of its cost by now is told.
+        self.account.begun |= event.is_ok();
+        self.account.usage = self.answer.counted();
         let recorder = &mut self.account.recorder;
         if self.account.first_token.is_none() {
             self.account.first_token = Some(recorder.elapsed());
@@ -225,6 +228,8 @@ struct Account {
     prices: Prices,
     stream: bool,
     first_token: Option<f64>,
+    /// Some of the answer came, so that it costs something.
+    begun: bool,
     outcome: &'static str,
     finish: Option<Finish>,
     usage: Option<Usage>,
@@ -241,6 +246,7 @@ impl Account {
             prices: desk.prices,
             stream,
             first_token: None,
+            begun: false,
             outcome: "cancelled",
             finish: None,
             usage: None,
@@ -278,7 +284,7 @@ impl Drop for Account {
             cost_usd: self.cost(),
             spans: self.recorder.finish(),
         };
-        desk.metrics.count(&trace);
+        desk.metrics.count(&trace, self.begun);
         desk.traces.keep(trace);
     }
 }

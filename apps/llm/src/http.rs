@@ -90,7 +90,8 @@ async fn chat(State(desk): State<Arc<Desk>>, Json(ask): Json<Ask>) -> Answer<Res
     .into_response())
 }
 
-/// Continues a conversation, in OpenAI's shape.
+/// Continues a conversation, in OpenAI's shape. A streamed answer that breaks off ends with a piece that has `error` in the place of
+/// `choices`, and without `[DONE]`.
 #[utoipa::path(
     post, path = "/v1/chat/completions", tag = "chat", request_body = CompletionRequest,
     responses(
@@ -256,6 +257,8 @@ trait Shape: Send + 'static {
     fn text(&self, model: &str, text: &str) -> Vec<sse::Event>;
     /// The end.
     fn end(&self, model: &str, finish: Finish, usage: Option<Usage>, cost: Option<f64>) -> Vec<sse::Event>;
+    /// The answer broke off.
+    fn broken(&self, problem: &Problem) -> sse::Event;
 }
 
 fn data(value: &Value) -> sse::Event {
@@ -274,6 +277,10 @@ impl Shape for Chat {
     fn end(&self, model: &str, finish: Finish, usage: Option<Usage>, cost: Option<f64>) -> Vec<sse::Event> {
         let end = json!({"id": self.id, "model": model, "finish_reason": finish, "usage": usage, "cost_usd": cost});
         vec![data(&end).event("done")]
+    }
+
+    fn broken(&self, problem: &Problem) -> sse::Event {
+        data(&Value::Object(problem.body())).event("error")
     }
 }
 
@@ -309,6 +316,13 @@ impl Shape for Completion {
         events.push(sse::Event::default().data("[DONE]"));
         events
     }
+
+    /// As OpenAI has it: a piece without an event's name. Its clients pass over events that have one (some of their versions), and would
+    /// take a text that broke off for a whole one; from a piece with an `error` in it they all make an error.
+    fn broken(&self, problem: &Problem) -> sse::Event {
+        let (code, message) = (problem.status().as_str().to_owned(), problem.to_string());
+        data(&json!({"error": {"message": message, "type": "server_error", "param": null, "code": code}}))
+    }
 }
 
 /// An answer as server-sent events. A client that goes away drops the stream, and the conversation with it.
@@ -327,7 +341,7 @@ fn stream_of(
             Ok(Event::End(finish, usage)) => {
                 (shape.end(conversation.model(), finish, usage, conversation.cost()), false)
             }
-            Err(problem) => (vec![data(&Value::Object(problem.body())).event("error")], false),
+            Err(problem) => (vec![shape.broken(&problem)], false),
         };
         Some((stream::iter(events.into_iter().map(Ok)), more.then_some((shape, conversation))))
     })

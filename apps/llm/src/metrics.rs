@@ -67,8 +67,9 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Counts a conversation that is over.
-    pub fn count(&self, trace: &Trace) {
+    /// Counts a conversation that is over, whose answer had `begun` or not. One that broke off or whose client went away costs something
+    /// all the same; endpoints say how much at the end, which is not heard then.
+    pub fn count(&self, trace: &Trace, begun: bool) {
         self.conversations.with_label_values(&[trace.outcome]).inc();
         self.duration.observe(trace.duration_ms / 1000.0);
         if let Some(first) = trace.first_token_ms {
@@ -82,7 +83,7 @@ impl Metrics {
                 self.tokens.with_label_values(&["prompt"]).inc_by(usage.prompt_tokens);
                 self.tokens.with_label_values(&["completion"]).inc_by(usage.completion_tokens);
             }
-            None if trace.outcome == "ok" => self.uncounted.inc(),
+            None if begun => self.uncounted.inc(),
             None => {}
         }
         self.cost.inc_by(trace.cost_usd.unwrap_or_default());

@@ -72,6 +72,9 @@ async fn a_busy_endpoint_is_asked_again_and_its_retry_after_passed_on_in_the_end
         1,
         "an endpoint is not asked before the time it gave, and nobody waits that long"
     );
+
+    let endpoint = Endpoint::start([Act::Status(429, Some("18446744073709551615"), "")]).await;
+    assert_eq!(Llm::asking(&endpoint).await.chat(&say("hello")).await.0, 503, "nor for ever");
 }
 
 #[tokio::test]
@@ -114,6 +117,24 @@ async fn an_answer_that_breaks_off_is_told_as_broken() {
         assert_eq!((events[1].0.as_str(), &problem["status"]), ("error", &json!(502)));
     }
     assert_eq!(endpoint.asked().len(), 3, "what has begun is not asked again");
+    let metrics = llm.get("/metrics").await;
+    assert!(metrics.contains("llm_uncounted_answers_total 3"), "they cost something all the same: {metrics}");
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_an_error_to_openais_clients_too() {
+    let endpoint = Endpoint::start([Act::Stream(vec![piece("Good ")])]).await;
+    let llm = Llm::asking(&endpoint).await;
+    let mut ask = say("hello");
+    ask["stream"] = true.into();
+    let events = events(&llm.post("/v1/chat/completions", &ask).await.text().await.unwrap());
+    let [(_, text), (name, error)] = events.as_slice() else { panic!("{events:?}") };
+    assert!(text.contains("Good "), "{text}");
+    // They look for `error` in pieces without a name, and pass over the others.
+    assert_eq!(name, "");
+    let error: Value = serde_json::from_str(error).unwrap();
+    assert_eq!((&error["error"]["type"], &error["error"]["code"]), (&json!("server_error"), &json!("502")), "{error}");
+    assert!(error["error"]["message"].as_str().unwrap().contains("it broke off"), "{error}");
 }
 
 #[tokio::test]
@@ -179,6 +200,7 @@ async fn a_client_that_goes_away_stops_the_model() {
     drop(pieces);
     tokio::time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
     let trace = llm.trace(|trace| trace["outcome"] == "cancelled").await;
+    assert!(llm.get("/metrics").await.contains("llm_uncounted_answers_total 1"), "the endpoint charges for it");
     assert_eq!(trace["spans"].as_array().unwrap().last().unwrap()["outcome"], "cancelled", "{trace}");
 }
 

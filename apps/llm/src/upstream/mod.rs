@@ -13,7 +13,7 @@ use service::config::Secret;
 use tokio::time::Instant;
 
 use crate::{
-    answer::{Event, Failure},
+    answer::{Event, Failure, Usage},
     ask::Ask,
     trace::Recorder,
 };
@@ -90,7 +90,8 @@ impl Upstream {
                 Err(failure) => failure,
             };
             let Some(wait) = retry.after(&failure, crate::random()) else { return Err(failure) };
-            if Instant::now() + wait >= deadline {
+            // The endpoint may ask for a wait beyond all time.
+            if wait >= deadline.saturating_duration_since(Instant::now()) {
                 return Err(failure);
             }
             let span = trace.begin("backoff");
@@ -171,6 +172,11 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// How many tokens there were, as far as the endpoint has said.
+    pub fn counted(&self) -> Option<Usage> {
+        self.end.usage()
+    }
+
     /// What happens next.
     ///
     /// # Errors

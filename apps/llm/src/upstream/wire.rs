@@ -89,6 +89,11 @@ pub struct End {
 }
 
 impl End {
+    /// The counts, if they were told.
+    pub fn usage(self) -> Option<Usage> {
+        self.usage
+    }
+
     /// The end as an event; `None` while there was no reason for it.
     pub fn event(self) -> Option<Event> {
         self.finish.map(|finish| Event::End(finish, self.usage))
