@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use garde::Validate;
 use service::config::{ConfigError, Env, Secret};
+
+use crate::http::Credentials;
 
 /// Everything that can be set, beside what every service has. Secrets may be in the file that `NAME_FILE` names.
 #[derive(Clone, Debug)]
@@ -52,8 +55,8 @@ impl Config {
         let default = Self::default();
         let name: String = env.or("ADMIN_USERNAME", "admin".to_owned());
         let password = env.secret("ADMIN_PASSWORD");
-        if password.as_ref().is_some_and(|password| password.expose().chars().count() < 8) {
-            env.refuse("ADMIN_PASSWORD", "has fewer than 8 characters");
+        if let Some(password) = &password {
+            admin(env, &name, password);
         }
         let config = Self {
             database: env.secret("DATABASE_URL").unwrap_or(default.database),
@@ -67,6 +70,15 @@ impl Config {
             logins: env.within("LOGIN_LIMIT_PER_MINUTE", default.logins, 1..=10_000_000),
         };
         env.done(|| Some(config))
+    }
+}
+
+/// Refuses an admin who could not log in.
+fn admin(env: &mut Env<'_>, name: &str, password: &Secret) {
+    let credentials = Credentials { username: name.to_owned(), password: password.expose().to_owned() };
+    for (field, error) in credentials.validate().err().iter().flat_map(garde::Report::iter) {
+        let of_name = field.to_string() == "username";
+        env.refuse(if of_name { "ADMIN_USERNAME" } else { "ADMIN_PASSWORD" }, error.message());
     }
 }
 

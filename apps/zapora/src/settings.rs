@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     auth::{guard::Rates, password, tokens::Tokens},
+    http::fields::{Email, NewPassword},
     images::{S3, pixels},
     jobs::{Limits, Mail, Payments},
     store::{Dialect, StoreSettings},
@@ -129,14 +130,19 @@ fn admin(env: &mut Env<'_>) -> Option<FirstAdmin> {
     if email.is_some() != password.is_some() {
         env.refuse("ADMIN_EMAIL", "is set without ADMIN_PASSWORD, or the other way round");
     }
+    // An account that nobody can sign in to would be the only admin.
+    let address = email.as_deref().and_then(Email::parse);
+    if email.is_some() && address.is_none() {
+        env.refuse("ADMIN_EMAIL", "is not an address to sign in with, such as admin@example.com");
+    }
     let password = password.filter(|password| {
-        let long = password.expose().chars().count() >= 8;
-        if !long {
-            env.refuse("ADMIN_PASSWORD", "has fewer than 8 characters");
+        let fits = NewPassword::fits(password.expose());
+        if !fits {
+            env.refuse("ADMIN_PASSWORD", "does not have 8 to 128 characters, none of them U+0000");
         }
-        long
+        fits
     });
-    Some(FirstAdmin { email: email?.to_ascii_lowercase(), password: password? })
+    Some(FirstAdmin { email: address?.folded(), password: password? })
 }
 
 /// The database's settings: `DATABASE_URL` (an SQLite file in the data folder unless it is said), `DATABASE_REPLICA_URL`,
@@ -195,9 +201,13 @@ impl JobSettings {
 
 fn payments(env: &mut Env<'_>) -> Option<Payments> {
     let token = env.secret("PAYMENT_TOKEN").map(|token| token.expose().to_owned());
-    match env.optional::<String>("PAYMENT_URL") {
+    match env.optional::<reqwest::Url>("PAYMENT_URL") {
         None => Some(Payments::BuiltIn),
-        Some(url) => Payments::http(&url, token).map_err(|why| env.refuse("PAYMENT_URL", why)).ok(),
+        Some(url) if !matches!(url.scheme(), "http" | "https") => {
+            env.refuse("PAYMENT_URL", "is not an http or https address");
+            None
+        }
+        Some(url) => Payments::http(url.as_str(), token).map_err(|why| env.refuse("PAYMENT_URL", why)).ok(),
     }
 }
 

@@ -20,6 +20,7 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+pub use self::auth::Credentials;
 use crate::{
     App,
     access::{self, Access},

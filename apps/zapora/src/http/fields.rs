@@ -52,6 +52,12 @@ fn email(text: &str, _: &()) -> garde::Result {
 pub struct Email(#[garde(length(max = 254), custom(email))] String);
 
 impl Email {
+    /// The address, if it is one that somebody can sign in with.
+    pub fn parse(text: &str) -> Option<Self> {
+        let email = Self(text.to_owned());
+        email.validate().is_ok().then_some(email)
+    }
+
     /// The address in lower case, as accounts have it.
     pub fn folded(&self) -> String {
         self.0.to_ascii_lowercase()
@@ -73,6 +79,11 @@ pub struct NewPassword(#[garde(length(chars, min = 8, max = 128), custom(text))]
 pub struct Password(#[garde(length(chars, min = 1, max = 128), custom(text))] String);
 
 impl NewPassword {
+    /// Whether somebody can sign in with this.
+    pub fn fits(text: &str) -> bool {
+        Self(text.to_owned()).validate().is_ok()
+    }
+
     /// The password itself. (There is no `Debug`, so that no log gets it.)
     pub fn reveal(&self) -> &str {
         &self.0
