@@ -23,6 +23,7 @@ mod body;
 pub mod config;
 mod export;
 pub mod extract;
+mod finish;
 mod health;
 pub mod jwt;
 pub mod log;
@@ -43,6 +44,7 @@ pub mod throttle;
 pub mod trace;
 
 pub use config::Env;
+pub use finish::to_the_end;
 pub use service::Service;
 pub use settings::{Limits, Settings};
 pub use start::{Program, Start, StartError, run};

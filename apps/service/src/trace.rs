@@ -142,6 +142,17 @@ pub(crate) fn scope<F: Future>(ids: Arc<Ids>, handling: F) -> impl Future<Output
     CURRENT.scope(ids, handling)
 }
 
+/// Goes on with `handling` in another task as the handling of the request of this one, if it is one's.
+pub(crate) fn carried<F: Future>(handling: F) -> impl Future<Output = F::Output> {
+    let ids = CURRENT.try_with(Arc::clone).ok();
+    async move {
+        match ids {
+            Some(ids) => scope(ids, handling).await,
+            None => handling.await,
+        }
+    }
+}
+
 /// The id of the request that this task handles. `None` in a background task.
 pub fn request_id() -> Option<Arc<str>> {
     CURRENT.try_with(|ids| Arc::clone(&ids.request)).ok()

@@ -6,6 +6,7 @@ mod support;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use service::Service;
 use support::{Gates, Running, body_of, service, tight};
 use tokio::io::AsyncWriteExt;
 
@@ -318,5 +319,48 @@ async fn labels_of_metrics_are_bounded_whatever_clients_send() {
     );
     for name in ["http_request_duration_seconds_bucket", "http_requests_in_flight", "process_resident_memory_bytes"] {
         assert!(metrics.contains(name), "{name}");
+    }
+}
+
+/// Says what became of a handler, which may be dropped before it says so itself.
+struct Fate(tokio::sync::mpsc::UnboundedSender<String>, String);
+
+impl Drop for Fate {
+    fn drop(&mut self) {
+        let _ = self.0.send(std::mem::take(&mut self.1));
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_has_begun_is_made_though_its_client_goes_away() {
+    let (gates, (tell, mut told)) = (Gates::new(), tokio::sync::mpsc::unbounded_channel());
+    let handler = {
+        let gates = gates.clone();
+        async move || {
+            let mut fate = Fate(tell.clone(), "dropped".to_owned());
+            gates.entered.notify_one();
+            gates.leave.acquire().await.unwrap().forget();
+            fate.1 = format!("done for {}", service::trace::request_id().unwrap_or_default());
+        }
+    };
+    let changes = axum::Router::new()
+        .route("/changes", axum::routing::post(handler.clone()).get(handler))
+        .route_layer(axum::middleware::from_fn(service::to_the_end));
+    let running = Running::new(Service::new("tested", "1.2.3").routes(changes.into())).await;
+    for (method, fate) in [("POST", "done for ann"), ("GET", "dropped")] {
+        let mut client = running.connect().await;
+        let request =
+            format!("{method} /changes HTTP/1.1\r\nHost: a\r\nX-Request-Id: ann\r\nContent-Length: 0\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        gates.entered.notified().await;
+        drop(client);
+        // Once the service knows, there is only the connection that asks.
+        while !running
+            .raw(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            .await
+            .contains("http_connections 1\n")
+        {}
+        gates.leave.add_permits(1);
+        assert_eq!(told.recv().await.unwrap(), fate, "{method}");
     }
 }

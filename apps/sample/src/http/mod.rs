@@ -7,7 +7,10 @@ mod protected;
 
 use std::sync::Arc;
 
-use axum::{extract::State, middleware::from_fn_with_state};
+use axum::{
+    extract::State,
+    middleware::{from_fn, from_fn_with_state},
+};
 use serde::Serialize;
 use service::extract::Json;
 use utoipa::{
@@ -43,6 +46,8 @@ pub fn routes(app: Arc<App>) -> OpenApiRouter {
         .routes(routes!(protected::api_key))
         .routes(routes!(protected::users))
         .routes(routes!(protected::set_role))
+        // A change that is committed has its line in the audit log, though its client has gone away.
+        .route_layer(from_fn(service::to_the_end))
         .route_layer(from_fn_with_state(Arc::clone(&app), access::guard))
         .with_state(app);
     secure(router.get_openapi_mut());

@@ -153,6 +153,8 @@ pub fn router(app: &App) -> OpenApiRouter {
         .routes(routes!(admin::reports))
         .routes(routes!(admin::audit))
         .routes(routes!(admin::rules, admin::set_rules))
+        // Much follows a change that is committed: sessions end, the menu is made anew, the audit log has its entry.
+        .route_layer(middleware::from_fn(service::to_the_end))
         .route_layer(middleware::from_fn_with_state(app.clone(), gate::gate))
         .with_state(app.clone());
     document::complete(router)
