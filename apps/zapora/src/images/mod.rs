@@ -198,7 +198,7 @@ impl Images {
     pub async fn get(&self, name: &Name) -> Result<Option<Bytes>, Error> {
         match self.store.get(&name.path()).await {
             Ok(found) => Ok(Some(found.bytes().await?)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error @ object_store::Error::NotFound { .. }) if !has_no_bucket(&error) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -211,6 +211,12 @@ impl Images {
         let nothing = Name { digest: "0".repeat(64), kind: Kind::Png };
         self.get(&nothing).await.map(drop)
     }
+}
+
+/// Whether it is not the picture that is missing. S3 answers 404 to both, with a code of its own for each ("Error responses" in its
+/// documentation), which the error carries in the text of its cause.
+fn has_no_bucket(error: &object_store::Error) -> bool {
+    crate::jobs::chain(error).contains("NoSuchBucket")
 }
 
 #[cfg(test)]

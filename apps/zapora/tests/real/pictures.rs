@@ -5,6 +5,8 @@ use std::io::Cursor;
 use image::GenericImageView;
 use reqwest::{Method, StatusCode, header};
 use serde_json::Value;
+use service::config::Secret;
+use zapora::images::{Images, S3, pixels::Limits};
 
 use crate::{
     people::{Person, Zapora, body, problem},
@@ -91,14 +93,28 @@ async fn a_store_that_does_not_know_the_keys_or_is_gone_is_told_of_and_costs_the
         let item = zapora.item("Diavola").await;
         let told = problem(put(&zapora, &staff, &item, png(40, 30)), 503).await;
         assert_eq!(told["detail"], "the image store does not answer now", "{wrong}");
-        if wrong != "IMAGES_S3_BUCKET" {
-            let ready = zapora.get("/ready").await;
-            assert_eq!(ready["checks"]["images"]["status"], "failed");
-            assert_eq!(ready["checks"]["database"]["status"], "ok");
-        }
+        let ready = zapora.get("/ready").await;
+        assert_eq!(ready["checks"]["images"]["status"], "failed", "{wrong}");
+        assert_eq!(ready["checks"]["database"]["status"], "ok");
         let ann = zapora.customer("ann").await;
         body(zapora.order(&ann, "k", &item, 1), StatusCode::CREATED).await;
         assert_eq!(zapora.item("Diavola").await["image"], Value::Null);
         zapora.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_not_there_is_told_from_a_picture_that_is_not() {
+    let check = async |code: &'static str| {
+        let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>no</Message></Error>");
+        let app = axum::Router::new().fallback(async move || (StatusCode::NOT_FOUND, body));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = Some(format!("http://{}", listener.local_addr().unwrap()));
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let key = Some(("id".to_owned(), Secret::new("secret")));
+        let s3 = S3 { endpoint, bucket: "pictures".to_owned(), region: "here".to_owned(), key };
+        Images::s3(&s3, Limits::default()).unwrap().check().await
+    };
+    assert!(check("NoSuchKey").await.is_ok(), "the store answers");
+    assert!(check("NoSuchBucket").await.is_err(), "pictures have no place");
 }
