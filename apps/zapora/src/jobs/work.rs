@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec, Registry};
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{JobError, Task, Tools, schedule};
@@ -131,7 +131,7 @@ impl Background {
 
     /// Moves what is due from the outbox into a queue.
     async fn relay(self: Arc<Self>, local: Arc<Local>, stop: CancellationToken) {
-        let store = &self.tools.store;
+        let (store, mut counted) = (&self.tools.store, Instant::now());
         while !stop.is_cancelled() {
             let outcome = async {
                 let jobs = store.claim_jobs(BATCH, self.limits.lease, Timestamp::now()).await?;
@@ -142,6 +142,10 @@ impl Background {
                     tokio::select! {
                         () = self.hand_over(&jobs, &local) => {}
                         () = stop.cancelled() => return,
+                    }
+                    // Under load there is always something to do, and dead letters are to be seen then above all.
+                    if counted.elapsed() >= LOOK && self.count().await.is_ok() {
+                        counted = Instant::now();
                     }
                     if jobs.len() == BATCH {
                         continue;

@@ -28,6 +28,7 @@ use crate::support::{self, backends, count, execute, open_restaurant, order, unt
 pub struct Working {
     pub tools: Tools,
     pub mails: TempDir,
+    pub registry: prometheus::Registry,
     stop: CancellationToken,
     running: JoinHandle<()>,
 }
@@ -39,10 +40,11 @@ impl Working {
         let tools = Tools { store: store.clone(), payments, mail: Mail::Folder(mails.path().to_owned()), mail_from };
         let settings = RedisSettings { visibility: limits.lease, ..RedisSettings::default() };
         let shared = redis.map(|url| Arc::new(Redis::new(&Secret::new(url), settings).unwrap()));
-        let metrics = JobMetrics::new(&prometheus::Registry::new()).unwrap();
+        let registry = prometheus::Registry::new();
+        let metrics = JobMetrics::new(&registry).unwrap();
         let stop = CancellationToken::new();
         let running = tokio::spawn(Background { tools: tools.clone(), shared, limits, metrics }.run(stop.clone()));
-        Self { tools, mails, stop, running }
+        Self { tools, mails, registry, stop, running }
     }
 
     pub async fn stop(self) {
@@ -402,4 +404,29 @@ async fn a_job_that_ends_its_worker_each_time_is_given_up_in_the_end() {
         assert!(!store.has_report("2026-01-01").await.unwrap(), "{}: it was not begun again", backend.name);
         working.stop().await;
     }
+}
+
+#[tokio::test]
+async fn jobs_are_counted_while_there_is_always_one_to_do() {
+    let backend = backends().await.remove(0);
+    let store = &backend.store;
+    open_restaurant(store).await;
+    let working = Working::start(store, Payments::BuiltIn, None, quick());
+    let dead = || {
+        let families = working.registry.gather();
+        let gauges = families.iter().find(|family| family.name() == "zapora_jobs")?.get_metric().to_vec();
+        let dead = gauges.into_iter().find(|gauge| gauge.get_label().iter().any(|label| label.value() == "dead"))?;
+        (dead.get_gauge().get_value() > 0.0).then_some(())
+    };
+    // Each of them is given up at once, for there is no such order.
+    let busy = async {
+        loop {
+            store.enqueue(&[Task::KitchenTicket { order: "none".to_owned() }], Timestamp::now()).await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = busy => {}
+        () = until("dead letters are counted", async || dead()) => {}
+    }
+    working.stop().await;
 }
