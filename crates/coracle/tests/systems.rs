@@ -67,7 +67,7 @@ fn built(path: &Path) -> Vec<u8> {
 fn no_workload_names_a_number_of_pods_that_an_autoscaler_decides() {
     let mut scaled = 0;
     for path in systems().iter().flat_map(|system| kustomizations(system)) {
-        let objects: Vec<Value> = serde_saphyr::from_multiple(&String::from_utf8(built(&path)).unwrap()).unwrap();
+        let objects = objects(&path);
         for autoscaler in objects.iter().filter(|object| object["kind"] == "HorizontalPodAutoscaler") {
             let target = &autoscaler["spec"]["scaleTargetRef"];
             let is_target = |object: &&Value| {
@@ -83,6 +83,47 @@ fn no_workload_names_a_number_of_pods_that_an_autoscaler_decides() {
         }
     }
     assert!(scaled > 0);
+}
+
+/// The objects that a kustomization builds.
+fn objects(path: &Path) -> Vec<Value> {
+    serde_saphyr::from_multiple(&String::from_utf8(built(path)).unwrap()).unwrap()
+}
+
+/// The paths of a Service's HTTPRoutes, or of its Ingresses, each with how it is matched.
+fn paths(objects: &[Value], kind: &str, service: &str) -> BTreeSet<(String, String)> {
+    let list = |value: &Value, name: &str| value[name].as_array().cloned().unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().replace("PathPrefix", "Prefix");
+    let mut paths = BTreeSet::new();
+    for object in objects.iter().filter(|object| object["kind"] == kind) {
+        for rule in list(&object["spec"], "rules") {
+            if list(&rule, "backendRefs").iter().any(|backend| backend["name"] == service) {
+                let matches = list(&rule, "matches");
+                paths.extend(matches.iter().map(|m| (text(&m["path"]["type"]), text(&m["path"]["value"]))));
+            }
+            let ingress = list(&rule["http"], "paths");
+            let its = ingress.iter().filter(|path| path["backend"]["service"]["name"] == service);
+            paths.extend(its.map(|path| (text(&path["pathType"]), text(&path["path"]))));
+        }
+    }
+    paths
+}
+
+#[test]
+fn an_ingress_lets_in_what_the_route_does_and_no_more() {
+    let mut compared = 0;
+    for path in systems().iter().flat_map(|system| kustomizations(system)) {
+        let objects = objects(&path);
+        for service in objects.iter().filter(|object| object["kind"] == "Service") {
+            let name = service["metadata"]["name"].as_str().unwrap();
+            let ingress = paths(&objects, "Ingress", name);
+            if !ingress.is_empty() {
+                assert_eq!(ingress, paths(&objects, "HTTPRoute", name), "{}: {name}", path.display());
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 0);
 }
 
 /// The program that has the official schemas, beside the Python that `CORACLE_PYTHON` names or on PATH.
