@@ -7,6 +7,7 @@
 mod ast;
 mod check;
 mod cost;
+pub mod double;
 mod eval;
 mod functions;
 mod lexer;

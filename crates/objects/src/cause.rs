@@ -45,7 +45,8 @@ impl Cause {
 
     /// A field holds what it may not.
     pub fn invalid(field: impl Into<String>, value: &Value, message: &str) -> Self {
-        Self::invalid_shown(field, &value.to_string(), message)
+        let float = value.as_number().filter(|number| number.is_f64()).and_then(serde_json::Number::as_f64);
+        Self::invalid_shown(field, &float.map_or_else(|| value.to_string(), cel::double::text), message)
     }
 
     /// A field holds what it may not; the value as it is to be shown.

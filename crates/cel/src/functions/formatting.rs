@@ -2,6 +2,7 @@
 
 use super::times;
 use crate::{
+    double,
     eval::{Budget, EvalError, failed},
     value::Value,
 };
@@ -140,9 +141,10 @@ fn shown(value: &Value, text: &mut String, budget: &mut Budget, depth: usize) ->
         Value::Bool(value) => text.push_str(if *value { "true" } else { "false" }),
         Value::Int(value) => text.push_str(&value.to_string()),
         Value::Uint(value) => text.push_str(&value.to_string()),
-        Value::Double(value) if value.is_finite() && depth > 0 => text.push_str(&format!("{value:.6}")),
-        Value::Double(value) if value.is_finite() => text.push_str(&value.to_string()),
-        Value::Double(value) => text.push_str(&special(*value)),
+        Value::Double(value) if depth == 0 => text.push_str(&double::text(*value)),
+        // Within something else, as expressions write it; there is no literal of what is not finite.
+        Value::Double(value) if value.is_finite() => text.push_str(&format!("{value:.6}")),
+        Value::Double(value) => text.push_str(&super::strings::quote(&double::text(*value))),
         Value::Text(value) => {
             budget.bytes(value.len())?;
             // Within something else, as expressions write it.

@@ -4,6 +4,7 @@ use std::{cmp::Ordering, sync::Arc};
 
 use super::{lists, some, times};
 use crate::{
+    double,
     eval::{Budget, EvalError, failed},
     value::{Key, Value},
 };
@@ -224,6 +225,7 @@ fn index_of(within: &Value, index: &Value) -> Result<Value, EvalError> {
             let shown = || match index {
                 Value::Text(text) => text.to_string(),
                 Value::Int(value) => value.to_string(),
+                Value::Double(value) => double::text(*value),
                 other => other.type_name().to_owned(),
             };
             let found = index.key().and_then(|key| map.get(&key));
@@ -280,7 +282,7 @@ fn number(name: &str, value: &Value) -> Result<Option<Value>, EvalError> {
         ("double", Value::Double(value)) => Value::Double(*value),
         ("double", Value::Int(value)) => Value::Double(*value as f64),
         ("double", Value::Uint(value)) => Value::Double(*value as f64),
-        ("double", Value::Text(text)) => Value::Double(text.parse().map_err(|_| wrong(text))?),
+        ("double", Value::Text(text)) => Value::Double(double::parse(text).ok_or_else(|| wrong(text))?),
         _ => return Ok(None),
     }))
 }
@@ -291,7 +293,7 @@ fn text(value: &Value, budget: &mut Budget) -> Result<Option<Value>, EvalError> 
         Value::Bool(value) => value.to_string().into(),
         Value::Int(value) => value.to_string().into(),
         Value::Uint(value) => value.to_string().into(),
-        Value::Double(value) => value.to_string().into(),
+        Value::Double(value) => double::text(*value).into(),
         Value::Bytes(bytes) => {
             budget.bytes(bytes.len())?;
             let text = std::str::from_utf8(bytes);

@@ -138,6 +138,11 @@ fn each_keyword_says_what_upstream_says() {
             "spec.a: Invalid value: 2: spec.a in body should be greater than or equal to 3",
         ),
         (
+            json!({"a": {"type": "number", "minimum": 2.0, "maximum": 1_000_000}}),
+            json!({"a": 2_500_000.0}),
+            "spec.a: Invalid value: 2.5e+06: spec.a in body should be less than or equal to 1e+06",
+        ),
+        (
             json!({"a": {"type": "integer", "maximum": 3, "exclusiveMaximum": true}}),
             json!({"a": 3}),
             "spec.a: Invalid value: 3: spec.a in body should be less than 3",

@@ -218,20 +218,20 @@ impl Check {
             let order = compare(number, most);
             if order == Greater || *excluded && order != Less {
                 let than = if *excluded { "less than" } else { "less than or equal to" };
-                self.wrong(path, value, &format!("should be {than} {most}"));
+                self.wrong(path, value, &format!("should be {than} {}", shown(most)));
             }
         }
         if let Some((least, excluded)) = &checks.minimum {
             let order = compare(number, least);
             if order == Less || *excluded && order != Greater {
                 let than = if *excluded { "greater than" } else { "greater than or equal to" };
-                self.wrong(path, value, &format!("should be {than} {least}"));
+                self.wrong(path, value, &format!("should be {than} {}", shown(least)));
             }
         }
         if let Some(factor) = &checks.multiple_of
             && !is_multiple(number, factor)
         {
-            self.wrong(path, value, &format!("should be a multiple of {factor}"));
+            self.wrong(path, value, &format!("should be a multiple of {}", shown(factor)));
         }
         if of == Type::Integer
             && checks.format.as_deref() == Some("int32")
@@ -287,6 +287,11 @@ fn compare(a: &Number, b: &Number) -> std::cmp::Ordering {
         (Some(a), Some(b)) => a.cmp(&b),
         _ => a.as_f64().unwrap_or(0.0).total_cmp(&b.as_f64().unwrap_or(0.0)),
     }
+}
+
+/// A bound as upstream shows it: bounds are floats there.
+fn shown(bound: &Number) -> String {
+    bound.as_f64().map_or_else(|| bound.to_string(), cel::double::text)
 }
 
 fn is_multiple(number: &Number, factor: &Number) -> bool {
