@@ -7,7 +7,7 @@ use objects::{
 use serde_json::Value;
 
 use crate::{
-    convert,
+    convert, crd,
     registry::{meta, parse},
     request::{Query, Target},
     status::Failure,
@@ -97,7 +97,9 @@ impl Selection {
         if self.fields.paths().all(|path| facts.fields.contains_key(path)) {
             return Ok(self.matches_facts(facts));
         }
-        Ok(self.matches(kind, &parse(stored)?))
+        // A definition's fields are those of the object as it is shown: what was stored before a default was known has it too.
+        let object = parse(stored)?;
+        Ok(self.matches(kind, &if kind.definition().is_some() { crd::objects::read(kind, object) } else { object }))
     }
 
     fn matches_facts(&self, facts: &Facts) -> bool {
@@ -117,7 +119,9 @@ impl Selection {
 
 /// What any selector may ask of an object.
 fn facts(kind: &Kind, object: &Value) -> Facts {
-    let own = FIELDS.iter().filter(|(name, _)| *name == kind.kind).flat_map(|(_, fields)| fields.iter());
+    // What a definition lets select depends on the definition, and that may change: it is no fact of the object.
+    let built_in = FIELDS.iter().filter(|(name, _)| *name == kind.kind && !kind.is_custom());
+    let own = built_in.flat_map(|(_, fields)| fields.iter());
     let paths = ["metadata.name", "metadata.namespace"].into_iter().chain(own.map(|(path, _)| *path));
     let fields = paths.map(|path| (path, field(kind, object, path))).collect();
     Facts { labels: meta::labels(object), fields }
