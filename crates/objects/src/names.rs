@@ -52,6 +52,15 @@ pub fn dns_subdomain(text: &str) -> Vec<String> {
 
 /// A label's or annotation's key: an optional subdomain and a slash, then at most 63 characters.
 pub fn qualified_name(text: &str) -> Vec<String> {
+    if text.matches('/').count() > 1 {
+        return vec![
+            "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an \
+             alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
+             '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' \
+             (e.g. 'example.com/MyName')"
+                .to_owned(),
+        ];
+    }
     let mut wrong = Vec::new();
     let (prefix, name) = text.split_once('/').map_or((None, text), |(prefix, name)| (Some(prefix), name));
     match prefix {
@@ -178,6 +187,10 @@ mod tests {
         assert!(!dns_1035_label("1a").is_empty() && !dns_subdomain("a..b").is_empty());
         assert!(
             !qualified_name("/a").is_empty() && !qualified_name("a/").is_empty() && !qualified_name("a/b/c").is_empty()
+        );
+        assert!(
+            qualified_name("a/b/c")[0]
+                .ends_with("with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')")
         );
         assert!(port_name("http-2").is_empty() && !port_name("80").is_empty() && !port_name("a--b").is_empty());
         assert!(environment_variable("a.b c").is_empty() && !environment_variable("a=b").is_empty());
