@@ -153,6 +153,15 @@ impl Failure {
         Self { details: Some(json!({})), ..Self::new(StatusCode::FORBIDDEN, "Forbidden", message) }
     }
 
+    /// 403 for somebody who may not act as somebody else: `resource` is `users` or `groups`.
+    pub fn forbidden_impersonation(user: &str, resource: &str, name: &str) -> Self {
+        let why =
+            format!("User {user:?} cannot impersonate resource {resource:?} in API group \"\" at the cluster scope");
+        let message = format!("{resource} {name:?} is forbidden: {why}");
+        let details = Some(json!({"name": name, "kind": resource}));
+        Self { details, ..Self::new(StatusCode::FORBIDDEN, "Forbidden", message) }
+    }
+
     /// 405.
     pub fn method_not_allowed() -> Self {
         let message = "the server does not allow this method on the requested resource";

@@ -143,3 +143,19 @@ async fn what_a_token_may_not_be_is_said() {
     assert_eq!(api.as_bearer("").await, "HTTP/1.1 401 Unauthorized");
     api.stop.cancel();
 }
+
+#[tokio::test]
+async fn who_acts_as_somebody_else_is_that_one() {
+    let api = Api::start().await;
+    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+    let request = Request::post("/apis/authentication.k8s.io/v1/selfsubjectreviews")
+        .header("content-type", "application/json")
+        .header("impersonate-user", "bob")
+        .header("impersonate-group", "dev");
+    let request = request.body(kube::client::Body::from(review.to_string().into_bytes())).unwrap();
+    let answer = api.client.send(request).await.unwrap().into_body().collect_bytes().await.unwrap();
+    let said: Value = serde_json::from_slice(&answer).unwrap();
+    let expected = json!({"username": "bob", "groups": ["dev", "system:authenticated"]});
+    assert_eq!(said["status"]["userInfo"], expected, "{said}");
+    api.stop.cancel();
+}

@@ -10,6 +10,7 @@ mod eviction;
 pub mod fairness;
 mod fields;
 mod health;
+mod impersonation;
 mod list;
 mod logs;
 pub mod metrics;
@@ -167,6 +168,7 @@ impl Handler {
         }
         let bearer = || accounts::bearer(&self.registry, &self.tokens, &parts.headers);
         let identity = identity.map_or_else(bearer, Ok)?;
+        let identity = impersonation::acting(identity, &mut parts.headers)?;
         if let Some(keys) = accounts::discovery(&self.tokens, path) {
             return Ok(keys);
         }
