@@ -281,6 +281,12 @@ async fn conflicts_say_what_to_do() {
     assert_eq!(said["details"], json!({"name": "a", "kind": "configmaps"}));
     object["metadata"].as_object_mut().unwrap().remove("resourceVersion");
     assert_eq!(api.ask("PUT", &format!("{MAPS}/a"), &[], object).await.0, StatusCode::OK, "unconditional");
+    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    let budget =
+        json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "a"}, "spec": {}});
+    api.post(budgets, budget.clone()).await;
+    let (status, said) = api.ask("PUT", &format!("{budgets}/a"), &[], budget).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "never unconditional: {said}");
     let (status, said) = api.post(MAPS, config_map("a", json!({}))).await;
     assert_eq!((status, &said["message"]), (StatusCode::CONFLICT, &json!("configmaps \"a\" already exists")));
     let wrong = json!({"preconditions": {"uid": "x"}});

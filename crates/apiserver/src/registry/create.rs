@@ -40,7 +40,7 @@ pub fn prepare(kind: &Kind, namespace: &str, mut object: Value, identity: &Ident
         return Err(Failure::terminating_definition());
     }
     place(kind, namespace, &mut object)?;
-    if !meta::text(&object, "resourceVersion").is_empty() {
+    if !matches!(meta::text(&object, "resourceVersion"), "" | "0") {
         return Err(Failure::bad_request("resourceVersion should not be set on objects to be created"));
     }
     if meta::text(&object, "name").is_empty() {
@@ -53,7 +53,7 @@ pub fn prepare(kind: &Kind, namespace: &str, mut object: Value, identity: &Ident
         let prefix: String = prefix.chars().take(58).collect();
         meta::set(&mut object, "name", Some(format!("{prefix}{}", identity.suffix).into()));
     }
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "selfLink"] {
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "selfLink", "resourceVersion"] {
         meta::set(&mut object, field, None);
     }
     meta::set(&mut object, "uid", Some(identity.uid.clone().into()));

@@ -111,9 +111,24 @@ fn check_place(current: &Value, wanted: &Value) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether an update must say which version it was made from. Custom resources and leases ask for it.
+/// Built-in kinds whose updates must say which version they were made from: upstream's strategies of these do not
+/// `AllowUnconditionalUpdate`.
+const CONDITIONAL: &[(&str, &str)] = &[
+    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"),
+    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
+    ("coordination.k8s.io", "Lease"),
+    ("coordination.k8s.io", "LeaseCandidate"),
+    ("node.k8s.io", "RuntimeClass"),
+    ("policy", "PodDisruptionBudget"),
+    ("storage.k8s.io", "CSIDriver"),
+    ("storage.k8s.io", "CSINode"),
+    ("storage.k8s.io", "CSIStorageCapacity"),
+    ("storage.k8s.io", "VolumeAttachment"),
+];
+
+/// Whether an update must say which version it was made from. Custom resources ask for it, too.
 fn needs_version(kind: &Kind) -> bool {
-    kind.is("coordination.k8s.io", "Lease") || !objects::patch::is_strategic(kind)
+    CONDITIONAL.contains(&(kind.group, kind.kind)) || !objects::patch::is_strategic(kind)
 }
 
 fn check_version(kind: &Kind, name: &str, current: &Value, wanted: &Value) -> Result<(), Failure> {
@@ -126,11 +141,13 @@ fn check_version(kind: &Kind, name: &str, current: &Value, wanted: &Value) -> Re
         let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {there}");
         return Err(Failure::conflict(kind, name, &why));
     }
-    if needs_version(kind) && meta::text(wanted, "resourceVersion").is_empty() {
+    // 0 is no version of anything: it says as little as nothing does.
+    let says_version = !matches!(meta::text(wanted, "resourceVersion"), "" | "0");
+    if needs_version(kind) && !says_version {
         let why = "must be specified for an update";
         return Err(Failure::invalid(kind, name, &[Cause::invalid_shown("metadata.resourceVersion", "0x0", why)]));
     }
-    if differs("resourceVersion") {
+    if says_version && differs("resourceVersion") {
         let why = "the object has been modified; please apply your changes to the latest version and try again";
         return Err(Failure::conflict(kind, name, why));
     }
