@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     crd::objects::{replicas, set_replicas},
     registry::meta,
-    status::Failure,
+    status::{Cause, Failure},
 };
 
 /// Where kinds that are built in have their replicas.
@@ -54,13 +54,12 @@ pub fn check(kind: &Kind, object: &Value) -> Result<(), Failure> {
 /// The object with the replicas that a Scale wants.
 ///
 /// # Errors
-/// 409 when the Scale was made from another version; 400 when it says no number.
+/// 422 when it wants fewer than none.
 pub fn set(kind: &Kind, object: &Value, scale: &Value) -> Result<Value, Failure> {
     let replicas = replicas(scale, SPEC).unwrap_or(0);
     if replicas < 0 {
-        return Err(Failure::bad_request(format!(
-            "spec.replicas: Invalid value: {replicas}: must be greater than or equal to 0"
-        )));
+        let cause = Cause::invalid("spec.replicas", &replicas.into(), "must be greater than or equal to 0");
+        return Err(Failure::invalid_kind("autoscaling", "Scale", meta::text(object, "name"), &[cause]));
     }
     let mut next = object.clone();
     let custom = kind.definition().and_then(|definition| definition.scale.as_ref());

@@ -299,6 +299,28 @@ async fn conflicts_say_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_scale_is_a_table_for_who_asks_for_tables() {
+    let api = Api::start().await;
+    let container = json!({"name": "c", "image": "i"});
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [container]}});
+    let spec = json!({"replicas": 3, "selector": {"matchLabels": {"a": "b"}}, "template": template});
+    let web = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec});
+    let all = "/apis/apps/v1/namespaces/default/deployments";
+    assert_eq!(api.post(all, web).await.0, StatusCode::CREATED);
+    let one = format!("{all}/web/scale");
+    let accept = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json")];
+    let (_, table) = api.ask("GET", &one, &accept, Value::Null).await;
+    assert_eq!(table["kind"], "Table", "{table}");
+    let columns: Vec<_> = table["columnDefinitions"].as_array().unwrap().iter().map(|column| &column["name"]).collect();
+    assert_eq!(columns, ["Name", "Desired", "Available", "Age"]);
+    assert_eq!(table["rows"][0]["cells"].as_array().unwrap()[..3], [json!("web"), json!(3), json!(0)]);
+    let (status, said) = api.patch(&one, json!({"spec": {"replicas": -1}})).await;
+    let message =
+        "Scale.autoscaling \"web\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0";
+    assert_eq!((status, &said["message"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!(message)));
+}
+
+#[tokio::test]
 async fn a_collection_is_deleted_by_what_it_selects() {
     let api = Api::start().await;
     for (name, group) in [("a", "1"), ("b", "2"), ("c", "1")] {

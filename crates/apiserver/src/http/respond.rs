@@ -55,6 +55,15 @@ impl Form {
         }
     }
 
+    /// The Scale of an object in this form.
+    pub fn scale(self, query: &Query, scale: Value) -> Value {
+        match self {
+            Self::Whole => scale,
+            Self::Metadata => metadata_only(&scale),
+            Self::Table => printers::scale(&scale, query.get("includeObject"), jiff::Timestamp::now()),
+        }
+    }
+
     /// Whether stored objects of a kind are shown in this form as they are.
     pub fn is_as_stored(self, kind: &Kind) -> bool {
         self == Self::Whole && kind.stored_as.is_none() && kind.definition().is_none()

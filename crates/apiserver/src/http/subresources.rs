@@ -7,7 +7,7 @@ use super::{
     Answer, apply,
     fields::Model,
     patches::Patch,
-    respond,
+    respond::{self, Form},
     verbs::{Call, Change},
 };
 use crate::{
@@ -23,11 +23,14 @@ const BINDING: Model = Model::new("", "v1", "Binding");
 
 impl Call<'_> {
     pub(super) async fn on_scale(self) -> Result<Answer, Failure> {
-        let (kind, shown_kind) = (self.target.kind.clone(), self.target.kind.clone());
-        let shown = move |json: &[u8]| -> Result<Answer, Failure> {
-            let object = convert::from_stored(&shown_kind, serde_json::from_slice(json).map_err(Failure::internal)?);
-            scale::check(&shown_kind, &object)?;
-            Ok(respond::json(StatusCode::OK, &scale::of(&shown_kind, &object)))
+        // Before anything is written, as for objects.
+        let form = Form::negotiate(self.headers)?;
+        let kind = self.target.kind.clone();
+        let shown = |json: &[u8]| -> Result<Answer, Failure> {
+            let kind = self.kind();
+            let object = convert::from_stored(kind, serde_json::from_slice(json).map_err(Failure::internal)?);
+            scale::check(kind, &object)?;
+            Ok(respond::json(StatusCode::OK, &form.scale(&self.query, scale::of(kind, &object))))
         };
         let (registry, namespace) = (&self.handler.registry, &self.target.namespace);
         let write;

@@ -64,6 +64,19 @@ pub fn table(kind: &Kind, objects: &[&Value], include: Option<&str>, now: Timest
     table
 }
 
+/// What a Scale is shown with.
+const SCALE: &[Column] = &[
+    NAME,
+    integer("Desired", |scale, _| number(scale, "/spec/replicas").into()),
+    integer("Available", |scale, _| number(scale, "/status/replicas").into()),
+    AGE,
+];
+
+/// The table of the Scale of an object. `include` is the query's `includeObject`.
+pub fn scale(scale: &Value, include: Option<&str>, now: Timestamp) -> Value {
+    of_columns(SCALE, &[scale], include, Value::clone, now)
+}
+
 fn of_columns(
     columns: &[Column],
     objects: &[&Value],
