@@ -27,11 +27,11 @@ pub(super) enum Directive {
 }
 
 impl Directive {
-    /// The query's `fieldValidation`.
+    /// The query's `fieldValidation`; `options` is the type of its parameters, as messages name it.
     ///
     /// # Errors
     /// 422 for an unknown value.
-    pub(super) fn of(query: &Query) -> Result<Self, Failure> {
+    pub(super) fn of(query: &Query, options: &str) -> Result<Self, Failure> {
         match query.get("fieldValidation") {
             None | Some("Warn") => Ok(Self::Warn),
             Some("Strict") => Ok(Self::Strict),
@@ -39,7 +39,7 @@ impl Directive {
             Some(other) => {
                 let supported = ["", "Ignore", "Strict", "Warn"];
                 let cause = Cause::not_supported("fieldValidation", &other.into(), &supported);
-                Err(Failure::invalid_request("CreateOptions.meta.k8s.io", &[cause]))
+                Err(Failure::invalid_request(&format!("{options}.meta.k8s.io"), &[cause]))
             }
         }
     }
@@ -68,6 +68,32 @@ impl Model {
         let custom = !objects::patch::is_strategic(kind);
         let defined = kind.is_custom().then(|| kind.clone());
         Self { group: kind.group, version: kind.version, kind: kind.kind, custom, defined }
+    }
+
+    fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// Makes an object say that it is of this type.
+    pub(super) fn name(&self, object: &mut Value) {
+        if let Some(map) = object.as_object_mut() {
+            map.insert("apiVersion".to_owned(), self.api_version().into());
+            map.insert("kind".to_owned(), self.kind.into());
+        }
+    }
+
+    /// Whether an object is of this type, by what it says; it may say nothing.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub(super) fn is_said_by(&self, object: &Value) -> Result<(), String> {
+        let said = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
+        let (own, kind) = (self.api_version(), self.kind);
+        let (api_version, name) = (said("apiVersion"), said("kind"));
+        if (api_version.is_empty() || api_version == own) && (name.is_empty() || name == kind) {
+            return Ok(());
+        }
+        Err(format!("the object provided is {api_version} {name}, but this is the path of {own} {kind}"))
     }
 
     fn conform(&self, object: &mut Value) -> Result<Conformed, WrongType> {

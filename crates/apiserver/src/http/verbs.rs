@@ -106,14 +106,19 @@ impl Call<'_> {
             None => Ok(false),
             Some("All") => Ok(true),
             Some(other) => {
-                let options = match self.verb {
-                    Verb::Create => "CreateOptions",
-                    Verb::Update => "UpdateOptions",
-                    Verb::Patch => "PatchOptions",
-                    _ => "DeleteOptions",
-                };
-                Err(Failure::invalid_kind("meta.k8s.io", options, "", &[delete::not_dry(&[other.to_owned()])]))
+                let cause = delete::not_dry(&[other.to_owned()]);
+                Err(Failure::invalid_kind("meta.k8s.io", self.options(), "", &[cause]))
             }
+        }
+    }
+
+    /// The type of the query's parameters, as messages name it.
+    fn options(&self) -> &'static str {
+        match self.verb {
+            Verb::Create => "CreateOptions",
+            Verb::Update => "UpdateOptions",
+            Verb::Patch => "PatchOptions",
+            _ => "DeleteOptions",
         }
     }
 
@@ -159,7 +164,7 @@ impl Call<'_> {
     }
 
     pub(super) fn directive(&self) -> Result<Directive, Failure> {
-        Directive::of(&self.query)
+        Directive::of(&self.query, self.options())
     }
 
     /// The answer to a write: the object, and what of it is unknown or has no effect here.
@@ -210,7 +215,10 @@ impl Call<'_> {
     }
 
     async fn update(self, part: Part) -> Result<Answer, Failure> {
-        let (wanted, warnings) = self.body_as(Model::of(self.kind()))?;
+        let model = Model::of(self.kind());
+        let (mut wanted, warnings) = self.body_as(model.clone())?;
+        model.is_said_by(&wanted).map_err(Failure::bad_request)?;
+        model.name(&mut wanted);
         let own = meta::text(&wanted, "name");
         if own != self.name() {
             let message =
