@@ -34,6 +34,10 @@ impl Api {
         let bytes = answer.into_body().collect_bytes().await.unwrap();
         (status, serde_json::from_slice(&bytes).unwrap())
     }
+
+    async fn get(&self, path: &str) -> (StatusCode, Value) {
+        self.ask("GET", path, &[], Value::Null).await
+    }
 }
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -72,4 +76,100 @@ async fn a_change_does_not_make_an_object_one_of_another_kind() {
     let (status, changed) = api.ask("PUT", &one, &[], json!({"metadata": metadata})).await;
     let is = (&changed["apiVersion"], &changed["kind"]);
     assert_eq!((status, is), (StatusCode::OK, (&json!("v1"), &json!("ConfigMap"))), "{changed}");
+}
+
+/// Objects of the kinds that an update makes, by their collections.
+fn made_by_updates() -> Vec<(&'static str, Value)> {
+    const RBAC: &str = "rbac.authorization.k8s.io";
+    let of = |api_version: &str, kind: &str, mut rest: Value| {
+        let root = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "a", "labels": {"l": "0"}}});
+        rest.as_object_mut().unwrap().extend(root.as_object().unwrap().clone());
+        rest
+    };
+    let role = |kind: &str| json!({"apiGroup": RBAC, "kind": kind, "name": "r"});
+    let rbac = format!("{RBAC}/v1");
+    vec![
+        ("/api/v1/namespaces/default/services", of("v1", "Service", json!({"spec": {"ports": [{"port": 80}]}}))),
+        ("/api/v1/namespaces/default/endpoints", of("v1", "Endpoints", json!({}))),
+        ("/api/v1/namespaces/default/limitranges", of("v1", "LimitRange", json!({"spec": {"limits": []}}))),
+        (
+            "/api/v1/namespaces/default/events",
+            of("v1", "Event", json!({"involvedObject": {"namespace": "default", "kind": "Pod", "name": "p"}})),
+        ),
+        ("/apis/coordination.k8s.io/v1/namespaces/default/leases", of("coordination.k8s.io/v1", "Lease", json!({}))),
+        ("/apis/node.k8s.io/v1/runtimeclasses", of("node.k8s.io/v1", "RuntimeClass", json!({"handler": "h"}))),
+        ("/apis/rbac.authorization.k8s.io/v1/clusterroles", of(&rbac, "ClusterRole", json!({"rules": []}))),
+        ("/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", of(&rbac, "Role", json!({"rules": []}))),
+        (
+            "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+            of(&rbac, "ClusterRoleBinding", json!({"roleRef": role("ClusterRole")})),
+        ),
+        (
+            "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings",
+            of(&rbac, "RoleBinding", json!({"roleRef": role("Role")})),
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn an_update_makes_what_is_not_there_of_the_kinds_that_allow_it() {
+    let api = Api::start().await;
+    for (all, mut object) in made_by_updates() {
+        let one = format!("{all}/a");
+        let agent = [("user-agent", "tool/1.0")];
+        let (status, tried) = api.ask("PUT", &format!("{one}?dryRun=All"), &agent, object.clone()).await;
+        assert_eq!((status, api.get(&one).await.0), (StatusCode::CREATED, StatusCode::NOT_FOUND), "{tried}");
+        // The version of an object that was there once is no obstacle; what only the server says is not taken.
+        object["metadata"]["resourceVersion"] = json!("5");
+        object["metadata"]["creationTimestamp"] = json!("2001-01-01T00:00:00Z");
+        let (status, made) = api.ask("PUT", &one, &agent, object.clone()).await;
+        assert_eq!(status, StatusCode::CREATED, "{made}");
+        assert_eq!(api.get(&one).await.1, made);
+        let metadata = &made["metadata"];
+        assert_eq!(metadata["uid"].as_str().map(str::len), Some(36), "{made}");
+        assert!(!metadata["creationTimestamp"].as_str().unwrap().starts_with("2001"), "{made}");
+        let entry = &metadata["managedFields"][0];
+        assert_eq!((&entry["manager"], &entry["operation"]), (&json!("tool"), &json!("Update")), "{made}");
+        // The next is an update.
+        object["metadata"]["resourceVersion"] = metadata["resourceVersion"].clone();
+        object["metadata"]["labels"] = json!({"l": "1"});
+        let (status, changed) = api.ask("PUT", &one, &agent, object).await;
+        assert_eq!((status, &changed["metadata"]["uid"]), (StatusCode::OK, &metadata["uid"]), "{changed}");
+    }
+    let (_, made) = api.get("/api/v1/namespaces/default/services/a").await;
+    assert!(made["spec"]["clusterIP"].as_str().unwrap().starts_with("10.43."), "{made}");
+}
+
+#[tokio::test]
+async fn an_update_makes_nothing_where_something_is_wrong() {
+    let api = Api::start().await;
+    let put = async |path: &str, metadata: Value| {
+        let service =
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 80}]}});
+        let (status, said) = api.ask("PUT", path, &[], service).await;
+        (status.as_u16(), said["message"].as_str().unwrap_or_default().to_owned())
+    };
+    let one = "/api/v1/namespaces/default/services/a";
+    let (status, said) = put(one, json!({"name": "a", "uid": "u"})).await;
+    assert_eq!(status, 409, "the one that was meant is gone: {said}");
+    assert!(said.ends_with("Precondition failed: UID in precondition: u, UID in object meta: "), "{said}");
+    assert_eq!(put(one, json!({"name": "b"})).await.0, 400);
+    let (status, said) = put(one, json!({"name": "a", "namespace": "b"})).await;
+    assert_eq!(
+        (status, said.as_str()),
+        (400, "the namespace of the object (b) does not match the namespace on the URL (default)")
+    );
+    assert_eq!(put("/api/v1/namespaces/default/services/a/status", json!({"name": "a"})).await.0, 404);
+    assert_eq!(put("/api/v1/namespaces/default/services/A", json!({"name": "A"})).await.0, 422);
+    let (status, said) = put("/api/v1/namespaces/none/services/a", json!({"name": "a"})).await;
+    assert_eq!((status, said.as_str()), (404, "namespaces \"none\" not found"));
+    let ending =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ending", "finalizers": ["a.b/c"]}});
+    api.ask("POST", "/api/v1/namespaces", &[], ending).await;
+    api.ask("DELETE", "/api/v1/namespaces/ending", &[], Value::Null).await;
+    let (status, said) = put("/api/v1/namespaces/ending/services/a", json!({"name": "a"})).await;
+    assert_eq!(status, 403, "{said}");
+    assert_eq!(api.get(one).await.0, StatusCode::NOT_FOUND, "nothing was made");
+    let (status, said) = api.ask("PUT", &format!("{MAPS}/a"), &[], config_map("a")).await;
+    assert_eq!((status, &said["message"]), (StatusCode::NOT_FOUND, &json!("configmaps \"a\" not found")));
 }

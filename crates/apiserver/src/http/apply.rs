@@ -25,9 +25,6 @@ use crate::{
     status::{Cause, Failure},
 };
 
-/// How often an object that appears or disappears meanwhile is tried again.
-const TRIES: usize = 4;
-
 /// Whether a patch is an apply.
 pub(super) fn is_asked(headers: &HeaderMap) -> bool {
     let media = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
@@ -58,23 +55,16 @@ impl Call<'_> {
             kind,
             force: self.query.is_on("force"),
         };
-        let mut outcome = Err(Failure::internal("the object comes and goes"));
-        for _ in 0..TRIES {
-            let change = applied.clone();
-            outcome = self.change(part, write.clone(), move |live| change.onto(Some(live))).await;
-            match &outcome {
-                Ok(json) => return self.written(StatusCode::OK, json.clone(), warnings),
-                Err(failure) if failure.reason == "NotFound" && part == Part::Main => {}
-                Err(_) => break,
-            }
-            outcome = self.apply_anew(&applied).await;
-            match &outcome {
-                Ok(json) => return self.written(StatusCode::CREATED, json.clone(), warnings),
-                Err(failure) if failure.reason == "AlreadyExists" => {}
-                Err(_) => break,
-            }
+        if part != Part::Main {
+            let changed = self.change(part, write, move |live| applied.onto(Some(live))).await?;
+            return self.written(StatusCode::OK, changed, warnings);
         }
-        outcome.and_then(|json| self.written(StatusCode::OK, json, warnings))
+        let change = || {
+            let change = applied.clone();
+            move |live: &Value| change.onto(Some(live))
+        };
+        let (status, json) = self.change_or_make(&write, change, || self.apply_anew(&applied)).await?;
+        self.written(status, json, warnings)
     }
 
     /// Makes the object that is applied.

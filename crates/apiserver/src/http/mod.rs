@@ -13,6 +13,7 @@ mod health;
 mod impersonation;
 mod list;
 mod logs;
+mod made;
 pub mod metrics;
 mod nodes;
 mod openapi;

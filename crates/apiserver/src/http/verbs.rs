@@ -12,7 +12,7 @@ use super::{
     Answer, Handler, Origin, apply, body,
     fairness::Connection,
     fields::{Directive, Model},
-    logs,
+    logs, made,
     options::WatchOptions,
     patches::Patch,
     respond::{self, Form},
@@ -225,8 +225,23 @@ impl Call<'_> {
                 format!("the name of the object ({own}) does not match the name on the URL ({})", self.name());
             return Err(Failure::bad_request(message));
         }
-        let changed = self.change(part, self.write("UpdateOptions")?, move |_| Ok(wanted)).await?;
-        self.written(StatusCode::OK, changed, warnings)
+        let (said, namespace) = (meta::text(&wanted, "namespace"), &self.target.namespace);
+        if !said.is_empty() && said != namespace {
+            let message =
+                format!("the namespace of the object ({said}) does not match the namespace on the URL ({namespace})");
+            return Err(Failure::bad_request(message));
+        }
+        let write = self.write("UpdateOptions")?;
+        if part != Part::Main || !made::by_update(&self.kind().storage()) {
+            let changed = self.change(part, write, move |_| Ok(wanted)).await?;
+            return self.written(StatusCode::OK, changed, warnings);
+        }
+        let change = || {
+            let wanted = wanted.clone();
+            move |_: &Value| Ok(wanted)
+        };
+        let (status, json) = self.change_or_make(&write, change, || self.make(wanted.clone(), &write)).await?;
+        self.written(status, json, warnings)
     }
 
     async fn patch(self, part: Part) -> Result<Answer, Failure> {

@@ -43,6 +43,8 @@ impl Controller {
             Some(current) => {
                 let mut next = wanted;
                 next.metadata.resource_version = current.resource_version();
+                // What somebody has deleted meanwhile would otherwise be made again: Endpoints can be made by replacing them.
+                next.metadata.uid = current.uid();
                 api.replace(&key.name, &PostParams::default(), &next).await?;
             }
         }
