@@ -60,7 +60,7 @@ async fn a_full_disk_refuses_writes_loses_nothing_and_serves_again_when_there_is
     let Some(disk) = Small::mount("6m") else {
         return eprintln!("skipped: nothing may be mounted here");
     };
-    let (file, ballast) = (disk.path().join("state.journal"), disk.path().join("ballast"));
+    let (file, ballast) = (disk.path().join("state.redb"), disk.path().join("ballast"));
     let store = Store::open(&file).unwrap();
     put(&store, "first", "\"there\"").await.unwrap();
     fs::write(&ballast, vec![0; 2 << 20]).unwrap();
@@ -100,7 +100,7 @@ async fn closed(store: Store) {
 
 /// A store's file with some objects in it.
 async fn file_with_objects(dir: &Path) -> PathBuf {
-    let file = dir.join("state.journal");
+    let file = dir.join("state.redb");
     let store = Store::open(&file).unwrap();
     for number in 0..50 {
         put(&store, &format!("n{number}"), &format!("{{\"number\": {number}}}")).await.unwrap();
@@ -112,11 +112,11 @@ async fn file_with_objects(dir: &Path) -> PathBuf {
 #[tokio::test]
 async fn a_file_that_is_no_store_says_so_and_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("state.journal");
+    let file = dir.path().join("state.redb");
     fs::write(&file, vec![b'x'; 100_000]).unwrap();
     let error = Store::open(&file).err().unwrap().to_string();
     assert!(
-        error.contains("state.journal") && error.contains("damaged") && error.contains("restore a snapshot"),
+        error.contains("state.redb") && error.contains("damaged") && error.contains("restore a snapshot"),
         "{error}"
     );
 }
@@ -124,13 +124,13 @@ async fn a_file_that_is_no_store_says_so_and_what_to_do() {
 /// A damaged copy of a file, opened.
 fn open_damaged(good: &[u8], damage: impl FnOnce(&mut Vec<u8>)) -> Result<BTreeMap<String, Vec<u8>>, String> {
     let dir = tempfile::tempdir().unwrap();
-    let copy = dir.path().join("copy.journal");
+    let copy = dir.path().join("copy.redb");
     let mut bytes = good.to_vec();
     damage(&mut bytes);
     fs::write(&copy, bytes).unwrap();
     let opened = Store::open(&copy).map(|store| contents(&store)).map_err(|error| error.to_string());
     if let Err(error) = &opened {
-        assert!(error.contains("copy.journal"), "{error}");
+        assert!(error.contains("copy.redb"), "{error}");
     }
     opened
 }

@@ -19,21 +19,16 @@ const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 /// The present format.
 const FORMAT: u32 = 3;
 
-/// The name of the store's file in a format.
-fn name(format: u32) -> &'static str {
-    if format < 3 { "state.redb" } else { store::FILE }
-}
-
 fn fixture(format: u32) -> PathBuf {
-    let suffix = name(format).rsplit('.').next().unwrap();
+    let suffix = if format < 3 { "redb" } else { "journal" };
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/format-{format}.{suffix}"))
 }
 
 /// A data directory with the store of a format; the second path is what is opened.
 fn data_dir(format: u32) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
-    fs::copy(fixture(format), dir.path().join(name(format))).unwrap();
     let file = dir.path().join(store::FILE);
+    fs::copy(fixture(format), &file).unwrap();
     (dir, file)
 }
 
@@ -81,27 +76,27 @@ async fn a_file_of_every_format_that_there_has_been_is_read_and_becomes_one_of_t
             store.everything().objects.into_iter().map(|(key, stored)| (key, stored.json)).collect::<Vec<_>>(),
             before
         );
-        let kept: &[&str] = if old < 3 { &[store::FILE, "state.redb.converted"] } else { &[store::FILE] };
-        assert_eq!(names(dir.path()), kept, "no draft is left behind, and what was there is kept");
+        assert_eq!(names(dir.path()), [store::FILE], "no draft is left behind");
     }
 }
 
 #[tokio::test]
 async fn an_upgrade_that_was_cut_off_begins_again() {
     let (dir, file) = data_dir(1);
-    fs::write(dir.path().join("state.journal.new"), b"half of a draft").unwrap();
+    fs::write(dir.path().join("state.redb.new"), b"half of a draft").unwrap();
     let store = Store::open(&file).unwrap();
     assert_eq!(kept(&store, "/configmaps")["data"]["text"], "written in format 1");
 }
 
+/// A Coracle of an older format opens what is under the name that it knows; it makes an empty store where it finds none.
 #[tokio::test]
-async fn an_upgrade_that_was_cut_off_between_its_two_names_has_happened() {
-    let (dir, file) = data_dir(FORMAT);
-    fs::copy(fixture(1), dir.path().join("state.redb")).unwrap();
-    let before = fs::metadata(dir.path().join("state.redb")).unwrap().modified().unwrap();
-    let store = Store::open(&file).unwrap();
-    assert_eq!(kept(&store, "/configmaps")["data"]["text"], "written in format 1");
-    assert_eq!(fs::metadata(dir.path().join("state.redb")).unwrap().modified().unwrap(), before);
+async fn an_older_coracle_finds_the_file_under_its_name_and_refuses_it() {
+    let (dir, file) = data_dir(2);
+    closed(Store::open(&file).unwrap()).await;
+    let written = fs::read(&file).unwrap();
+    let refused = Database::create(dir.path().join("state.redb")).err().unwrap().to_string();
+    assert!(refused.contains("Not a redb database"), "{refused}");
+    assert_eq!(fs::read(&file).unwrap(), written, "it is left as it was");
 }
 
 #[test]
@@ -119,14 +114,14 @@ fn a_file_of_a_future_format_is_refused_with_what_to_do() {
     assert_eq!(fs::read(&file).unwrap(), bytes, "it is left as it was");
 
     let (dir, file) = data_dir(2);
-    let database = Database::open(dir.path().join("state.redb")).unwrap();
+    let database = Database::open(&file).unwrap();
     let write = database.begin_write().unwrap();
     write.open_table(META).unwrap().insert("format", 77).unwrap();
     write.commit().unwrap();
     drop(database);
     let refused = Store::open(&file).err().unwrap().to_string();
     assert!(refused.ends_with(&why(77)), "{refused}");
-    assert_eq!(names(dir.path()), ["state.redb"]);
+    assert_eq!(names(dir.path()), [store::FILE]);
 }
 
 #[test]

@@ -12,16 +12,16 @@ use anyhow::{Context, bail};
 const README: &str = "\
 This directory holds the whole state of one Coracle. Stop it before you copy or move the directory.
 
-kubeconfig    administrator's access for kubectl: export KUBECONFIG=<this directory>/kubeconfig
-state.journal every Kubernetes object (transactional; the only copy: coracle snapshot save FILE makes another)
-pki/          the certificate authority and the keys made from it; private
-dev-certs/    the authority of --dev-certs: trust ca.crt, keep ca.key private
-pods/         one directory for each pod: its containers as their shims know them
-volumes/      one directory for each pod: what its containers mount (emptyDir, ConfigMaps, Secrets)
-logs/         the containers' output, one directory for each pod
-network       the range of pod addresses this Coracle used last
-handover      where a new Coracle asks the running one for its sockets (--replace)
-lock          held while a Coracle runs; the process id is in it
+kubeconfig   administrator's access for kubectl: export KUBECONFIG=<this directory>/kubeconfig
+state.redb   every Kubernetes object (a journal; the only copy: coracle snapshot save FILE makes another)
+pki/         the certificate authority and the keys made from it; private
+dev-certs/   the authority of --dev-certs: trust ca.crt, keep ca.key private
+pods/        one directory for each pod: its containers as their shims know them
+volumes/     one directory for each pod: what its containers mount (emptyDir, ConfigMaps, Secrets)
+logs/        the containers' output, one directory for each pod
+network      the range of pod addresses this Coracle used last
+handover     where a new Coracle asks the running one for its sockets (--replace)
+lock         held while a Coracle runs; the process id is in it
 ";
 
 /// The data directory, held until this is dropped.

@@ -10,7 +10,6 @@ use std::{
 use anyhow::{Context, bail};
 use apiserver::store::{
     self, Store,
-    media::FileMedia,
     saved::{self, Everything, Status},
 };
 use futures::{AsyncReadExt, io::AsyncRead};
@@ -99,7 +98,7 @@ fn fill(to: &mut File, kubeconfig: Option<&Path>, data_dir: Option<&Path>) -> an
     }
     let path = directory(data_dir)?;
     let state = path.join(store::FILE);
-    if FileMedia::new(&state).existing().is_none() {
+    if !state.exists() {
         bail!("there is no Coracle's state in {}: name its directory with --data-dir", path.display());
     }
     match DataDir::open(&path) {
@@ -139,7 +138,7 @@ fn restore(file: &Path, path: &Path, force: bool) -> anyhow::Result<()> {
     let (status, everything) = read(file)?;
     let _held = DataDir::open(path)?;
     let state = path.join(store::FILE);
-    if let Some(present) = FileMedia::new(&state).existing() {
+    if state.exists() {
         if !force {
             bail!(
                 "{} has a state already: name another directory with --data-dir, or replace it with --force, which keeps it beside \
@@ -147,12 +146,9 @@ fn restore(file: &Path, path: &Path, force: bool) -> anyhow::Result<()> {
                 path.display()
             );
         }
-        let mut aside = present.clone().into_os_string();
-        aside.push(format!(".before-{}", jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ")));
-        let aside = PathBuf::from(aside);
+        let aside = path.join(format!("{}.before-{}", store::FILE, jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ")));
         // A second name for it: the state has one at every moment.
-        fs::hard_link(&present, &aside)
-            .with_context(|| format!("keep {} as {}", present.display(), aside.display()))?;
+        fs::hard_link(&state, &aside).with_context(|| format!("keep {} as {}", state.display(), aside.display()))?;
         println!("the state that was there is kept as {}", aside.display());
     }
     saved::restore(&everything, &state).with_context(|| format!("make {}", state.display()))?;

@@ -71,5 +71,5 @@ fn what_is_saved_from_a_running_coracle_is_there_after_a_restore_into_another_di
     fs::write(&file, torn).unwrap();
     let empty = dir.path().join("empty");
     assert!(refused(&snapshot(&["restore", &text(&file)], Some(&empty))).contains("cut short"));
-    assert!(!empty.join("state.journal").exists(), "nothing is written before all is checked");
+    assert!(!empty.join("state.redb").exists(), "nothing is written before all is checked");
 }

@@ -58,25 +58,11 @@ impl FileMedia {
         Self { path: path.to_owned() }
     }
 
-    /// The file that holds the store, if any does: under its own name, or the one that it had until format 2.
-    pub fn existing(&self) -> Option<PathBuf> {
-        [Some(self.path.clone()), self.old_path()].into_iter().flatten().find(|path| path.exists())
-    }
-
-    /// Where it was until format 2, if the name is another one.
-    fn old_path(&self) -> Option<PathBuf> {
-        Some(self.path.with_extension("redb")).filter(|old| *old != self.path)
-    }
-
     fn draft_path(&self) -> PathBuf {
-        with_suffix(&self.path, ".new")
+        let mut name = OsString::from(&self.path);
+        name.push(".new");
+        name.into()
     }
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    name.into()
 }
 
 /// Secrets are in it: a file is made for its owner alone before anything is written.
@@ -96,8 +82,7 @@ fn locked(file: File) -> io::Result<Box<dyn Storage>> {
 
 impl Media for FileMedia {
     fn open(&self) -> io::Result<Box<dyn Storage>> {
-        let path = self.existing().unwrap_or_else(|| self.path.clone());
-        locked(private().create(true).truncate(false).open(path)?)
+        locked(private().create(true).truncate(false).open(&self.path)?)
     }
 
     fn draft(&self) -> io::Result<Box<dyn Storage>> {
@@ -111,10 +96,6 @@ impl Media for FileMedia {
 
     fn adopt(&self) -> io::Result<()> {
         fs::rename(self.draft_path(), &self.path)?;
-        if let Some(old) = self.old_path().filter(|old| old.exists()) {
-            // What is under the new name counts already. The old file is kept for whoever has to go back.
-            fs::rename(&old, with_suffix(&old, ".converted"))?;
-        }
         // The new name is in the directory, which has to reach the disk as well.
         let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
         File::open(parent.unwrap_or(Path::new(".")))?.sync_all()

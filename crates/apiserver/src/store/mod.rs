@@ -32,7 +32,11 @@ pub use state::{Range, Snapshot};
 pub use writer::{COMMIT_BUCKETS, Figures};
 
 /// The store's file in a data directory.
-pub const FILE: &str = "state.journal";
+///
+/// The name is from formats 1 and 2, which were redb databases. It stays: an older Coracle that is started again, or goes on after
+/// a newer one has failed to replace it, has to find the file and refuse it, where it would begin with an empty cluster under a name
+/// that it does not know; and what it is made to restore under this name is what a newer one goes on with.
+pub const FILE: &str = "state.redb";
 
 /// Which object: resources are named `group/plural`, the namespace is empty for kinds without.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
