@@ -11,7 +11,11 @@ use std::{
     sync::Arc,
 };
 
-use apiserver::store::{DiskError, Key, Next, Store, StoreError};
+use apiserver::store::{
+    DiskError, Key, Next, Store, StoreError, Stored,
+    saved::{self, Everything},
+};
+use bytes::Bytes;
 
 fn things() -> Arc<str> {
     "/things".into()
@@ -98,11 +102,14 @@ async fn closed(store: Store) {
     closed.await;
 }
 
+/// How many objects the files have that are damaged here, byte by byte.
+const OBJECTS: usize = 8;
+
 /// A store's file with some objects in it.
 async fn file_with_objects(dir: &Path) -> PathBuf {
     let file = dir.join("state.redb");
     let store = Store::open(&file).unwrap();
-    for number in 0..50 {
+    for number in 0..OBJECTS {
         put(&store, &format!("n{number}"), &format!("{{\"number\": {number}}}")).await.unwrap();
     }
     closed(store).await;
@@ -175,37 +182,73 @@ async fn a_file_that_is_cut_anywhere_has_all_whole_commits_before_the_cut_and_ta
                 assert!((0..found.len()).all(|number| found.contains_key(&format!("n{number}"))), "{length} bytes");
                 most = found.len();
             }
-            Err(error) => assert!(length < 16 && error.contains("damaged"), "{length} bytes: {error}"),
+            Err(error) => assert!(length < MADE && error.contains("damaged"), "{length} bytes: {error}"),
         }
     }
-    assert_eq!(most, 50);
+    assert_eq!(most, OBJECTS);
 
     fs::write(&file, &good[..used(&good) - 1]).unwrap();
     let store = Store::open(&file).unwrap();
     put(&store, "more", "{}").await.unwrap();
     closed(store).await;
     let found = contents(&Store::open(&file).unwrap());
-    assert_eq!((found.len(), found.contains_key("n49"), found.contains_key("more")), (50, false, true));
+    let last = format!("n{}", OBJECTS - 1);
+    assert_eq!((found.len(), found.contains_key(&last), found.contains_key("more")), (OBJECTS, false, true));
+}
+
+/// What a file is made of with nothing in it: its head, and a record that says the revision.
+const MADE: usize = 28 + 20;
+
+/// What was made as a whole (a restored snapshot, a file that had grown) is not a write that was cut off, wherever it is damaged.
+#[tokio::test]
+async fn nothing_of_what_a_file_was_made_of_goes_even_if_it_is_the_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("state.redb");
+    let key = |name: &str| Key { resource: things(), namespace: "n".into(), name: name.into() };
+    let objects = ["a", "b"].map(|name| (key(name), Stored::new(7, Bytes::from_static(b"{}")))).to_vec();
+    saved::restore(&Everything { revision: 7, objects }, &file).unwrap();
+    let good = fs::read(&file).unwrap();
+    for at in 0..used(&good) {
+        let damaged = open_damaged(&good, |bytes| bytes[at] ^= 0x5a);
+        let zeros = open_damaged(&good, |bytes| bytes[at..].fill(0));
+        let short = open_damaged(&good, |bytes| bytes.truncate(at.max(1)));
+        for opened in [damaged, zeros, short] {
+            assert!(opened.as_ref().is_err_and(|error| error.contains("damaged")), "byte {at}: {opened:?}");
+        }
+    }
+    assert_eq!(open_damaged(&good, |_| ()).unwrap().len(), 2);
+}
+
+/// A file that was made of nothing but its head, of which `more` was written.
+fn made_up(more: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    let summed = |said: &[u8]| [said, &crc32fast::hash(said).to_be_bytes()].concat();
+    let head = [summed(b"\xffcoracle\0\0\0\x03"), summed(&28u64.to_be_bytes())].concat();
+    open_damaged(&head, |bytes| bytes.extend_from_slice(more))
+}
+
+/// A record that is whole.
+fn record(revision: u64, rows: &[u8]) -> Vec<u8> {
+    let said = [u32::try_from(rows.len()).unwrap().to_be_bytes().as_slice(), &revision.to_be_bytes()].concat();
+    let sum = crc32fast::hash(&[said.as_slice(), rows].concat()).to_be_bytes();
+    [b"\xffrec".as_slice(), &said, &sum, rows].concat()
 }
 
 #[test]
 fn a_file_that_is_made_up_neither_crashes_nor_is_read_as_more_than_it_is() {
-    let head = b"\xffcoracle\0\0\0\x03";
-    let head = [head.as_slice(), &crc32fast::hash(head).to_be_bytes()].concat();
     // A length beyond the file, and beyond any memory.
     for length in [1, 20, u32::MAX] {
         let record = [b"\xffrec".as_slice(), &length.to_be_bytes(), &[0; 12]].concat();
-        let opened = open_damaged(&head, |bytes| bytes.extend_from_slice(&record));
-        assert_eq!(opened, Ok(BTreeMap::new()));
+        assert_eq!(made_up(&record), Ok(BTreeMap::new()));
     }
     // A record that is whole, of rows that are none.
     for rows in [b"row".as_slice(), &[0xff; 8], &[0; 8], b"\0\0\0\x03\0\0\0\x02a\0b\0\0"] {
-        let length = u32::try_from(rows.len()).unwrap().to_be_bytes();
-        let sum = crc32fast::hash(&[length.as_slice(), &[0; 8], rows].concat()).to_be_bytes();
-        let record = [b"\xffrec".as_slice(), &length, &[0; 8], &sum, rows].concat();
-        let refused = open_damaged(&head, |bytes| bytes.extend_from_slice(&record)).unwrap_err();
-        assert!(refused.contains("a row is not as it was written, at byte 16"), "{refused}");
+        let refused = made_up(&record(0, rows)).unwrap_err();
+        assert!(refused.contains("a row is not as it was written, at byte 28"), "{refused}");
     }
+    // What is older than what is before it is from something else that the disk had at this place.
+    let row = |name: &str| [b"\0\0\0\x0b\0\0\0\x01/things\0n\0", name.as_bytes(), &[0; 8], b"1"].concat();
+    let found = made_up(&[record(2, &row("a")), record(1, &row("b"))].concat()).unwrap();
+    assert_eq!(found.into_keys().collect::<Vec<_>>(), ["a"]);
 }
 
 /// A damaged file of an older format is refused or read: its database may panic over it.

@@ -117,6 +117,145 @@ async fn a_file_that_has_grown_is_written_anew_and_loses_nothing() {
     assert_eq!((contents(&store), store.revision()), before);
 }
 
+#[tokio::test]
+async fn what_was_refused_is_not_there_after_a_restart_if_it_could_be_taken_back() {
+    // Nothing is left to be taken back of a write for which there was no room.
+    for fault in [Fault::Sync, Fault::Full] {
+        let disk = TestDisk::default();
+        let store = Store::open_in(disk.clone()).unwrap();
+        put(&store, "a", "1".into()).await.unwrap();
+        disk.fail(fault);
+        assert!(put(&store, "a", format!("\"{}\"", "x".repeat(300_000))).await.is_err());
+        disk.heal();
+        closed(store).await;
+        let store = Store::open_in(disk.clone()).unwrap();
+        assert_eq!(contents(&store)["a"], b"1", "{fault:?}");
+        put(&store, "b", "2".into()).await.unwrap();
+        let before = contents(&store);
+        disk.lose_power(0);
+        closed(store).await;
+        assert_eq!(contents(&Store::open_in(disk).unwrap()), before, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_refused_and_could_not_be_taken_back_is_shown_after_a_restart_only_if_it_stays() {
+    let disk = TestDisk::default();
+    let store = Store::open_in(disk.clone()).unwrap();
+    disk.fail(Fault::Late);
+    assert!(put(&store, "a", "1".into()).await.is_err());
+    disk.heal();
+    closed(store).await;
+    let store = Store::open_in(disk.clone()).unwrap();
+    let shown = contents(&store);
+    disk.lose_power(0);
+    closed(store).await;
+    assert_eq!(contents(&Store::open_in(disk).unwrap()), shown);
+}
+
+#[tokio::test]
+async fn what_was_refused_is_taken_back_before_the_next_write_even_if_it_could_not_be_at_once() {
+    for fault in [Fault::Torn, Fault::Late] {
+        let disk = TestDisk::default();
+        let store = Store::open_in(disk.clone()).unwrap();
+        disk.fail(fault);
+        assert!(put(&store, "a", format!("\"{}\"", "x".repeat(2_000_000))).await.is_err());
+        assert!(put(&store, "a", "2".into()).await.is_err(), "it cannot be taken back yet");
+        disk.heal();
+        put(&store, "b", "3".into()).await.unwrap();
+        assert!(disk.size() < 1_000_000, "{fault:?}: {} bytes", disk.size());
+        let before = contents(&store);
+        closed(store).await;
+        assert_eq!(contents(&Store::open_in(disk).unwrap()), before, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_file_that_may_not_have_its_name_is_not_written_to() {
+    let disk = TestDisk::default();
+    let store = Store::open_in(disk.clone()).unwrap();
+    put(&store, "a", "1".into()).await.unwrap();
+    disk.fail(Fault::Sync);
+    assert!(put(&store, "b", "2".into()).await.is_err());
+    disk.heal();
+    // Everything is written anew, gets its name, and that is all: the directory is not kept.
+    disk.fail(Fault::Name);
+    assert!(put(&store, "c", "3".into()).await.is_err());
+    disk.heal();
+    put(&store, "d", "4".into()).await.unwrap();
+    assert_eq!(contents(&store).into_keys().collect::<Vec<_>>(), ["a", "d"]);
+    let before = contents(&store);
+    disk.lose_power(0);
+    closed(store).await;
+    assert_eq!(contents(&Store::open_in(disk).unwrap()), before);
+}
+
+#[tokio::test]
+async fn a_draft_for_which_there_is_no_room_gives_back_what_it_took() {
+    let disk = TestDisk::default();
+    disk.holds(106 << 20);
+    let store = Store::open_in(disk.clone()).unwrap();
+    let large = || format!("\"{}\"", "x".repeat(3 << 20));
+    // A third of what may be in the file before it is written anew is in it.
+    for number in 0..35 {
+        put(&store, &format!("large{}", number % 3), large()).await.unwrap_or_else(|error| panic!("{number}: {error}"));
+    }
+    assert!(disk.size() > 100 << 20, "{} bytes: it could not be written anew", disk.size());
+    store.check().await.unwrap();
+    closed(store).await;
+    assert_eq!(disk.drafts(), (false, 2), "the first file, and one that it was tried to write anew");
+}
+
+#[tokio::test]
+async fn a_write_for_which_there_is_no_room_gives_back_at_once_what_it_took() {
+    let disk = TestDisk::default();
+    disk.holds(1 << 20);
+    let store = Store::open_in(disk.clone()).unwrap();
+    put(&store, "a", "1".into()).await.unwrap();
+    let before = disk.size();
+    let refused = put(&store, "b", format!("\"{}\"", "x".repeat(2 << 20))).await.unwrap_err();
+    assert!(refused.full, "{refused}");
+    assert!(disk.size() <= before, "{} of {before} bytes", disk.size());
+    put(&store, "c", "3".into()).await.unwrap();
+    closed(store).await;
+    assert_eq!(contents(&Store::open_in(disk).unwrap()).into_keys().collect::<Vec<_>>(), ["a", "c"]);
+}
+
+/// Everything in a store, in order.
+fn everything(store: &Store) -> Vec<(Key, u64, Vec<u8>)> {
+    let objects = store.everything().objects.into_iter();
+    objects.map(|(key, stored)| (key, stored.revision, stored.json.to_vec())).collect()
+}
+
+#[tokio::test]
+async fn an_upgrade_that_is_cut_off_anywhere_loses_nothing_and_is_made_in_the_end() {
+    for format in 1..=2 {
+        let file = format!("{}/tests/fixtures/format-{format}.redb", env!("CARGO_MANIFEST_DIR"));
+        let old = std::fs::read(file).unwrap();
+        let whole = everything(&Store::open_in(TestDisk::with(old.clone())).unwrap());
+        assert!(whole.len() > 5, "{} objects", whole.len());
+        let mut calls = 0;
+        loop {
+            let disk = TestDisk::with(old.clone());
+            disk.fail_after(calls);
+            let opened = Store::open_in(disk.clone());
+            let is_done = opened.is_ok();
+            if let Ok(store) = opened {
+                closed(store).await;
+            }
+            disk.heal();
+            disk.lose_power(u64::from(calls) * 7919);
+            let store = Store::open_in(disk).unwrap();
+            assert_eq!(everything(&store), whole, "format {format}, cut off after {calls} calls");
+            if is_done {
+                break;
+            }
+            calls += 1;
+        }
+        assert!(calls > 4, "{calls}");
+    }
+}
+
 /// What happens next.
 #[derive(Clone, Debug)]
 enum Step {
@@ -139,6 +278,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Fail(Fault::Sync)),
         1 => Just(Step::Fail(Fault::Full)),
         1 => Just(Step::Fail(Fault::Torn)),
+        1 => Just(Step::Fail(Fault::Late)),
+        1 => Just(Step::Fail(Fault::Name)),
         2 => (0..30u32).prop_map(Step::FailLater),
         4 => Just(Step::Heal),
         1 => Just(Step::Restart),
@@ -213,8 +354,6 @@ async fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
             Step::Fail(fault) => disk.fail(fault),
             Step::FailLater(calls) => disk.fail_after(calls),
             Step::Heal => disk.heal(),
-            // A process that was just told by the disk that it keeps nothing has no way to say so to the next one.
-            Step::Restart if disk.is_doubtful() => {}
             Step::Restart => {
                 disk.heal();
                 closed(store).await;

@@ -6,12 +6,16 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use apiserver::store::{self, Key, Next, Store, saved};
+use apiserver::store::{
+    self, Key, Next, Store,
+    media::{FileMedia, Media, Storage},
+    saved,
+};
 use redb::{Database, TableDefinition};
 use serde_json::Value;
 
@@ -78,6 +82,47 @@ async fn a_file_of_every_format_that_there_has_been_is_read_and_becomes_one_of_t
         );
         assert_eq!(names(dir.path()), [store::FILE], "no draft is left behind");
     }
+}
+
+/// A place that sees whether another process could open it while a draft is made.
+struct Watched(FileMedia, PathBuf);
+
+impl Media for Watched {
+    fn open(&self) -> io::Result<Box<dyn Storage>> {
+        self.0.open()
+    }
+
+    fn draft(&self) -> io::Result<Box<dyn Storage>> {
+        let other = Store::open(&self.1).err().unwrap().to_string();
+        assert!(other.contains("already open"), "{other}");
+        self.0.draft()
+    }
+
+    fn discard(&self) -> io::Result<()> {
+        self.0.discard()
+    }
+
+    fn adopt(&self) -> io::Result<()> {
+        self.0.adopt()
+    }
+}
+
+#[tokio::test]
+async fn nobody_else_opens_the_file_while_it_is_written_anew() {
+    for old in 1..FORMAT {
+        let (_dir, file) = data_dir(old);
+        let store = Store::open_in(Watched(FileMedia::new(&file), file.clone())).unwrap();
+        assert!(Store::open(&file).is_err());
+        drop(store);
+    }
+}
+
+#[tokio::test]
+async fn a_draft_that_a_killed_process_has_left_is_thrown_away() {
+    let (dir, file) = data_dir(FORMAT);
+    fs::write(dir.path().join("state.redb.new"), b"half of a draft").unwrap();
+    let _store = Store::open(&file).unwrap();
+    assert_eq!(names(dir.path()), [store::FILE]);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 //! Whatever needs a new file (an older format, a file that has grown, a disk that refused to make writes durable, a restored
 //! snapshot) takes the same way: everything is written into a draft beside it, made durable, and renamed.
 
-use std::{any::Any, collections::HashMap, io};
+use std::{any::Any, collections::HashMap, io, sync::Arc};
 
 use super::{
     Key, Stored,
@@ -15,8 +15,8 @@ use super::{
 /// The file may be this many times as large as what is in it, and this much more, before it is written anew.
 const GROWTH: u64 = 4;
 const SLACK: u64 = 64 * 1024 * 1024;
-/// How much more it grows before that is tried again, where it failed.
-const PATIENCE: u64 = 4 * 1024 * 1024;
+/// By which part of it the file grows before that is tried again, where it failed: each time the disk is filled.
+const PATIENCE: u64 = 4;
 
 /// Why the disk did not take a write or give a read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -84,11 +84,14 @@ impl Disk {
     /// Opens or makes the file, and gives every object in it and the last revision.
     pub(super) fn open(media: Box<dyn Media>) -> Result<Opened, DiskError> {
         let bytes = media.open()?;
+        // A process that was killed may have left one. It is in nobody's way but for its room.
+        let _ = media.discard();
+        // In the first two cases the old bytes are held until the new ones have their place.
         let Loaded { journal, objects, revision } = match bytes.len()? {
-            // It is held until the new one has its place.
             0 => renewed(media.as_ref(), Vec::new(), 0)?,
             _ if is_older(bytes.as_ref())? => {
-                let found = older::load(bytes)?;
+                let bytes: Arc<dyn Storage> = bytes.into();
+                let found = older::load(bytes.clone())?;
                 tracing::info!("the store is of format {}: it is written anew as format {FORMAT}", found.format);
                 renewed(media.as_ref(), found.objects, found.revision)?
             }
@@ -99,7 +102,7 @@ impl Disk {
 
     /// Writes a store of just these objects into a place, beside what may be there until it is done.
     pub(super) fn create(media: &dyn Media, objects: &[(Key, Stored)], revision: u64) -> Result<(), DiskError> {
-        Journal::create(media.draft()?, objects, revision)?;
+        let _held = drafted(media, objects, revision)?;
         Ok(media.adopt()?)
     }
 
@@ -127,7 +130,7 @@ impl Disk {
 
     /// Everything in a new file, which becomes the store's.
     fn renew(&mut self, objects: &[(Key, Stored)], revision: u64) -> Result<(), DiskError> {
-        let fresh = Journal::create(self.media.draft()?, objects, revision)?;
+        let fresh = drafted(self.media.as_ref(), objects, revision)?;
         if let Err(error) = self.media.adopt() {
             // The old file may be nobody's any more: nothing is written to it, but once more everything to a new one.
             self.journal.doubt();
@@ -150,7 +153,7 @@ impl Disk {
                 tracing::info!("the store's file had {size} bytes, and was written anew");
             }
             Err(error) => {
-                self.patience = size + PATIENCE;
+                self.patience = size + size / PATIENCE;
                 tracing::warn!("the store's file has {size} bytes, and could not be written anew: {error}");
             }
         }
@@ -171,8 +174,18 @@ fn is_older(bytes: &dyn Storage) -> Result<bool, DiskError> {
     Ok(first == older::MAGIC)
 }
 
+/// A draft that can take the file's place.
+fn drafted(media: &dyn Media, objects: &[(Key, Stored)], revision: u64) -> Result<Journal, DiskError> {
+    let journal = Journal::create(media.draft()?, objects, revision);
+    if journal.is_err() {
+        // On a full disk it has taken what room there was.
+        let _ = media.discard();
+    }
+    journal
+}
+
 fn renewed(media: &dyn Media, objects: Vec<(Key, Stored)>, revision: u64) -> Result<Loaded, DiskError> {
-    let journal = Journal::create(media.draft()?, &objects, revision)?;
+    let journal = drafted(media, &objects, revision)?;
     media.adopt()?;
     Ok(Loaded { journal, objects, revision })
 }

@@ -1,11 +1,12 @@
 //! The store's file: a journal that is only ever added to, of a format that says its version.
 //!
 //! ```text
-//! head:   FF "coracle" | u32 format | u32 CRC-32 of both
+//! head:   FF "coracle" | u32 format | u32 CRC-32 of both | u64 bytes that the file was made of | u32 CRC-32 of them
 //! record: FF "rec" | u32 length of the rows | u64 revision | u32 CRC-32 of these two and the rows | rows (`row`)
 //! ```
 //!
-//! One record is one commit: it is there as a whole, or not at all. Zeros follow the last one: the file grows by a step at a time,
+//! A file gets its name when it is whole and durable, so that what it was made of is never cut off: it is there, or damaged. After
+//! it one record is one commit: it is there as a whole, or not at all. Zeros follow the last one: the file grows by a step at a time,
 //! because a file that gets no longer spares a file system most of what it does to make a write durable (on ext4 with its journal
 //! an fsync takes a third).
 //!
@@ -28,6 +29,9 @@ pub(super) const FORMAT: u32 = 3;
 // No text has a byte FF, so that nothing within an object can look like the beginning of a record.
 const HEAD: &[u8; 8] = b"\xffcoracle";
 const RECORD: &[u8; 4] = b"\xffrec";
+/// Bytes of a head, and of the part of it that says the format, which is the same in every format.
+const HEADED: usize = 28;
+const FORMATTED: usize = 16;
 /// Bytes before a record's rows.
 const FRAME: usize = 20;
 /// The file grows by these many bytes.
@@ -63,7 +67,7 @@ pub(super) struct Loaded {
 impl Journal {
     /// A journal of just these objects, durable when this returns. `bytes` are empty.
     pub(super) fn create(bytes: Box<dyn Storage>, objects: &[(Key, Stored)], revision: u64) -> Result<Self, DiskError> {
-        let mut journal = Self { bytes, end: 0, room: 0, torn: false, doubtful: false, record: head() };
+        let mut journal = Self { bytes, end: HEADED as u64, room: 0, torn: false, doubtful: false, record: Vec::new() };
         let mut rows = objects.iter().map(|(key, stored)| (key, Some(stored))).peekable();
         loop {
             // One at least, for the revision.
@@ -82,6 +86,8 @@ impl Journal {
             journal.end += journal.record.len() as u64;
             journal.record.clear();
         }
+        let made = journal.end + journal.record.len() as u64;
+        journal.bytes.write(0, &head(made))?;
         journal.write()?;
         journal.record = Vec::new();
         Ok(journal)
@@ -153,6 +159,8 @@ impl Journal {
         }
         if let Err(error) = self.bytes.sync() {
             self.doubtful = true;
+            // The next process would be given it by the system's memory, though the disk may not have it.
+            let _ = self.cut();
             return Err(error.into());
         }
         (self.end, self.room) = (end, room);
@@ -167,19 +175,21 @@ impl Journal {
         Ok(())
     }
 
-    /// Reads a journal from its beginning. A last record that was cut off was never acknowledged, and goes.
+    /// Reads a journal from its beginning. A last record that is not whole goes: it was cut off before it was acknowledged. (One that
+    /// was damaged later looks the same.)
     ///
     /// # Errors
-    /// It is none, of another format, or damaged: anything before the last record that is not as it was written.
+    /// It is none, of another format, or damaged: anything before the last commit that is not as it was written.
     pub(super) fn load(bytes: Box<dyn Storage>) -> Result<Loaded, DiskError> {
         let length = bytes.len()?;
         let mut window = Window { bytes: bytes.as_ref(), length, start: 0, read: Vec::new() };
-        let format = read_head(window.get(0, head().len())?)?;
+        let format = read_format(window.get(0, FORMATTED)?)?;
         if format != FORMAT {
             return Err(DiskError::unknown_format(format.into()));
         }
+        let made = read_made(window.get(0, HEADED)?)?;
         let (mut objects, mut reader) = (HashMap::new(), Reader::default());
-        let (mut end, mut revision) = (head().len() as u64, 0);
+        let (mut end, mut revision) = (HEADED as u64, 0);
         while let Some((frame, mut rows)) = window.record(end, revision)? {
             let damaged = |what: String| DiskError::damaged(&format!("{what}, at byte {end}"));
             while let Some((key, stored)) = reader.next(&mut rows).map_err(damaged)? {
@@ -191,9 +201,15 @@ impl Journal {
             revision = frame.revision;
             end += FRAME as u64 + u64::from(frame.length);
         }
+        if end < made {
+            return Err(unlike(end));
+        }
         let rest = window.rest(end, revision)?;
         if rest > 0 {
-            tracing::warn!("the last write to the store was cut off and never acknowledged: its {rest} bytes go");
+            tracing::warn!(
+                "the last record of the store is not whole: its {rest} bytes go. It was cut off before it was acknowledged, if it was \
+                 not damaged since"
+            );
             bytes.set_len(end)?;
         }
         // What was found is shown from here on, and may never have been made durable by the process that wrote it.
@@ -204,20 +220,38 @@ impl Journal {
     }
 }
 
-fn head() -> Vec<u8> {
-    let said = [HEAD.as_slice(), &FORMAT.to_be_bytes()].concat();
-    [said.as_slice(), &crc32fast::hash(&said).to_be_bytes()].concat()
+/// The head of a file that is made of so many bytes.
+fn head(made: u64) -> Vec<u8> {
+    let summed = |said: &[u8]| [said, &crc32fast::hash(said).to_be_bytes()].concat();
+    let format = [HEAD.as_slice(), &FORMAT.to_be_bytes()].concat();
+    [summed(&format), summed(&made.to_be_bytes())].concat()
 }
 
 /// The format that a file says it has.
-fn read_head(bytes: Option<&[u8]>) -> Result<u32, DiskError> {
-    let none = || DiskError::damaged(&"it does not begin as a store does");
-    let (said, sum) = bytes.and_then(<[u8]>::split_last_chunk::<4>).ok_or_else(none)?;
-    let format = said.strip_prefix(HEAD).and_then(|format| format.try_into().ok()).ok_or_else(none)?;
-    if crc32fast::hash(said) != u32::from_be_bytes(*sum) {
-        return Err(none());
-    }
-    Ok(u32::from_be_bytes(format))
+fn read_format(bytes: Option<&[u8]>) -> Result<u32, DiskError> {
+    let format = bytes.and_then(checked).and_then(|said| said.strip_prefix(HEAD)?.try_into().ok());
+    Ok(u32::from_be_bytes(format.ok_or_else(no_store)?))
+}
+
+/// How many bytes a file says it was made of.
+fn read_made(head: Option<&[u8]>) -> Result<u64, DiskError> {
+    let made = head.and_then(|head| head.get(FORMATTED..)).and_then(checked).and_then(|said| said.try_into().ok());
+    Ok(u64::from_be_bytes(made.ok_or_else(no_store)?))
+}
+
+/// What comes before a checksum, if it fits.
+fn checked(bytes: &[u8]) -> Option<&[u8]> {
+    let (said, sum) = bytes.split_last_chunk()?;
+    (crc32fast::hash(said) == u32::from_be_bytes(*sum)).then_some(said)
+}
+
+fn no_store() -> DiskError {
+    DiskError::damaged(&"it does not begin as a store does")
+}
+
+/// The error of a record that is damaged.
+fn unlike(at: u64) -> DiskError {
+    DiskError::damaged(&format!("the record at byte {at} is not as it was written"))
 }
 
 /// What stands before a record's rows.
@@ -302,7 +336,7 @@ impl Window<'_> {
             let begins = |(offset, byte): (usize, &u8)| (*byte == RECORD[0]).then_some(at + offset as u64);
             for begin in piece.iter().enumerate().filter_map(begins).filter(|begin| *begin > end) {
                 if self.record(begin, revision)?.is_some() {
-                    return Err(DiskError::damaged(&format!("the record at byte {end} is not as it was written")));
+                    return Err(unlike(end));
                 }
             }
             at += count as u64;

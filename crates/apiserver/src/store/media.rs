@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions, TryLockError},
     io,
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -21,6 +21,12 @@ pub trait Media: Send + 'static {
     /// # Errors
     /// They cannot be had.
     fn draft(&self) -> io::Result<Box<dyn Storage>>;
+
+    /// Throws away what a draft left that did not become the store's bytes, if there is any: it takes room on the disk.
+    ///
+    /// # Errors
+    /// It is there still.
+    fn discard(&self) -> io::Result<()>;
 
     /// Makes the last draft the store's bytes: when it returns, that survives a loss of power.
     ///
@@ -39,7 +45,7 @@ pub trait Storage: Send + Sync {
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
     /// Puts these there, after the end as well. A failure may have put a part of them.
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()>;
-    /// Drops all after the first `len`, or adds zeros up to it.
+    /// Drops all after the first `len`, or adds zeros up to it. Like a write, it may come undone until it is made to last.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// When it returns, all that was written survives a loss of power. After a failure nobody knows what does: Linux takes pages
     /// that it could not write for written, so that asking again would succeed and prove nothing.
@@ -72,26 +78,38 @@ fn private() -> OpenOptions {
     options
 }
 
-fn locked(file: File) -> io::Result<Box<dyn Storage>> {
+/// The file that was opened at a path, held until it is dropped.
+fn held(file: File, path: &Path) -> io::Result<Box<dyn Storage>> {
+    let by_another = || io::Error::other("it is already open in another process");
     match file.try_lock() {
-        Ok(()) => Ok(Box::new(file)),
-        Err(TryLockError::WouldBlock) => Err(io::Error::other("it is already open in another process")),
-        Err(TryLockError::Error(error)) => Err(error),
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(by_another()),
+        Err(TryLockError::Error(error)) => return Err(error),
     }
+    // Its owner may have put a new one in its place since it was opened here: what is written to this one is lost.
+    let (here, there) = (file.metadata()?, fs::metadata(path)?);
+    if (here.dev(), here.ino()) != (there.dev(), there.ino()) {
+        return Err(by_another());
+    }
+    Ok(Box::new(file))
 }
 
 impl Media for FileMedia {
     fn open(&self) -> io::Result<Box<dyn Storage>> {
-        locked(private().create(true).truncate(false).open(&self.path)?)
+        held(private().create(true).truncate(false).open(&self.path)?, &self.path)
     }
 
     fn draft(&self) -> io::Result<Box<dyn Storage>> {
+        self.discard()?;
         let path = self.draft_path();
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        held(private().create_new(true).open(&path)?, &path)
+    }
+
+    fn discard(&self) -> io::Result<()> {
+        match fs::remove_file(self.draft_path()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
         }
-        locked(private().create_new(true).open(&path)?)
     }
 
     fn adopt(&self) -> io::Result<()> {
@@ -121,5 +139,23 @@ impl Storage for File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_replaced_before_it_could_be_held_is_somebody_elses() {
+        let dir = tempfile::tempdir().unwrap();
+        let media = FileMedia::new(&dir.path().join("state"));
+        let opened = || private().create(true).truncate(false).open(&media.path).unwrap();
+        let file = opened();
+        media.draft().unwrap();
+        media.adopt().unwrap();
+        let error = held(file, &media.path).err().unwrap().to_string();
+        assert!(error.contains("already open"), "{error}");
+        held(opened(), &media.path).unwrap();
     }
 }

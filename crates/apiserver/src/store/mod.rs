@@ -93,8 +93,8 @@ pub enum StoreError<E> {
     /// The caller's own decision on seeing the current object.
     #[error(transparent)]
     Refused(E),
-    /// The disk: nobody sees anything of the write, and the next commit takes back what the disk may have of it. Only a process that
-    /// starts before that may find it there.
+    /// The disk: nobody sees anything of the write. What the disk may have of it is taken back at once, or, where that is refused as
+    /// well, before the next commit: only a process that starts in between may find it there, or one after a loss of power.
     #[error("the write could not be made durable: {0}")]
     Disk(DiskError),
     /// The caller's decision panicked, which is a bug; nothing was written.

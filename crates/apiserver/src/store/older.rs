@@ -8,6 +8,7 @@
 use std::{
     fmt, io,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -36,11 +37,11 @@ pub(super) struct Found {
     pub format: u64,
 }
 
-/// Reads all of an older store.
+/// Reads all of an older store, whose bytes may still be held by the caller afterwards.
 ///
 /// # Errors
 /// It is damaged, or the disk does not give it.
-pub(super) fn load(bytes: Box<dyn Storage>) -> Result<Found, DiskError> {
+pub(super) fn load(bytes: Arc<dyn Storage>) -> Result<Found, DiskError> {
     // The database may panic over a damaged file.
     let read = AssertUnwindSafe(|| {
         let database = Database::builder().set_cache_size(CACHE).create_with_backend(Backend(bytes)).map_err(failed)?;
@@ -105,7 +106,7 @@ fn failed(error: impl Into<redb::Error>) -> DiskError {
 }
 
 /// The store's bytes, as the database wants them.
-struct Backend(Box<dyn Storage>);
+struct Backend(Arc<dyn Storage>);
 
 impl fmt::Debug for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -176,6 +176,7 @@ impl Group {
             let read = || shared.state.read().unwrap_or_else(PoisonError::into_inner);
             let live = read().live;
             disk.shrink(live, self.revision, &|| read().everything());
+            shared.figures.lock().unwrap_or_else(PoisonError::into_inner).file = disk.size();
         }
     }
 
