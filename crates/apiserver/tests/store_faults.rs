@@ -96,6 +96,34 @@ async fn a_write_is_neither_answered_nor_shown_while_the_disk_is_slow() {
 }
 
 #[tokio::test]
+async fn large_writes_that_arrive_together_do_not_all_go_into_one_commit() {
+    let disk = TestDisk::default();
+    let store = Store::open_in(disk.clone()).unwrap();
+    let slow = disk.hold_sync();
+    let first = tokio::spawn({
+        let store = store.clone();
+        async move { put(&store, "first", "1".into()).await }
+    });
+    slow.reached().await;
+    let commits = store.figures().commits;
+    let large = |number: usize| {
+        let store = store.clone();
+        async move { put(&store, &format!("n{number}"), format!("\"{}\"", "x".repeat(1 << 20))).await }
+    };
+    // They all wait for their turn while the disk is slow.
+    let mut waiting = Box::pin(futures::future::join_all((0..40).map(large)));
+    assert!(futures::poll!(waiting.as_mut()).is_pending());
+    slow.let_go();
+    first.await.unwrap().unwrap();
+    for written in waiting.await {
+        written.unwrap();
+    }
+    let commits = store.figures().commits - commits;
+    assert!((6..20).contains(&commits), "{commits} commits");
+    assert_eq!(contents(&store).len(), 41);
+}
+
+#[tokio::test]
 async fn a_file_that_has_grown_is_written_anew_and_loses_nothing() {
     let disk = TestDisk::default();
     let store = Store::open_in(disk.clone()).unwrap();

@@ -7,8 +7,7 @@
 //!
 //! A file gets its name when it is whole and durable, so that what it was made of is never cut off: it is there, or damaged. After
 //! it one record is one commit: it is there as a whole, or not at all. Zeros follow the last one: the file grows by a step at a time,
-//! because a file that gets no longer spares a file system most of what it does to make a write durable (on ext4 with its journal
-//! an fsync takes a third).
+//! because a file that gets no longer spares a file system with a journal of its own most of what it does to make a write durable.
 //!
 //! Every object is in memory anyway, so nothing is ever looked up here. A start reads the file once from its beginning; when far
 //! more is in it than what still counts, it is written anew (`disk`).

@@ -19,8 +19,10 @@ use super::{
 
 /// Writes waiting for their turn; past it clients wait before they are queued.
 const QUEUE: usize = 1024;
-/// Writes in one commit: bounds what a failed disk takes with it, and how long the first waits for the last.
+/// Writes in one commit, and bytes of objects after which no more are taken into it: bounds what a failed disk takes with it, how long
+/// the first waits for the last, and the memory of the record.
 const GROUP: usize = 256;
+const BYTES: usize = 8 * 1024 * 1024;
 
 /// The decision of one write. It is given the current object and the next revision; it returns the change to commit
 /// (if any), and what to call when the commit is done or has failed.
@@ -121,7 +123,10 @@ pub(super) fn start(mut disk: Disk, shared: Shared, alive: watch::Sender<()>) ->
     thread::Builder::new().name("store".to_owned()).spawn(move || {
         let mut group = Vec::new();
         while waiting.blocking_recv_many(&mut group, GROUP) > 0 {
-            Group::new(&shared).run(&mut disk, &shared, group.drain(..));
+            let mut jobs = group.drain(..);
+            while jobs.len() > 0 {
+                Group::new(&shared).run(&mut disk, &shared, &mut jobs);
+            }
         }
         // In this order: who waits for the writer's end opens the file next.
         drop(disk);
@@ -136,6 +141,8 @@ struct Group {
     changes: Vec<Change>,
     /// What an object is after the writes so far; `None` if one removed it.
     latest: HashMap<Key, Option<Stored>>,
+    /// Bytes of the changed objects.
+    bytes: usize,
     answers: Vec<(Answer, Option<Stored>)>,
     probes: Vec<oneshot::Sender<Result<(), DiskError>>>,
 }
@@ -144,11 +151,14 @@ impl Group {
     fn new(shared: &Shared) -> Self {
         let revision = shared.state.read().unwrap_or_else(PoisonError::into_inner).revision;
         let (changes, latest) = (Vec::new(), HashMap::new());
-        Self { revision, changes, latest, answers: Vec::new(), probes: Vec::new() }
+        Self { revision, changes, latest, bytes: 0, answers: Vec::new(), probes: Vec::new() }
     }
 
-    fn run(mut self, disk: &mut Disk, shared: &Shared, jobs: impl Iterator<Item = Job>) {
-        for job in jobs {
+    /// Takes jobs, as many as fit into one commit, and does them.
+    fn run(mut self, disk: &mut Disk, shared: &Shared, jobs: &mut impl Iterator<Item = Job>) {
+        while self.bytes < BYTES
+            && let Some(job) = jobs.next()
+        {
             match job {
                 Job::Write { key, run } => self.decide(&shared.state, key, run),
                 Job::Probe(answer) => self.probes.push(answer),
@@ -193,6 +203,7 @@ impl Group {
             Some(Next::Delete(json)) => (json, true),
         };
         self.revision = revision;
+        self.bytes += json.len();
         // Without the room that the text had to grow: it may be kept for a long time.
         let stored = Stored::new(revision, Bytes::from(json.into_boxed_slice()));
         self.latest.insert(key.clone(), (!deleted).then(|| stored.clone()));
