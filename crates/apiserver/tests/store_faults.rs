@@ -96,6 +96,24 @@ async fn a_write_is_neither_answered_nor_shown_while_the_disk_is_slow() {
 }
 
 #[tokio::test]
+async fn what_a_new_process_finds_of_a_refused_write_is_made_to_last_before_it_is_shown() {
+    let disk = TestDisk::default();
+    let store = Store::open_in(disk.clone()).unwrap();
+    put(&store, "a", "1".into()).await.unwrap();
+    // It is written, but neither made to last nor taken back.
+    disk.fail_after(1);
+    assert!(put(&store, "a", "2".into()).await.is_err());
+    closed(store).await;
+    disk.heal();
+    let store = Store::open_in(disk.clone()).unwrap();
+    let found = contents(&store);
+    assert_eq!(found["a"], b"2", "nobody can tell it from one that was acknowledged");
+    disk.lose_power(0);
+    closed(store).await;
+    assert_eq!(contents(&Store::open_in(disk).unwrap()), found);
+}
+
+#[tokio::test]
 async fn large_writes_that_arrive_together_do_not_all_go_into_one_commit() {
     let disk = TestDisk::default();
     let store = Store::open_in(disk.clone()).unwrap();

@@ -188,7 +188,7 @@ impl Journal {
         }
         let made = read_made(window.get(0, HEADED)?)?;
         let (mut objects, mut reader) = (HashMap::new(), Reader::default());
-        let (mut end, mut revision) = (HEADED as u64, 0);
+        let (mut end, mut revision, mut last) = (HEADED as u64, 0, HEADED as u64);
         while let Some((frame, mut rows)) = window.record(end, revision)? {
             let damaged = |what: String| DiskError::damaged(&format!("{what}, at byte {end}"));
             while let Some((key, stored)) = reader.next(&mut rows).map_err(damaged)? {
@@ -197,7 +197,7 @@ impl Journal {
                     None => objects.remove(&key),
                 };
             }
-            revision = frame.revision;
+            (revision, last) = (frame.revision, end);
             end += FRAME as u64 + u64::from(frame.length);
         }
         if end < made {
@@ -209,12 +209,16 @@ impl Journal {
                 "the last record of the store is not whole: its {rest} bytes go. It was cut off before it was acknowledged, if it was \
                  not damaged since"
             );
-            bytes.set_len(end)?;
         }
-        // What was found is shown from here on, and may never have been made durable by the process that wrote it.
+        // What was found is shown from here on, and may never have been made durable by the process that wrote it. Had an fsync been
+        // refused to that, what the disk does not have would count as written: so the record is written again, and what follows cut.
+        if end > made {
+            let record = window.get(last, usize::try_from(end - last).unwrap_or(usize::MAX))?.map(<[u8]>::to_vec);
+            bytes.write(last, &record.unwrap_or_default())?;
+        }
+        bytes.set_len(end)?;
         bytes.sync()?;
-        let room = if rest > 0 { end } else { length };
-        let journal = Self { bytes, end, room, torn: false, doubtful: false, record: Vec::new() };
+        let journal = Self { bytes, end, room: end, torn: false, doubtful: false, record: Vec::new() };
         Ok(Loaded { journal, objects: objects.into_iter().collect(), revision })
     }
 }
