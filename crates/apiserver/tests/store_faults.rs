@@ -114,6 +114,26 @@ async fn what_a_new_process_finds_of_a_refused_write_is_made_to_last_before_it_i
 }
 
 #[tokio::test]
+async fn a_name_that_may_not_last_is_made_to_last_by_the_process_that_finds_it() {
+    let disk = TestDisk::default();
+    let store = Store::open_in(disk.clone()).unwrap();
+    put(&store, "a", "1".into()).await.unwrap();
+    disk.fail(Fault::Sync);
+    assert!(put(&store, "a", "2".into()).await.is_err());
+    // A new file is written, and gets its name.
+    disk.fail(Fault::Name);
+    assert!(put(&store, "a", "3".into()).await.is_err());
+    closed(store).await;
+    disk.heal();
+    let store = Store::open_in(disk.clone()).unwrap();
+    let found = contents(&store);
+    assert_eq!(found["a"], b"3");
+    disk.lose_power(0);
+    closed(store).await;
+    assert_eq!(contents(&Store::open_in(disk).unwrap()), found);
+}
+
+#[tokio::test]
 async fn large_writes_that_arrive_together_do_not_all_go_into_one_commit() {
     let disk = TestDisk::default();
     let store = Store::open_in(disk.clone()).unwrap();

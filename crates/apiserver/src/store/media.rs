@@ -10,10 +10,11 @@ use std::{
 
 /// The place of one store. What is opened from it is used by one process at a time.
 pub trait Media: Send + 'static {
-    /// The store's bytes: empty ones if there are none yet.
+    /// The store's bytes: empty ones if there are none yet. After a loss of power they are found again: a process that could not be
+    /// sure of that may have put them there.
     ///
     /// # Errors
-    /// They cannot be had, or another process has them.
+    /// They cannot be had or be made to stay, or another process has them.
     fn open(&self) -> io::Result<Box<dyn Storage>>;
 
     /// Empty bytes beside the store's, to become them; what an earlier draft left is thrown away.
@@ -69,6 +70,12 @@ impl FileMedia {
         name.push(".new");
         name.into()
     }
+
+    /// Makes the file's name durable: it is in the directory, which has to reach the disk as well.
+    fn sync_name(&self) -> io::Result<()> {
+        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+    }
 }
 
 /// Secrets are in it: a file is made for its owner alone before anything is written.
@@ -96,7 +103,9 @@ fn held(file: File, path: &Path) -> io::Result<Box<dyn Storage>> {
 
 impl Media for FileMedia {
     fn open(&self) -> io::Result<Box<dyn Storage>> {
-        held(private().create(true).truncate(false).open(&self.path)?, &self.path)
+        let file = held(private().create(true).truncate(false).open(&self.path)?, &self.path)?;
+        self.sync_name()?;
+        Ok(file)
     }
 
     fn draft(&self) -> io::Result<Box<dyn Storage>> {
@@ -114,9 +123,7 @@ impl Media for FileMedia {
 
     fn adopt(&self) -> io::Result<()> {
         fs::rename(self.draft_path(), &self.path)?;
-        // The new name is in the directory, which has to reach the disk as well.
-        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+        self.sync_name()
     }
 }
 

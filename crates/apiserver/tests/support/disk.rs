@@ -251,7 +251,14 @@ impl Held {
 
 impl Media for TestDisk {
     fn open(&self) -> io::Result<Box<dyn Storage>> {
-        let image = self.inner().file.clone();
+        let fault = self.call();
+        let mut inner = self.inner();
+        if fault == Some(Fault::Name) {
+            return refused();
+        }
+        inner.named = inner.file.clone();
+        let image = inner.file.clone();
+        drop(inner);
         Ok(Box::new(File { disk: self.clone(), image }))
     }
 
