@@ -65,7 +65,8 @@ impl<F: Future> Future for Again<F> {
         let this = &mut *self;
         this.state.task.register(task.waker());
         for _ in 0..TURNS {
-            this.state.state.store(ASKED, Ordering::Release);
+            // What others did before they woke it is to be seen from here on, so that this reads what it overwrites.
+            this.state.state.swap(ASKED, Ordering::AcqRel);
             if let Poll::Ready(output) = this.future.as_mut().poll(&mut Context::from_waker(&this.waker)) {
                 return Poll::Ready(output);
             }
