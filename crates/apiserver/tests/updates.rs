@@ -47,6 +47,18 @@ async fn a_change_does_not_make_an_object_one_of_another_kind() {
     assert_eq!((status, is), (StatusCode::OK, (&json!("v1"), &json!("ConfigMap"))), "{changed}");
 }
 
+#[tokio::test]
+async fn an_object_of_another_version_is_not_made_where_this_one_is_served() {
+    let api = Api::start().await;
+    let scaler = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "a"},
+        "spec": {"maxReplicas": 2, "scaleTargetRef": {"kind": "Deployment", "name": "d"}}});
+    for (version, wanted) in [("v1", StatusCode::BAD_REQUEST), ("v2", StatusCode::CREATED)] {
+        let all = format!("/apis/autoscaling/{version}/namespaces/default/horizontalpodautoscalers");
+        let (status, said) = api.ask("POST", &all, &[], scaler.clone()).await;
+        assert_eq!(status, wanted, "{said}");
+    }
+}
+
 /// Objects of the kinds that an update makes, by their collections.
 fn made_by_updates() -> Vec<(&'static str, Value)> {
     const RBAC: &str = "rbac.authorization.k8s.io";
@@ -126,7 +138,7 @@ async fn an_update_makes_nothing_where_something_is_wrong() {
     let (status, said) = put(one, json!({"name": "a", "namespace": "b"})).await;
     assert_eq!(
         (status, said.as_str()),
-        (400, "the namespace of the object (b) does not match the namespace on the URL (default)")
+        (400, "the namespace of the object (b) does not match the namespace on the request (default)")
     );
     assert_eq!(put("/api/v1/namespaces/default/services/a/status", json!({"name": "a"})).await.0, 404);
     assert_eq!(put("/api/v1/namespaces/default/services/A", json!({"name": "A"})).await.0, 422);

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::{
     crd,
+    registry::meta,
     request::Query,
     status::{Cause, Failure},
 };
@@ -76,10 +77,7 @@ impl Model {
 
     /// Makes an object say that it is of this type.
     pub(super) fn name(&self, object: &mut Value) {
-        if let Some(map) = object.as_object_mut() {
-            map.insert("apiVersion".to_owned(), self.api_version().into());
-            map.insert("kind".to_owned(), self.kind.into());
-        }
+        meta::set_type(object, self.api_version(), self.kind);
     }
 
     /// Whether an object is of this type, by what it says; it may say nothing.
@@ -87,13 +85,7 @@ impl Model {
     /// # Errors
     /// Why it is not.
     pub(super) fn is_said_by(&self, object: &Value) -> Result<(), String> {
-        let said = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
-        let (own, kind) = (self.api_version(), self.kind);
-        let (api_version, name) = (said("apiVersion"), said("kind"));
-        if (api_version.is_empty() || api_version == own) && (name.is_empty() || name == kind) {
-            return Ok(());
-        }
-        Err(format!("the object provided is {api_version} {name}, but this is the path of {own} {kind}"))
+        meta::check_type(object, &self.api_version(), self.kind)
     }
 
     fn conform(&self, object: &mut Value) -> Result<Conformed, WrongType> {

@@ -205,7 +205,10 @@ impl Call<'_> {
 
     async fn create(self) -> Result<Answer, Failure> {
         let kind = self.kind().clone();
-        let (object, mut warnings) = self.body_as(Model::of(&kind))?;
+        let model = Model::of(&kind);
+        let (object, mut warnings) = self.body_as(model.clone())?;
+        // Before it becomes one of the version that is stored.
+        model.is_said_by(&object).map_err(Failure::bad_request)?;
         let dry_run = self.dry_run()?;
         let object = convert::to_stored(&kind, object)?;
         let write = Write { dry_run, ..self.write("CreateOptions")? };
@@ -227,8 +230,9 @@ impl Call<'_> {
         }
         let (said, namespace) = (meta::text(&wanted, "namespace"), &self.target.namespace);
         if !said.is_empty() && said != namespace {
-            let message =
-                format!("the namespace of the object ({said}) does not match the namespace on the URL ({namespace})");
+            let message = format!(
+                "the namespace of the object ({said}) does not match the namespace on the request ({namespace})"
+            );
             return Err(Failure::bad_request(message));
         }
         let write = self.write("UpdateOptions")?;

@@ -75,16 +75,7 @@ pub fn prepare(kind: &Kind, namespace: &str, mut object: Value, identity: &Ident
 
 /// Checks that the object belongs where it was sent, and says so in it.
 fn place(kind: &Kind, namespace: &str, object: &mut Value) -> Result<(), Failure> {
-    let said = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let (api_version, name) = (said("apiVersion"), said("kind"));
-    if !name.is_empty() && name != kind.kind || !api_version.is_empty() && api_version != kind.api_version() {
-        let message = format!(
-            "the object provided is {api_version} {name}, but this is the path of {} {}",
-            kind.api_version(),
-            kind.kind
-        );
-        return Err(Failure::bad_request(message));
-    }
+    meta::check_type(object, &kind.api_version(), kind.kind).map_err(Failure::bad_request)?;
     let own = meta::text(object, "namespace");
     if kind.namespaced && !own.is_empty() && own != namespace {
         let message = format!(
@@ -92,10 +83,7 @@ fn place(kind: &Kind, namespace: &str, object: &mut Value) -> Result<(), Failure
         );
         return Err(Failure::bad_request(message));
     }
-    if let Some(map) = object.as_object_mut() {
-        map.insert("apiVersion".to_owned(), kind.api_version().into());
-        map.insert("kind".to_owned(), kind.kind.into());
-    }
+    meta::set_type(object, kind.api_version(), kind.kind);
     meta::set(object, "namespace", kind.namespaced.then(|| namespace.into()));
     Ok(())
 }

@@ -43,6 +43,27 @@ pub fn set(object: &mut Value, field: &str, value: Option<Value>) {
     }
 }
 
+/// Whether an object is of a type, by what it says; it may say nothing.
+///
+/// # Errors
+/// Why it is not.
+pub fn check_type(object: &Value, api_version: &str, kind: &str) -> Result<(), String> {
+    let said = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
+    let (own, name) = (said("apiVersion"), said("kind"));
+    if (own.is_empty() || own == api_version) && (name.is_empty() || name == kind) {
+        return Ok(());
+    }
+    Err(format!("the object provided is {own} {name}, but this is the path of {api_version} {kind}"))
+}
+
+/// Makes an object say that it is of a type.
+pub fn set_type(object: &mut Value, api_version: String, kind: &str) {
+    if let Some(map) = object.as_object_mut() {
+        map.insert("apiVersion".to_owned(), api_version.into());
+        map.insert("kind".to_owned(), kind.into());
+    }
+}
+
 /// `metadata.labels`.
 pub fn labels(object: &Value) -> BTreeMap<String, String> {
     let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
