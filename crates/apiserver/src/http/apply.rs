@@ -17,7 +17,7 @@ use super::{
 use crate::{
     convert,
     registry::{
-        meta,
+        Outcome, meta,
         ownership::{self, Views, Write},
         update::Part,
     },
@@ -63,12 +63,12 @@ impl Call<'_> {
             let change = applied.clone();
             move |live: &Value| change.onto(Some(live))
         };
-        let (status, json) = self.change_or_make(&write, change, || self.apply_anew(&applied)).await?;
-        self.written(status, json, warnings)
+        let (status, outcome) = self.change_or_make(&write, change, || self.apply_anew(&applied)).await?;
+        self.written(status, outcome, warnings)
     }
 
     /// Makes the object that is applied.
-    async fn apply_anew(&self, applied: &Applied) -> Result<bytes::Bytes, Failure> {
+    async fn apply_anew(&self, applied: &Applied) -> Result<Outcome, Failure> {
         let (kind, name) = (&applied.kind, self.name());
         let uid = meta::text(&applied.object, "uid");
         if !uid.is_empty() {
@@ -83,8 +83,7 @@ impl Call<'_> {
         }
         let object = convert::to_stored(kind, applied.clone().onto(None)?)?;
         let registry = &self.handler.registry;
-        let made = registry.create(kind.storage(), &self.target.namespace, object, applied.write.clone()).await?;
-        Ok(made.json)
+        registry.create(kind.storage(), &self.target.namespace, object, applied.write.clone()).await
     }
 
     /// The body as the configuration of an object of this type and this path.

@@ -156,7 +156,7 @@ impl Model {
     }
 
     fn invalid(&self, object: &Value, causes: &[Cause]) -> Failure {
-        Failure::invalid_kind(self.group, self.kind, crate::registry::meta::text(object, "name"), causes)
+        Failure::invalid_kind(self.group, self.kind, meta::text(object, "name"), causes)
     }
 }
 

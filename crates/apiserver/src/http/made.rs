@@ -1,6 +1,5 @@
 //! Writes that make an object that is not there: applies, and updates of some kinds.
 
-use bytes::Bytes;
 use http::StatusCode;
 use objects::kinds::Kind;
 use serde_json::Value;
@@ -8,7 +7,7 @@ use serde_json::Value;
 use super::verbs::{Call, Change};
 use crate::{
     convert,
-    registry::{meta, ownership::Write, update::Part},
+    registry::{Outcome, meta, ownership::Write, update::Part},
     status::Failure,
 };
 
@@ -46,19 +45,19 @@ impl Call<'_> {
         write: &Write,
         change: impl Fn() -> C,
         make: impl Fn() -> F,
-    ) -> Result<(StatusCode, Bytes), Failure>
+    ) -> Result<(StatusCode, Outcome), Failure>
     where
         C: Change + 'static,
-        F: Future<Output = Result<Bytes, Failure>>,
+        F: Future<Output = Result<Outcome, Failure>>,
     {
         let mut outcome = Err(Failure::internal("the object comes and goes"));
         for _ in 0..TRIES {
             match self.change(Part::Main, write.clone(), change()).await {
-                Ok(json) => return Ok((StatusCode::OK, json)),
+                Ok(changed) => return Ok((StatusCode::OK, changed)),
                 Err(failure) if failure.reason == "NotFound" => {}
                 Err(failure) => return Err(failure),
             }
-            outcome = make().await.map(|json| (StatusCode::CREATED, json));
+            outcome = make().await.map(|made| (StatusCode::CREATED, made));
             match &outcome {
                 Err(failure) if failure.reason == "AlreadyExists" => {}
                 _ => break,
@@ -69,7 +68,7 @@ impl Call<'_> {
 
     /// Makes the object of an update that found none. The version that it may say counts for nothing, as upstream; a uid is that of
     /// another object.
-    pub(super) async fn make(&self, mut wanted: Value, write: &Write) -> Result<Bytes, Failure> {
+    pub(super) async fn make(&self, mut wanted: Value, write: &Write) -> Result<Outcome, Failure> {
         let (kind, namespace) = (self.kind(), &self.target.namespace);
         let uid = meta::text(&wanted, "uid");
         if !uid.is_empty() {
@@ -78,7 +77,6 @@ impl Call<'_> {
         }
         meta::set(&mut wanted, "resourceVersion", None);
         let object = convert::to_stored(kind, wanted)?;
-        let made = self.handler.registry.create(kind.storage(), namespace, object, write.clone()).await?;
-        Ok(made.json)
+        self.handler.registry.create(kind.storage(), namespace, object, write.clone()).await
     }
 }

@@ -216,8 +216,7 @@ impl Handler {
             let _counted = (!lasts).then(|| Counted::new(&self.metrics, changes));
             let body = body::read(incoming).await?;
             let headers = &parts.headers;
-            let before = Arc::default();
-            let call = verbs::Call { handler: self, target, query, verb, headers, body, origin, upgrade, before };
+            let call = verbs::Call { handler: self, target, query, verb, headers, body, origin, upgrade };
             let defines = changes && crd::is_definition(&call.target.kind);
             let answer = call.run().await?;
             if defines {

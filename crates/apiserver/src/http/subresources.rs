@@ -53,8 +53,8 @@ impl Call<'_> {
             }
             _ => return Err(Failure::method_not_allowed()),
         };
-        let json = registry.update(kind, namespace, self.name(), Part::Main, write, change).await?;
-        shown(&json)
+        let changed = registry.update(kind, namespace, self.name(), Part::Main, write, change).await?;
+        shown(&changed.json)
     }
 
     /// `pods/binding`: the scheduler's decision.

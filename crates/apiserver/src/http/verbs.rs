@@ -1,7 +1,5 @@
 //! The verbs on objects.
 
-use std::sync::{Arc, OnceLock};
-
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
@@ -22,7 +20,7 @@ use super::{
 use crate::{
     convert, crd,
     registry::{
-        Deleted,
+        Deleted, Outcome,
         delete::{self, DeleteOptions},
         meta,
         ownership::Write,
@@ -44,8 +42,6 @@ pub(super) struct Call<'a> {
     pub origin: Option<Origin>,
     /// The connection, where the client asks for it to become a WebSocket and it can.
     pub upgrade: Option<Option<OnUpgrade>>,
-    /// What there was before an update: what that says already is not warned about again.
-    pub before: Arc<OnceLock<Value>>,
 }
 
 impl Call<'_> {
@@ -171,20 +167,22 @@ impl Call<'_> {
     pub(super) fn written(
         &self,
         status: StatusCode,
-        json: Bytes,
+        outcome: Outcome,
         mut warnings: Vec<String>,
     ) -> Result<Answer, Failure> {
-        if self.target.subresource.is_none()
-            && let Ok(object) = serde_json::from_slice(&json)
-        {
-            let known = self.before.get().map(|before| self.warnings(before)).unwrap_or_default();
+        let Outcome { json, object, before } = outcome;
+        if self.target.subresource.is_none() {
+            // What it said before already is not warned about again.
+            let known = before.as_ref().map(|before| self.warnings(before)).unwrap_or_default();
             warnings.extend(self.warnings(&object).into_iter().filter(|warning| !known.contains(warning)));
-            if let Some(before) = self.before.get().filter(|_| self.kind().definition().is_some()) {
+            if let Some(before) = before.filter(|_| self.kind().definition().is_some()) {
                 let object = convert::from_stored(self.kind(), object);
-                warnings.extend(crd::objects::tolerated(self.kind(), &object, before));
+                warnings.extend(crd::objects::tolerated(self.kind(), &object, &before));
             }
         }
-        self.warned(status, json, &warnings)
+        let mut answer = self.shown(status, json)?;
+        respond::warn(&mut answer, &warnings);
+        Ok(answer)
     }
 
     /// What of a written object is deprecated, or has no effect here.
@@ -197,24 +195,17 @@ impl Call<'_> {
         warnings
     }
 
-    fn warned(&self, status: StatusCode, json: Bytes, warnings: &[String]) -> Result<Answer, Failure> {
-        let mut answer = self.shown(status, json)?;
-        respond::warn(&mut answer, warnings);
-        Ok(answer)
-    }
-
     async fn create(self) -> Result<Answer, Failure> {
         let kind = self.kind().clone();
         let model = Model::of(&kind);
-        let (object, mut warnings) = self.body_as(model.clone())?;
+        let (object, warnings) = self.body_as(model.clone())?;
         // Before it becomes one of the version that is stored.
         model.is_said_by(&object).map_err(Failure::bad_request)?;
         let dry_run = self.dry_run()?;
         let object = convert::to_stored(&kind, object)?;
         let write = Write { dry_run, ..self.write("CreateOptions")? };
         let made = self.handler.registry.create(kind.storage(), &self.target.namespace, object, write).await?;
-        warnings.extend(self.warnings(&made.object));
-        self.warned(StatusCode::CREATED, made.json, &warnings)
+        self.written(StatusCode::CREATED, made, warnings)
     }
 
     async fn update(self, part: Part) -> Result<Answer, Failure> {
@@ -244,8 +235,8 @@ impl Call<'_> {
             let wanted = wanted.clone();
             move |_: &Value| Ok(wanted)
         };
-        let (status, json) = self.change_or_make(&write, change, || self.make(wanted.clone(), &write)).await?;
-        self.written(status, json, warnings)
+        let (status, outcome) = self.change_or_make(&write, change, || self.make(wanted.clone(), &write)).await?;
+        self.written(status, outcome, warnings)
     }
 
     async fn patch(self, part: Part) -> Result<Answer, Failure> {
@@ -264,20 +255,13 @@ impl Call<'_> {
         part: Part,
         write: Write,
         change: impl Change + 'static,
-    ) -> Result<Bytes, Failure> {
+    ) -> Result<Outcome, Failure> {
         let kind = self.kind().clone();
         let registry = &self.handler.registry;
         let storage = kind.storage();
-        let before = self.before.clone();
-        let change = move |stored: &Value| {
-            if part == Part::Main {
-                // What is tried again keeps the first.
-                let _ = before.set(stored.clone());
-            }
-            match kind.stored_as {
-                None => change(stored),
-                Some(_) => convert::to_stored(&kind, change(&convert::from_stored(&kind, stored.clone()))?),
-            }
+        let change = move |stored: &Value| match kind.stored_as {
+            None => change(stored),
+            Some(_) => convert::to_stored(&kind, change(&convert::from_stored(&kind, stored.clone()))?),
         };
         registry.update(storage, &self.target.namespace, self.name(), part, write, change).await
     }

@@ -4,9 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+/// A field of `metadata`.
+pub fn get<'a>(object: &'a Value, field: &str) -> Option<&'a Value> {
+    object.get("metadata")?.get(field)
+}
+
 /// A string of `metadata`; empty when it is not there.
 pub fn text<'a>(object: &'a Value, field: &str) -> &'a str {
-    object.get("metadata").and_then(|m| m.get(field)).and_then(Value::as_str).unwrap_or_default()
+    get(object, field).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// `metadata` itself, made if need be.
@@ -66,13 +71,13 @@ pub fn set_type(object: &mut Value, api_version: String, kind: &str) {
 
 /// `metadata.labels`.
 pub fn labels(object: &Value) -> BTreeMap<String, String> {
-    let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
+    let labels = get(object, "labels").and_then(Value::as_object);
     labels.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect()
 }
 
 /// `metadata.finalizers`.
 pub fn finalizers(object: &Value) -> Vec<&str> {
-    let list = object.pointer("/metadata/finalizers").and_then(Value::as_array);
+    let list = get(object, "finalizers").and_then(Value::as_array);
     list.into_iter().flatten().filter_map(Value::as_str).collect()
 }
 

@@ -47,13 +47,15 @@ pub struct Registry {
     turns: quota::Turns,
 }
 
-/// A new object.
+/// What a write made of an object.
 #[derive(Clone, Debug)]
-pub struct Made {
+pub struct Outcome {
     /// As it is stored.
     pub json: Bytes,
     /// The same, parsed, but for its revision.
     pub object: Value,
+    /// As it was, without its managedFields; `None` if there was none.
+    pub before: Option<Value>,
 }
 
 /// What deleting did.
@@ -151,7 +153,7 @@ impl Registry {
         namespace: &str,
         mut object: Value,
         write: impl Into<Write>,
-    ) -> Result<Made, Failure> {
+    ) -> Result<Outcome, Failure> {
         let kind = &kind.into();
         let write = write.into();
         let dry_run = write.dry_run;
@@ -184,7 +186,7 @@ impl Registry {
             });
             match written.await {
                 Err(failure) if generated && failure.reason == "AlreadyExists" => continue,
-                Ok(json) => return Ok(Made { json, object: made }),
+                Ok(json) => return Ok(Outcome { json, object: made, before: None }),
                 Err(failure) => return Err(failure),
             }
         }
@@ -203,13 +205,13 @@ impl Registry {
         part: Part,
         write: impl Into<Write>,
         change: impl FnOnce(&Value) -> Result<Value, Failure> + Send + 'static,
-    ) -> Result<Bytes, Failure> {
+    ) -> Result<Outcome, Failure> {
         let kind = &kind.into();
         let write = write.into();
         let dry_run = write.dry_run;
-        let missing = Failure::not_found(kind, name);
-        let of = kind.clone();
+        let (of, missing) = (kind.clone(), name.to_owned());
         let addresses = self.addresses.clone();
+        let (tell, told) = std::sync::mpsc::channel();
         // Of what else changes, no change can use more.
         let grows = match part {
             Part::Main => kind.is("", "Service") || kind.is("", "PersistentVolumeClaim"),
@@ -218,8 +220,8 @@ impl Registry {
         let (turn, limits) = if grows { self.limits(kind, namespace).await } else { Default::default() };
         let classes = if kind.is("", "Pod") { priority::Classes::default() } else { self.classes(kind) };
         let written = self.write(kind, namespace, name, dry_run, move |current, revision| {
-            let stored = current.ok_or(missing)?;
             let kind = &of;
+            let stored = current.ok_or_else(|| Failure::not_found(kind, &missing))?;
             let mut current = read(kind, stored)?;
             let wanted = change(&current)?;
             if part != Part::Main && kind.definition().is_some() {
@@ -239,19 +241,24 @@ impl Registry {
                 let held = addresses.assign(&mut next);
                 claims.held = Some(held.map_err(|cause| Failure::invalid(kind, meta::text(&next, "name"), &[cause]))?);
             }
-            if next == current && managed == owned {
-                return Ok(Decision { claims, ..Decision::new(stored.json.to_vec(), false) });
+            let (mut gone, mut json) = (false, None);
+            if next != current || managed != owned {
+                ownership::put(&mut next, managed);
+                gone = delete::is_finished(kind, &next);
+                if is_service && (gone || next.pointer("/spec/clusterIP").is_none()) {
+                    // It goes, or becomes an alias; until that is durable the address is its own.
+                    claims.held = None;
+                    claims.freed = Some((addresses, current.clone()));
+                }
+                json = Some(encode(kind, &mut next, revision));
             }
-            ownership::put(&mut next, managed);
-            let gone = delete::is_finished(kind, &next);
-            if is_service && (gone || next.pointer("/spec/clusterIP").is_none()) {
-                // It goes, or becomes an alias; until that is durable the address is its own.
-                claims.held = None;
-                claims.freed = Some((addresses, current));
-            }
-            Ok(Decision { claims, ..Decision::new(encode(kind, &mut next, revision), gone) })
+            // Whoever waits is given both, to let go of them as well: all other writes wait for this one.
+            let _ = tell.send((current, next));
+            Ok(Decision { claims, ..Decision::new(json.unwrap_or_else(|| stored.json.to_vec()), gone) })
         });
-        written.await
+        let json = written.await?;
+        let (before, object) = told.try_recv().map_err(Failure::internal)?;
+        Ok(Outcome { json, object, before: Some(before) })
     }
 
     /// Begins or finishes an object's deletion.

@@ -49,7 +49,7 @@ pub fn merge(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Res
     match part {
         Part::Main => {
             for field in SERVERS {
-                let kept = current.pointer("/metadata").and_then(|m| m.get(*field)).cloned();
+                let kept = meta::get(current, field).cloned();
                 meta::set(&mut wanted, field, kept);
             }
             if kind.status {
@@ -68,7 +68,7 @@ pub fn merge(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Res
         Part::Resize => wanted = validation::only_sizes(current, &wanted),
     }
     meta::set(&mut wanted, "managedFields", None);
-    meta::set(&mut wanted, "resourceVersion", current.pointer("/metadata/resourceVersion").cloned());
+    meta::set(&mut wanted, "resourceVersion", meta::get(current, "resourceVersion").cloned());
     if part == Part::Main && kind.is("", "Service") {
         addresses::inherit(current, &mut wanted);
     }
@@ -93,7 +93,7 @@ pub fn merge(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Res
         return Err(Failure::invalid(kind, &name, &causes));
     }
     if of_spec && is_new_generation(kind, current, &wanted) {
-        let generation = current.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
+        let generation = meta::get(current, "generation").and_then(Value::as_i64).unwrap_or(0);
         meta::set(&mut wanted, "generation", Some(generation.saturating_add(1).into()));
     }
     Ok(wanted)
@@ -183,13 +183,13 @@ fn with_ephemeral(current: &Value, wanted: &Value) -> Value {
 fn annotate(kind: &Kind, next: &mut Value, wanted: &Value) {
     let fields: &[&str] = if kind.group == "apps" { &["annotations"] } else { &["annotations", "labels"] };
     for field in fields {
-        meta::set(next, field, wanted.pointer("/metadata").and_then(|metadata| metadata.get(*field)).cloned());
+        meta::set(next, field, meta::get(wanted, field).cloned());
     }
 }
 
 /// Whether anything that a controller acts on changed: everything but `metadata` and `status`.
 fn is_new_generation(kind: &Kind, current: &Value, wanted: &Value) -> bool {
-    if current.pointer("/metadata/generation").is_none() {
+    if meta::get(current, "generation").is_none() {
         return false;
     }
     let differs = |a: &Value, b: &Value| {
