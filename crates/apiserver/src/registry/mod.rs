@@ -1,4 +1,4 @@
-//! Objects as the API has them: the store below, with identity, versions, deletion and service addresses on top.
+//! Objects as the API has them: the store below, with identity, versions, deletion and what Services are given on top.
 
 pub mod addresses;
 mod claims;
@@ -6,9 +6,12 @@ pub mod create;
 pub mod delete;
 mod encoded;
 pub mod meta;
+pub(crate) mod node_ports;
 pub mod ownership;
+mod pool;
 mod priority;
 mod quota;
+mod services;
 pub mod update;
 
 use std::{
@@ -32,6 +35,7 @@ use create::Identity;
 use delete::{DeleteOptions, Fate};
 use encoded::Encoded;
 use ownership::Write;
+use services::Services;
 use update::Part;
 
 /// How often a generated name is made again when it is taken.
@@ -40,7 +44,7 @@ const NAME_TRIES: usize = 8;
 /// The objects of the API. Shared by everything that serves requests.
 pub struct Registry {
     store: Store,
-    addresses: Arc<Addresses>,
+    services: Arc<Services>,
     /// One string per resource, so that a million keys share it.
     resources: Mutex<HashMap<(&'static str, &'static str), Arc<str>>>,
     definitions: Definitions,
@@ -75,7 +79,7 @@ impl Registry {
     pub fn new(store: Store, addresses: Addresses) -> Self {
         let registry = Self {
             store,
-            addresses: Arc::new(addresses),
+            services: Arc::new(Services::new(addresses)),
             resources: Mutex::default(),
             definitions: Definitions::default(),
             turns: quota::Turns::default(),
@@ -84,7 +88,7 @@ impl Registry {
         if let Some(services) = kinds::by_kind("", "v1", "Service") {
             for (_, stored) in registry.list(services, "").objects {
                 if let Ok(service) = parse(&stored) {
-                    registry.addresses.adopt(&service);
+                    registry.services.adopt(&service);
                 }
             }
         }
@@ -98,7 +102,7 @@ impl Registry {
 
     /// The address of the Service `kubernetes`.
     pub fn api_address(&self) -> std::net::Ipv4Addr {
-        self.addresses.api()
+        self.services.addresses().api()
     }
 
     /// The kinds that are served now.
@@ -168,16 +172,11 @@ impl Registry {
             let name = meta::text(&made, "name").to_owned();
             self.check_namespace(kind, namespace, &name)?;
             limits.check(kind, None, &made)?;
-            let held = if kind.is("", "Service") {
-                let assigned = self.addresses.assign(&mut made);
-                Some(assigned.map_err(|cause| Failure::invalid(kind, &name, &[cause]))?)
-            } else {
-                None
-            };
+            let held = if kind.is("", "Service") { self.services.create(kind, &mut made)? } else { Vec::new() };
             ownership::put(&mut made, managed);
             let taken = Failure::already_exists(kind, &name);
             let encoded = Encoded::new(kind, &mut made, !dry_run);
-            let claims = Claims { held, turn: turn.clone(), freed: None };
+            let claims = Claims { held, turn: turn.clone(), ..Claims::default() };
             let written = self.write(kind, namespace, &name, dry_run, move |current, revision| match current {
                 Some(_) => Err(taken),
                 None => Ok(Decision { claims, ..Decision::new(encoded.at(revision), false) }),
@@ -209,7 +208,7 @@ impl Registry {
         let dry_run = write.dry_run;
         let missing = Failure::not_found(kind, name);
         let of = kind.clone();
-        let addresses = self.addresses.clone();
+        let services = self.services.clone();
         // Of what else changes, no change can use more.
         let grows = match part {
             Part::Main => kind.is("", "Service") || kind.is("", "PersistentVolumeClaim"),
@@ -234,20 +233,17 @@ impl Registry {
             let managed = ownership::after(kind, part, &write, old, new, Timestamp::now());
             let is_service = kind.is("", "Service");
             let mut claims = Claims { turn, ..Claims::default() };
-            if is_service && addresses::needs(&next) {
-                // It was an alias.
-                let held = addresses.assign(&mut next);
-                claims.held = Some(held.map_err(|cause| Failure::invalid(kind, meta::text(&next, "name"), &[cause]))?);
+            if is_service && part == Part::Main {
+                (claims.held, claims.freed) = services.change(kind, &current, &mut next)?;
             }
             if next == current && managed == owned {
                 return Ok(Decision { claims, ..Decision::new(stored.json.to_vec(), false) });
             }
             ownership::put(&mut next, managed);
             let gone = delete::is_finished(kind, &next);
-            if is_service && (gone || next.pointer("/spec/clusterIP").is_none()) {
-                // It goes, or becomes an alias; until that is durable the address is its own.
-                claims.held = None;
-                claims.freed = Some((addresses, current));
+            if is_service && gone {
+                // What it would have been given it gives back at once; what it had is its own until that is durable.
+                (claims.held, claims.freed) = (Vec::new(), services.gone(&current));
             }
             Ok(Decision { claims, ..Decision::new(encode(kind, &mut next, revision), gone) })
         });
@@ -269,7 +265,7 @@ impl Registry {
         let kind = &kind.into();
         let of = kind.clone();
         let missing = Failure::not_found(kind, name);
-        let addresses = self.addresses.clone();
+        let services = self.services.clone();
         let (tell, told) = std::sync::mpsc::channel();
         let written = self.write(kind, namespace, name, dry_run, move |current, revision| {
             let stored = current.ok_or(missing)?;
@@ -284,7 +280,9 @@ impl Registry {
             Ok(match fate {
                 Fate::Gone => {
                     let mut decision = Decision::new(encode(kind, &mut current, revision), true);
-                    decision.claims.freed = kind.is("", "Service").then_some((addresses, current));
+                    if kind.is("", "Service") {
+                        decision.claims.freed = services.gone(&current);
+                    }
                     decision
                 }
                 Fate::Unchanged => Decision::new(stored.json.to_vec(), false),
