@@ -59,7 +59,10 @@ pub(crate) async fn publish(registry: &Arc<Registry>, at: SocketAddr) -> Result<
     for (group, name, object) in [("", "Endpoints", endpoints), ("discovery.k8s.io", "EndpointSlice", slice)] {
         let Some(kind) = kinds::by_kind(group, "v1", name) else { return Err(Failure::no_such_path()) };
         let wanted = object.clone();
-        match registry.update(kind, "default", "kubernetes", Part::Main, false, move |_| Ok(wanted)).await {
+        match registry
+            .update(kind, "default", "kubernetes", Part::Main, false, move |_: &Value| Ok(wanted.clone()))
+            .await
+        {
             Err(failure) if failure.reason == "NotFound" => {
                 registry.create(kind, "default", object, false).await?;
             }

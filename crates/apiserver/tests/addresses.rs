@@ -1,4 +1,4 @@
-//! Service addresses are never given twice, whatever becomes of the write or of whoever waits for it.
+//! Service addresses and node ports are never given twice, whatever becomes of the write or of whoever waits for it.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
 
@@ -100,6 +100,30 @@ async fn an_address_is_free_when_the_commit_that_would_give_it_fails() {
     assert!(refused(&registry, "a", "10.43.0.98").await.unwrap().contains("durable"));
     disk.heal();
     assert_eq!(refused(&registry, "b", "10.43.0.98").await, None);
+}
+
+#[tokio::test]
+async fn what_services_have_is_known_after_a_start_and_free_when_they_are_durably_gone() {
+    let disk = TestDisk::default();
+    let published = |name: &str| {
+        let ports = json!([{"port": 80, "nodePort": 30080}]);
+        json!({"metadata": {"name": name}, "spec": {"type": "NodePort", "ports": ports}})
+    };
+    let first = registry(&disk).await;
+    first.create(kind("Service"), "n", published("a"), false).await.unwrap();
+    drop(first);
+    let store = Store::open_in(disk.clone()).unwrap();
+    let registry = Registry::new(store, Addresses::new("10.43.0.0/16").unwrap());
+    let why = async |name: &str| {
+        registry.create(kind("Service"), "n", published(name), false).await.err().map(|failure| failure.message)
+    };
+    assert!(why("b").await.unwrap().contains("provided port is already allocated"));
+    disk.fail(Fault::Sync);
+    registry.delete(kind("Service"), "n", "a", DeleteOptions::default(), false).await.unwrap_err();
+    disk.heal();
+    assert!(why("b").await.unwrap().contains("provided port is already allocated"), "it is still its own");
+    registry.delete(kind("Service"), "n", "a", DeleteOptions::default(), false).await.unwrap();
+    assert_eq!(why("b").await, None);
 }
 
 #[tokio::test]

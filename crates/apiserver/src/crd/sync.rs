@@ -89,7 +89,7 @@ async fn write_statuses(registry: &Registry) -> Result<(), Failure> {
         let name = meta::text(definition, "name").to_owned();
         set_status(registry, kind.into(), &name, status.clone()).await?;
         if let Some(map) = all.get_mut(index).and_then(Value::as_object_mut) {
-            map.insert("status".to_owned(), status);
+            map.insert("status".to_owned(), status.clone());
         }
     }
     Ok(())
@@ -99,7 +99,7 @@ async fn set_status(registry: &Registry, kind: KindRef, name: &str, status: Valu
     let set = move |current: &Value| {
         let mut next = current.clone();
         if let Some(map) = next.as_object_mut() {
-            map.insert("status".to_owned(), status);
+            map.insert("status".to_owned(), status.clone());
         }
         Ok(next)
     };

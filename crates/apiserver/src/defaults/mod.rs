@@ -131,7 +131,8 @@ fn service(spec: &mut Map<String, Value>) {
         }
     }
     let of = spec.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
-    if matches!(of.as_str(), "NodePort" | "LoadBalancer") {
+    let published = spec.get("externalIPs").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
+    if matches!(of.as_str(), "NodePort" | "LoadBalancer") || of == "ClusterIP" && published {
         set(spec, "externalTrafficPolicy", json!("Cluster"));
     }
     if of == "LoadBalancer" {

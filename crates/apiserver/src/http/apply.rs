@@ -12,12 +12,12 @@ use serde_json::Value;
 use super::{
     Answer,
     fields::{Directive, Model},
-    verbs::{Call, Change},
+    verbs::Call,
 };
 use crate::{
     convert,
     registry::{
-        Outcome, meta,
+        Change, Outcome, meta,
         ownership::{self, Views, Write},
         update::Part,
     },
@@ -56,7 +56,7 @@ impl Call<'_> {
             force: self.query.is_on("force"),
         };
         if part != Part::Main {
-            let changed = self.change(part, write, move |live| applied.onto(Some(live))).await?;
+            let changed = self.change(part, write, move |live: &Value| applied.onto(Some(live))).await?;
             return self.written(StatusCode::OK, changed, warnings);
         }
         let change = || {
@@ -81,7 +81,7 @@ impl Call<'_> {
                 "the name of the object ({name} based on URL) was undeterminable: name must be provided"
             )));
         }
-        let object = convert::to_stored(kind, applied.clone().onto(None)?)?;
+        let object = convert::to_stored(kind, applied.onto(None)?)?;
         let registry = &self.handler.registry;
         registry.create(kind.storage(), &self.target.namespace, object, applied.write.clone()).await
     }
@@ -154,7 +154,7 @@ impl Versions for Scales {
 
 impl Applied {
     /// The object that results, with its managedFields.
-    fn onto(self, live: Option<&Value>) -> Result<Value, Failure> {
+    fn onto(&self, live: Option<&Value>) -> Result<Value, Failure> {
         let mut live = live.cloned();
         let held = live.as_mut().and_then(ownership::take);
         let version = self.kind.api_version();
@@ -169,7 +169,7 @@ impl Applied {
         let merged = fields::apply(&updater, live.as_ref(), &self.object, held.as_ref(), &writer, self.force);
         let (object, managed) = merged.map_err(refused)?;
         let strict = Strict { value: object, duplicates: Vec::new() };
-        let (mut object, _) = self.model.read(strict, Directive::Ignore)?;
+        let (mut object, _) = self.model.clone().read(strict, Directive::Ignore)?;
         ownership::put(&mut object, managed);
         Ok(object)
     }

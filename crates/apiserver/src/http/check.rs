@@ -11,7 +11,10 @@ use serde_json::Value;
 use super::fields::{Directive, Model};
 use crate::{
     convert,
-    registry::create::{self, Identity},
+    registry::{
+        create::{self, Identity},
+        meta, node_ports,
+    },
     status::{Cause, Failure},
 };
 
@@ -92,7 +95,13 @@ fn admit(kind: &KindRef, object: Value) -> Result<(Value, Vec<String>), Failure>
     let object = convert::to_stored(kind, object)?;
     // Whatever is unlike any other: nothing of it is kept.
     let identity = Identity { uid: String::new(), suffix: "00000".to_owned(), now: Timestamp::UNIX_EPOCH };
-    Ok((create::prepare(&kind.storage(), &namespace, object, &identity)?, warnings))
+    let kind = kind.storage();
+    let made = create::prepare(&kind, &namespace, object, &identity)?;
+    let wrong = if kind.is("", "Service") { node_ports::out_of_range(&made) } else { Vec::new() };
+    if !wrong.is_empty() {
+        return Err(Failure::invalid(&kind, meta::text(&made, "name"), &wrong));
+    }
+    Ok((made, warnings))
 }
 
 /// The causes of a failure, or its message where it has none.
@@ -127,6 +136,8 @@ mod tests {
         assert!(verdict.refused[0].message.contains("unknown field \"spec.prots\""), "{verdict:?}");
         let verdict = check(service(json!({"type": "NodePort", "ports": [{"port": 80}]})));
         assert!(verdict.refused.is_empty() && verdict.warnings[0].contains("NodePort"), "{verdict:?}");
+        let verdict = check(service(json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 8080}]})));
+        assert_eq!(verdict.refused[0].field, "spec.ports[0].nodePort");
         let mut nameless = service(json!({}));
         nameless["metadata"] = json!({});
         assert_eq!(check(nameless).refused[0].field, "metadata.name");

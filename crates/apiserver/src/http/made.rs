@@ -4,10 +4,10 @@ use http::StatusCode;
 use objects::kinds::Kind;
 use serde_json::Value;
 
-use super::verbs::{Call, Change};
+use super::verbs::Call;
 use crate::{
     convert,
-    registry::{Outcome, meta, ownership::Write, update::Part},
+    registry::{Change, Outcome, meta, ownership::Write, update::Part},
     status::Failure,
 };
 
@@ -47,7 +47,7 @@ impl Call<'_> {
         make: impl Fn() -> F,
     ) -> Result<(StatusCode, Outcome), Failure>
     where
-        C: Change + 'static,
+        C: Change,
         F: Future<Output = Result<Outcome, Failure>>,
     {
         let mut outcome = Err(Failure::internal("the object comes and goes"));

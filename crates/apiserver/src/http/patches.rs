@@ -11,7 +11,10 @@ use objects::{
 use serde_json::Value;
 
 use super::fields::{Directive, Model, go_text};
-use crate::status::{Cause, Failure};
+use crate::{
+    registry::Change,
+    status::{Cause, Failure},
+};
 
 type Apply = fn(&Kind, &mut Value, &Value) -> Result<(), PatchError>;
 
@@ -52,23 +55,21 @@ impl Patch {
     }
 
     /// The change, and where what it warns about arrives once it was made.
-    pub(super) fn into_change(
-        self,
-    ) -> (impl FnOnce(&Value) -> Result<Value, Failure> + Send + 'static, Receiver<Vec<String>>) {
+    pub(super) fn into_change(self) -> (impl Change, Receiver<Vec<String>>) {
         let (tell, told) = mpsc::channel();
         let change = move |current: &Value| {
-            let Self { kind, apply, strategic, body: Strict { value: patch, duplicates }, model, directive } = self;
+            let Self { kind, apply, strategic, body: Strict { value: patch, duplicates }, model, directive } = &self;
             let mut next = current.clone();
-            apply(&kind, &mut next, &patch).map_err(|e| rejected(&e))?;
-            let shown = if strategic { go_text(&patch) } else { next.to_string() };
+            apply(kind, &mut next, patch).map_err(|e| rejected(&e))?;
+            let shown = if *strategic { go_text(patch) } else { next.to_string() };
             // Upstream has these out of the way of strategic patches: what such a patch says of them counts for nothing.
-            if !strategic {
+            if !*strategic {
                 model.is_said_by(&next).map_err(|why| {
                     Failure::invalid_request("", &[Cause::invalid("patch", &shown.as_str().into(), &why)])
                 })?;
             }
             model.name(&mut next);
-            let (next, warnings) = model.patched(next, duplicates, &shown, directive)?;
+            let (next, warnings) = model.clone().patched(next, duplicates.clone(), &shown, *directive)?;
             // Nobody listens when the client has gone.
             let _ = tell.send(warnings);
             Ok(next)

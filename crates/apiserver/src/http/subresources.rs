@@ -8,11 +8,11 @@ use super::{
     fields::Model,
     patches::Patch,
     respond::{self, Form},
-    verbs::{Call, Change},
+    verbs::Call,
 };
 use crate::{
     convert,
-    registry::{meta, ownership::Write, update::Part},
+    registry::{Change, meta, ownership::Write, update::Part},
     request::Verb,
     scale,
     status::Failure,
@@ -82,7 +82,7 @@ impl Call<'_> {
                 return Err(Failure::conflict(kind, &name, &why));
             }
             let mut next = current.clone();
-            meta::section(&mut next, "spec").insert("nodeName".to_owned(), node.into());
+            meta::section(&mut next, "spec").insert("nodeName".to_owned(), node.as_str().into());
             Ok(next)
         };
         let registry = &self.handler.registry;

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     convert, crd,
     registry::{
-        Deleted, Outcome,
+        Change, Deleted, Outcome,
         delete::{self, DeleteOptions},
         meta,
         ownership::Write,
@@ -228,12 +228,12 @@ impl Call<'_> {
         }
         let write = self.write("UpdateOptions")?;
         if part != Part::Main || !made::by_update(&self.kind().storage()) {
-            let changed = self.change(part, write, move |_| Ok(wanted)).await?;
+            let changed = self.change(part, write, move |_: &Value| Ok(wanted.clone())).await?;
             return self.written(StatusCode::OK, changed, warnings);
         }
         let change = || {
             let wanted = wanted.clone();
-            move |_: &Value| Ok(wanted)
+            move |_: &Value| Ok(wanted.clone())
         };
         let (status, outcome) = self.change_or_make(&write, change, || self.make(wanted.clone(), &write)).await?;
         self.written(status, outcome, warnings)
@@ -247,15 +247,10 @@ impl Call<'_> {
         let patch = Patch::read(self.headers, &self.body, self.kind(), model, self.directive()?)?;
         let (change, told) = patch.into_change();
         let changed = self.change(part, self.write("PatchOptions")?, change).await?;
-        self.written(StatusCode::OK, changed, told.try_recv().unwrap_or_default())
+        self.written(StatusCode::OK, changed, told.try_iter().last().unwrap_or_default())
     }
 
-    pub(super) async fn change(
-        &self,
-        part: Part,
-        write: Write,
-        change: impl Change + 'static,
-    ) -> Result<Outcome, Failure> {
+    pub(super) async fn change(&self, part: Part, write: Write, change: impl Change) -> Result<Outcome, Failure> {
         let kind = self.kind().clone();
         let registry = &self.handler.registry;
         let storage = kind.storage();
@@ -313,7 +308,3 @@ impl Call<'_> {
         }
     }
 }
-
-/// From the object as it is to the object that is wanted.
-pub(super) trait Change: FnOnce(&Value) -> Result<Value, Failure> + Send {}
-impl<T: FnOnce(&Value) -> Result<Value, Failure> + Send> Change for T {}

@@ -1,47 +1,24 @@
 //! Service addresses: each Service's cluster IP, out of one range, never twice.
 
-use std::{
-    collections::BTreeSet,
-    net::Ipv4Addr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{net::Ipv4Addr, sync::Arc};
 
 use serde_json::{Value, json};
 
-use super::meta;
+use super::{
+    meta,
+    pool::{Held, Pool, Refused},
+};
 use crate::status::Cause;
 
 /// The first addresses are left to the API server (1) and DNS (10).
 const RESERVED: u32 = 16;
 
-/// The addresses in use.
+/// The addresses of Services.
 #[derive(Debug)]
 pub struct Addresses {
     network: u32,
     size: u32,
-    used: Mutex<BTreeSet<Ipv4Addr>>,
-}
-
-/// Holds an address for a Service that is being made; given back unless kept.
-#[derive(Debug)]
-pub struct Held {
-    addresses: Arc<Addresses>,
-    address: Option<Ipv4Addr>,
-}
-
-impl Held {
-    /// The Service was stored: the address is its own now.
-    pub fn keep(mut self) {
-        self.address = None;
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if let Some(address) = self.address {
-            self.addresses.lock().remove(&address);
-        }
-    }
+    pool: Arc<Pool>,
 }
 
 impl Addresses {
@@ -49,8 +26,8 @@ impl Addresses {
     pub fn new(cidr: &str) -> Option<Self> {
         let (network, prefix) = cidr.split_once('/')?;
         let (network, prefix): (Ipv4Addr, u32) = (network.parse().ok()?, prefix.parse().ok()?);
-        let size = 1u32.checked_shl(32u32.checked_sub(prefix)?)?;
-        (size > RESERVED).then(|| Self { network: network.to_bits(), size, used: Mutex::default() })
+        let (network, size) = (network.to_bits(), 1u32.checked_shl(32u32.checked_sub(prefix)?)?);
+        (size > RESERVED).then(|| Self { network, size, pool: Pool::new(network + 1..=network + (size - 2)) })
     }
 
     /// The address of the Service `kubernetes`.
@@ -58,67 +35,56 @@ impl Addresses {
         Ipv4Addr::from_bits(self.network + 1)
     }
 
-    /// Marks a stored Service's address as used.
-    pub fn adopt(&self, service: &Value) {
-        if let Some(address) = cluster_ip(service) {
-            self.lock().insert(address);
-        }
-    }
-
-    /// Frees a deleted Service's address.
-    pub fn release(&self, service: &Value) {
-        if let Some(address) = cluster_ip(service) {
-            self.lock().remove(&address);
-        }
+    /// Where they come from.
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
     }
 
     /// Gives a new Service its address, unless it is headless or an alias.
     ///
     /// # Errors
     /// What is wrong with the address that the Service asks for, or that none is left.
-    pub fn assign(self: &Arc<Self>, service: &mut Value) -> Result<Held, Cause> {
+    pub(super) fn assign(&self, service: &mut Value) -> Result<Held, Cause> {
         let asked = service.pointer("/spec/clusterIP").and_then(Value::as_str).unwrap_or_default().to_owned();
         let alias = service.pointer("/spec/type").and_then(Value::as_str) == Some("ExternalName");
+        let mut held = self.pool.hold();
         if alias || asked == "None" {
-            return Ok(Held { addresses: self.clone(), address: None });
+            return Ok(held);
         }
         let invalid = |why: &str| Cause::invalid("spec.clusterIPs", &json!([asked]), why);
-        let mut used = self.lock();
         let address = if asked.is_empty() {
-            (RESERVED..self.size - 1).map(|i| Ipv4Addr::from_bits(self.network + i)).find(|a| !used.contains(a))
+            let first = held.first(self.network + RESERVED..=self.network + (self.size - 2));
+            Ipv4Addr::from_bits(first.ok_or_else(|| invalid("no service address is left"))?)
         } else {
             let address: Ipv4Addr =
                 asked.parse().map_err(|_| invalid("must be empty, 'None', or a valid IP address"))?;
-            if !(self.network + 1..self.network + self.size - 1).contains(&address.to_bits()) {
-                return Err(invalid("the provided IP is not in the range of service addresses"));
-            }
-            if used.contains(&address) {
-                return Err(invalid("the provided IP is already allocated"));
-            }
-            Some(address)
+            held.claim(address.to_bits()).map_err(|refused| match refused {
+                Refused::NotInRange => invalid("the provided IP is not in the range of service addresses"),
+                Refused::Taken => invalid("the provided IP is already allocated"),
+            })?;
+            address
         };
-        let address = address.ok_or_else(|| invalid("no service address is left"))?;
-        used.insert(address);
-        drop(used);
         let spec = meta::section(service, "spec");
         spec.insert("clusterIP".to_owned(), address.to_string().into());
         spec.insert("clusterIPs".to_owned(), json!([address.to_string()]));
-        Ok(Held { addresses: self.clone(), address: Some(address) })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<Ipv4Addr>> {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(held)
     }
 }
 
+/// The number of a Service's address, if it has one.
+pub(super) fn of(service: &Value) -> Option<u32> {
+    let address: Ipv4Addr = service.pointer("/spec/clusterIP")?.as_str()?.parse().ok()?;
+    Some(address.to_bits())
+}
+
 /// Whether the Service is one that has an address, and has none.
-pub fn needs(service: &Value) -> bool {
+pub(super) fn needs(service: &Value) -> bool {
     let text = |pointer: &str| service.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     text("/spec/type") != "ExternalName" && text("/spec/clusterIP").is_empty()
 }
 
 /// What an update does not say of a Service's address stays as it was; an alias has none.
-pub fn inherit(current: &Value, wanted: &mut Value) {
+pub(super) fn inherit(current: &Value, wanted: &mut Value) {
     let is_alias = |service: &Value| service.pointer("/spec/type").is_some_and(|t| t == "ExternalName");
     let was_alias = is_alias(current);
     let becomes_alias = is_alias(wanted) && !was_alias;
@@ -144,23 +110,19 @@ pub fn inherit(current: &Value, wanted: &mut Value) {
     }
 }
 
-fn cluster_ip(service: &Value) -> Option<Ipv4Addr> {
-    service.pointer("/spec/clusterIP")?.as_str()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn each_service_gets_its_own_address_and_gives_it_back() {
-        let addresses = Arc::new(Addresses::new("10.43.0.0/16").unwrap());
+        let addresses = Addresses::new("10.43.0.0/16").unwrap();
         let mut one = json!({"spec": {}});
         addresses.assign(&mut one).unwrap().keep();
         assert_eq!(one["spec"]["clusterIP"], "10.43.0.16");
         let mut two = one.clone();
         assert!(addresses.assign(&mut two).unwrap_err().message.contains("already allocated"));
-        addresses.release(&one);
+        addresses.pool().release(of(&one));
         drop(addresses.assign(&mut two).unwrap());
         addresses.assign(&mut one).unwrap().keep();
     }
@@ -181,7 +143,7 @@ mod tests {
 
     #[test]
     fn headless_services_have_none_and_foreign_addresses_are_refused() {
-        let addresses = Arc::new(Addresses::new("10.43.0.0/16").unwrap());
+        let addresses = Addresses::new("10.43.0.0/16").unwrap();
         let mut headless = json!({"spec": {"clusterIP": "None"}});
         addresses.assign(&mut headless).unwrap().keep();
         assert_eq!(headless["spec"]["clusterIP"], "None");

@@ -1,15 +1,11 @@
-//! What a write holds until it is settled: an address, a turn in front of quotas. It travels with the write to the store, so that
+//! What a write holds until it is settled: addresses and ports, a turn in front of quotas. It travels with the write to the store, so that
 //! it is settled whether or not anybody still waits for the answer.
 
-use std::sync::Arc;
-
-use serde_json::Value;
-
-use super::addresses::{Addresses, Held};
-use crate::{
-    registry::quota::Turn,
-    store::{Decided, Next},
+use super::{
+    pool::{Freed, Held},
+    quota::Turn,
 };
+use crate::store::{Decided, Next};
 
 /// What a write makes of an object, and what it holds meanwhile.
 pub(super) struct Decision {
@@ -42,10 +38,10 @@ impl Decision {
 /// What is held until a write is durable, or is not.
 #[derive(Default)]
 pub(super) struct Claims {
-    /// An address that becomes the Service's own.
-    pub held: Option<Held>,
-    /// A Service that has no address any more, as it was.
-    pub freed: Option<(Arc<Addresses>, Value)>,
+    /// What becomes the object's own.
+    pub held: Vec<Held>,
+    /// What the object has no more.
+    pub freed: Vec<Freed>,
     /// A turn, which ends with this.
     pub turn: Option<Turn>,
 }
@@ -57,11 +53,7 @@ impl Claims {
         if !durable {
             return;
         }
-        if let Some(held) = self.held {
-            held.keep();
-        }
-        if let Some((addresses, service)) = self.freed {
-            addresses.release(&service);
-        }
+        self.held.into_iter().for_each(Held::keep);
+        self.freed.into_iter().for_each(Freed::release);
     }
 }

@@ -1,14 +1,18 @@
-//! Objects as the API has them: the store below, with identity, versions, deletion and service addresses on top.
+//! Objects as the API has them: the store below, with identity, versions, deletion and what Services are given on top.
 
 pub mod addresses;
+mod change;
 mod claims;
 pub mod create;
 pub mod delete;
 mod encoded;
 pub mod meta;
+pub(crate) mod node_ports;
 pub mod ownership;
+mod pool;
 mod priority;
 mod quota;
+mod services;
 pub mod update;
 
 use std::{
@@ -27,11 +31,13 @@ use crate::{
     store::{Key, Snapshot, Store, StoreError, Stored},
 };
 use addresses::Addresses;
+pub use change::Change;
 use claims::{Claims, Decision};
 use create::Identity;
 use delete::{DeleteOptions, Fate};
 use encoded::Encoded;
 use ownership::Write;
+use services::Services;
 use update::Part;
 
 /// How often a generated name is made again when it is taken.
@@ -40,7 +46,7 @@ const NAME_TRIES: usize = 8;
 /// The objects of the API. Shared by everything that serves requests.
 pub struct Registry {
     store: Store,
-    addresses: Arc<Addresses>,
+    services: Arc<Services>,
     /// One string per resource, so that a million keys share it.
     resources: Mutex<HashMap<(&'static str, &'static str), Arc<str>>>,
     definitions: Definitions,
@@ -77,7 +83,7 @@ impl Registry {
     pub fn new(store: Store, addresses: Addresses) -> Self {
         let registry = Self {
             store,
-            addresses: Arc::new(addresses),
+            services: Arc::new(Services::new(addresses)),
             resources: Mutex::default(),
             definitions: Definitions::default(),
             turns: quota::Turns::default(),
@@ -86,7 +92,7 @@ impl Registry {
         if let Some(services) = kinds::by_kind("", "v1", "Service") {
             for (_, stored) in registry.list(services, "").objects {
                 if let Ok(service) = parse(&stored) {
-                    registry.addresses.adopt(&service);
+                    registry.services.adopt(&service);
                 }
             }
         }
@@ -100,7 +106,7 @@ impl Registry {
 
     /// The address of the Service `kubernetes`.
     pub fn api_address(&self) -> std::net::Ipv4Addr {
-        self.addresses.api()
+        self.services.addresses().api()
     }
 
     /// The kinds that are served now.
@@ -170,16 +176,11 @@ impl Registry {
             let name = meta::text(&made, "name").to_owned();
             self.check_namespace(kind, namespace, &name)?;
             limits.check(kind, None, &made)?;
-            let held = if kind.is("", "Service") {
-                let assigned = self.addresses.assign(&mut made);
-                Some(assigned.map_err(|cause| Failure::invalid(kind, &name, &[cause]))?)
-            } else {
-                None
-            };
+            let held = if kind.is("", "Service") { self.services.create(kind, &mut made)? } else { Vec::new() };
             ownership::put(&mut made, managed);
             let taken = Failure::already_exists(kind, &name);
             let encoded = Encoded::new(kind, &mut made, !dry_run);
-            let claims = Claims { held, turn: turn.clone(), freed: None };
+            let claims = Claims { held, turn: turn.clone(), ..Claims::default() };
             let written = self.write(kind, namespace, &name, dry_run, move |current, revision| match current {
                 Some(_) => Err(taken),
                 None => Ok(Decision { claims, ..Decision::new(encoded.at(revision), false) }),
@@ -191,74 +192,6 @@ impl Registry {
             }
         }
         Err(Failure::already_exists(kind, meta::text(&object, "generateName")))
-    }
-
-    /// Changes an object: `change` turns the current one into the one that is wanted.
-    ///
-    /// # Errors
-    /// 404, 409, 422, and what `change` refuses.
-    pub async fn update(
-        &self,
-        kind: impl Into<KindRef>,
-        namespace: &str,
-        name: &str,
-        part: Part,
-        write: impl Into<Write>,
-        change: impl FnOnce(&Value) -> Result<Value, Failure> + Send + 'static,
-    ) -> Result<Outcome, Failure> {
-        let kind = &kind.into();
-        let write = write.into();
-        let dry_run = write.dry_run;
-        let (of, missing) = (kind.clone(), name.to_owned());
-        let addresses = self.addresses.clone();
-        let (tell, told) = std::sync::mpsc::channel();
-        // Of what else changes, no change can use more.
-        let grows = match part {
-            Part::Main => kind.is("", "Service") || kind.is("", "PersistentVolumeClaim"),
-            part => part == Part::Resize,
-        };
-        let (turn, limits) = if grows { self.limits(kind, namespace).await } else { Default::default() };
-        let classes = if kind.is("", "Pod") { priority::Classes::default() } else { self.classes(kind) };
-        let written = self.write(kind, namespace, name, dry_run, move |current, revision| {
-            let kind = &of;
-            let stored = current.ok_or_else(|| Failure::not_found(kind, &missing))?;
-            let mut current = read(kind, stored)?;
-            let wanted = change(&current)?;
-            if part != Part::Main && kind.definition().is_some() {
-                current = crd::objects::read_whole(kind, parse(stored)?);
-            }
-            let supplied = ownership::of(&wanted).cloned();
-            let mut next = update::merge(kind, &current, wanted, part)?;
-            limits.check(kind, Some(&current), &next)?;
-            classes.admit_change(kind, part, &next)?;
-            let owned = ownership::take(&mut current);
-            let (old, new) = ((Some(&current), owned.as_ref()), (&next, supplied.as_ref()));
-            let managed = ownership::after(kind, part, &write, old, new, Timestamp::now());
-            let is_service = kind.is("", "Service");
-            let mut claims = Claims { turn, ..Claims::default() };
-            if is_service && addresses::needs(&next) {
-                // It was an alias.
-                let held = addresses.assign(&mut next);
-                claims.held = Some(held.map_err(|cause| Failure::invalid(kind, meta::text(&next, "name"), &[cause]))?);
-            }
-            let (mut gone, mut json) = (false, None);
-            if next != current || managed != owned {
-                ownership::put(&mut next, managed);
-                gone = delete::is_finished(kind, &next);
-                if is_service && (gone || next.pointer("/spec/clusterIP").is_none()) {
-                    // It goes, or becomes an alias; until that is durable the address is its own.
-                    claims.held = None;
-                    claims.freed = Some((addresses, current.clone()));
-                }
-                json = Some(encode(kind, &mut next, revision));
-            }
-            // Whoever waits is given both, to let go of them as well: all other writes wait for this one.
-            let _ = tell.send((current, next));
-            Ok(Decision { claims, ..Decision::new(json.unwrap_or_else(|| stored.json.to_vec()), gone) })
-        });
-        let json = written.await?;
-        let (before, object) = told.try_recv().map_err(Failure::internal)?;
-        Ok(Outcome { json, object, before: Some(before) })
     }
 
     /// Begins or finishes an object's deletion.
@@ -276,7 +209,7 @@ impl Registry {
         let kind = &kind.into();
         let of = kind.clone();
         let missing = Failure::not_found(kind, name);
-        let addresses = self.addresses.clone();
+        let services = self.services.clone();
         let (tell, told) = std::sync::mpsc::channel();
         let written = self.write(kind, namespace, name, dry_run, move |current, revision| {
             let stored = current.ok_or(missing)?;
@@ -291,7 +224,9 @@ impl Registry {
             Ok(match fate {
                 Fate::Gone => {
                     let mut decision = Decision::new(encode(kind, &mut current, revision), true);
-                    decision.claims.freed = kind.is("", "Service").then_some((addresses, current));
+                    if kind.is("", "Service") {
+                        decision.claims.freed = services.gone(&current);
+                    }
                     decision
                 }
                 Fate::Unchanged => Decision::new(stored.json.to_vec(), false),

@@ -3,7 +3,7 @@
 use objects::kinds::Kind;
 use serde_json::Value;
 
-use super::{addresses, meta, priority};
+use super::{addresses, meta, node_ports, priority};
 use crate::{
     status::{Cause, Failure},
     validation,
@@ -71,6 +71,7 @@ pub fn merge(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Res
     meta::set(&mut wanted, "resourceVersion", meta::get(current, "resourceVersion").cloned());
     if part == Part::Main && kind.is("", "Service") {
         addresses::inherit(current, &mut wanted);
+        node_ports::inherit(current, &mut wanted);
     }
     if part == Part::Main && kind.is("", "Pod") {
         priority::inherit(current, &mut wanted);

@@ -87,11 +87,21 @@ pub(super) fn service(new: &Value, old: &Value) -> Vec<Cause> {
         |service: &Value| service.pointer("/spec/clusterIP").and_then(Value::as_str).unwrap_or_default().to_owned();
     let is_alias = |service: &Value| service.pointer("/spec/type").is_some_and(|t| t == "ExternalName");
     let (had, has) = (address(old), address(new));
-    if had.is_empty() || had == has || is_alias(new) || is_alias(old) {
-        return Vec::new();
+    let mut causes = Vec::new();
+    if !had.is_empty() && had != has && !is_alias(new) && !is_alias(old) {
+        let shown = format!("[]string{{{has:?}}}");
+        causes.push(Cause::invalid_shown("spec.clusterIPs[0]", &shown, "may not change once set"));
     }
-    let shown = format!("[]string{{{has:?}}}");
-    vec![Cause::invalid_shown("spec.clusterIPs[0]", &shown, "may not change once set")]
+    // One that was stored before there were any is given one.
+    let is_checked = |service: &Value| {
+        let is = |pointer: &str, text: &str| service.pointer(pointer).is_some_and(|value| value == text);
+        is("/spec/type", "LoadBalancer") && is("/spec/externalTrafficPolicy", "Local")
+    };
+    let health = "/spec/healthCheckNodePort";
+    if is_checked(new) && is_checked(old) && fixed(new, old, health) {
+        causes.push(Cause::forbidden("spec.healthCheckNodePort", "field is immutable"));
+    }
+    causes
 }
 
 /// Fields of a Pod's containers, and of its spec, that an update may change.

@@ -31,12 +31,16 @@ pub(super) fn service(spec: &At<'_>, causes: &mut Vec<Cause>) {
         alias(spec, causes);
     }
     for port in spec.each("ports") {
-        service_port(&port, ports.len() > 1, node_port, causes);
+        service_port(&port, ports.len() > 1, of.text() == "ClusterIP", causes);
     }
     causes.extend(duplicates(spec.each("ports").map(|port| port.field("name")).filter(|n| !n.text().is_empty())));
-    let mut seen = HashSet::new();
+    let (mut seen, mut seen_nodes) = (HashSet::new(), HashSet::new());
     for port in spec.each("ports") {
         let (number, protocol) = (port.field("port").number(), port.field("protocol").text());
+        let node = port.field("nodePort");
+        if node.number().is_some_and(|number| number != 0) && !seen_nodes.insert((node.number(), protocol)) {
+            causes.push(node.duplicate());
+        }
         if !seen.insert((number, protocol)) {
             causes.push(Cause::duplicate(&port.path, &json!({"port": number, "protocol": protocol})));
         }
@@ -52,13 +56,29 @@ pub(super) fn service(spec: &At<'_>, causes: &mut Vec<Cause>) {
             causes.push(external.invalid(NOT_AN_ADDRESS));
         }
     }
-    let external_policy = spec.field("externalTrafficPolicy");
-    if node_port {
-        causes.extend(external_policy.one_of(&["Cluster", "Local"]));
-    } else if !external_policy.text().is_empty() && spec.field("externalIPs").len() == 0 {
-        causes.push(external_policy.invalid("may only be set for externally-accessible services"));
-    }
+    outside(spec, node_port, causes);
     causes.extend(spec.field("internalTrafficPolicy").one_of(&["Cluster", "Local"]));
+}
+
+/// What is said of how a Service is reached from outside the cluster.
+fn outside(spec: &At<'_>, node_port: bool, causes: &mut Vec<Cause>) {
+    let balanced = spec.field("type").text() == "LoadBalancer";
+    for field in ["allocateLoadBalancerNodePorts", "loadBalancerClass"].map(|field| spec.field(field)) {
+        if field.is_set() && !balanced {
+            causes.push(field.forbidden("may only be used when `type` is 'LoadBalancer'"));
+        }
+    }
+    let policy = spec.field("externalTrafficPolicy");
+    if node_port {
+        causes.extend(policy.one_of(&["Cluster", "Local"]));
+    } else if !policy.text().is_empty() && spec.field("externalIPs").len() == 0 {
+        causes.push(policy.invalid("may only be set for externally-accessible services"));
+    }
+    let health = spec.field("healthCheckNodePort");
+    if health.number().is_some_and(|number| number != 0) && !(balanced && policy.text() == "Local") {
+        let why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
+        causes.push(health.invalid(why));
+    }
 }
 
 fn alias(spec: &At<'_>, causes: &mut Vec<Cause>) {
@@ -75,7 +95,7 @@ fn alias(spec: &At<'_>, causes: &mut Vec<Cause>) {
     }
 }
 
-fn service_port(port: &At<'_>, several: bool, node_port: bool, causes: &mut Vec<Cause>) {
+fn service_port(port: &At<'_>, several: bool, inside: bool, causes: &mut Vec<Cause>) {
     let name = port.field("name");
     if !name.text().is_empty() {
         causes.extend(name.named(names::dns_label));
@@ -88,13 +108,10 @@ fn service_port(port: &At<'_>, several: bool, node_port: bool, causes: &mut Vec<
     if target.is_set() {
         causes.extend(target.port());
     }
+    // Which numbers there are is said by who gives them.
     let node = port.field("nodePort");
-    if node.number().is_some_and(|number| number != 0) {
-        if node_port {
-            causes.extend(node.port_number());
-        } else {
-            causes.push(node.forbidden("may not be used when `type` is 'ClusterIP'"));
-        }
+    if inside && node.number().is_some_and(|number| number != 0) {
+        causes.push(node.forbidden("may not be used when `type` is 'ClusterIP'"));
     }
 }
 
