@@ -3,6 +3,7 @@
 mod accounts;
 mod apply;
 mod body;
+mod certificates;
 mod check;
 mod delegated;
 mod discovery;
@@ -217,7 +218,9 @@ impl Handler {
             let body = body::read(incoming).await?;
             let headers = &parts.headers;
             let before = Arc::default();
-            let call = verbs::Call { handler: self, target, query, verb, headers, body, origin, upgrade, before };
+            let identity = &identity;
+            let call =
+                verbs::Call { handler: self, identity, target, query, verb, headers, body, origin, upgrade, before };
             let defines = changes && crd::is_definition(&call.target.kind);
             let answer = call.run().await?;
             if defines {
