@@ -90,7 +90,7 @@ const ROWS: &[Row] = &[
     row("ValidatingAdmissionPolicyBinding", &[], NO_ADMISSION),
     row("FlowSchema", &[], "it is stored; requests are not sorted by it"),
     row("PriorityLevelConfiguration", &[], "it is stored; requests are not sorted by it"),
-    row("CertificateSigningRequest", &[], "it is stored, and nobody signs it"),
+    row("CertificateSigningRequest", &[], "it is stored, and can be approved or denied; nobody signs it"),
     row(
         "APIService",
         &["spec", "service"],

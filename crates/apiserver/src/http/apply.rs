@@ -10,7 +10,7 @@ use objects::{
 use serde_json::Value;
 
 use super::{
-    Answer,
+    Answer, certificates,
     fields::{Directive, Model},
     verbs::Call,
 };
@@ -81,7 +81,8 @@ impl Call<'_> {
                 "the name of the object ({name} based on URL) was undeterminable: name must be provided"
             )));
         }
-        let object = convert::to_stored(kind, applied.onto(None)?)?;
+        let mut object = convert::to_stored(kind, applied.onto(None)?)?;
+        certificates::say_who_asks(kind, &mut object, self.identity);
         let registry = &self.handler.registry;
         registry.create(kind.storage(), &self.target.namespace, object, applied.write.clone()).await
     }

@@ -152,6 +152,7 @@ pub(crate) fn subresources(kind: &Kind) -> Vec<Subresource> {
             all.push(("proxy", ("", "v1", "PodProxyOptions"), proxy::VERBS));
             all.push(("resize", own, CHANGE));
         }
+        "CertificateSigningRequest" => all.push(("approval", own, CHANGE)),
         "Service" => all.push(("proxy", ("", "v1", "ServiceProxyOptions"), proxy::VERBS)),
         "Node" => all.push(("proxy", ("", "v1", "NodeProxyOptions"), proxy::VERBS)),
         "Namespace" => all.push(("finalize", own, &["update"])),

@@ -44,6 +44,8 @@ impl Call<'_> {
         let dry_run = self.is_dry(&options)?;
         let (registry, namespace) = (&self.handler.registry, self.target.namespace.as_str());
         let pod = parse(&registry.get(&self.target.kind, namespace, self.name())?)?;
+        // Neither a budget is spent nor a pod marked for who means another pod, or another version of it.
+        delete::check_preconditions(&self.target.kind, &pod, &options)?;
         if !may_go(&pod) {
             let budgets = kinds::by_kind("policy", "v1", "PodDisruptionBudget").ok_or_else(Failure::no_such_path)?;
             let all: Result<Vec<Value>, Failure> =
@@ -69,8 +71,19 @@ impl Call<'_> {
             let wanted = options.preconditions.get_or_insert_with(Preconditions::default);
             wanted.uid = wanted.uid.take().or(uid);
             if !dry_run {
-                let say = |pod: &Value| Ok(disrupted(pod, Timestamp::now()));
-                registry.update(&self.target.kind, namespace, self.name(), Part::Status, false, say).await?;
+                let (kind, expected) = (self.target.kind.clone(), options.clone());
+                let say = move |pod: &Value| {
+                    delete::check_preconditions(&kind, pod, &expected)?;
+                    Ok(disrupted(pod, Timestamp::now()))
+                };
+                let said = registry.update(&self.target.kind, namespace, self.name(), Part::Status, false, say).await?;
+                let said: Value = serde_json::from_slice(&said.json).map_err(Failure::internal)?;
+                // The version that was meant is this one now: it is the eviction itself that changed it.
+                if let Some(version) =
+                    options.preconditions.as_mut().and_then(|wanted| wanted.resource_version.as_mut())
+                {
+                    meta::text(&said, "resourceVersion").clone_into(version);
+                }
             }
         }
         registry.delete(&self.target.kind, namespace, self.name(), options, dry_run).await?;

@@ -3,6 +3,7 @@
 mod accounts;
 mod apply;
 mod body;
+mod certificates;
 mod check;
 mod delegated;
 mod discovery;
@@ -216,7 +217,8 @@ impl Handler {
             let _counted = (!lasts).then(|| Counted::new(&self.metrics, changes));
             let body = body::read(incoming).await?;
             let headers = &parts.headers;
-            let call = verbs::Call { handler: self, target, query, verb, headers, body, origin, upgrade };
+            let identity = &identity;
+            let call = verbs::Call { handler: self, identity, target, query, verb, headers, body, origin, upgrade };
             let defines = changes && crd::is_definition(&call.target.kind);
             let answer = call.run().await?;
             if defines {

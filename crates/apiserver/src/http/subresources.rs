@@ -66,8 +66,18 @@ impl Call<'_> {
             return Err(Failure::bad_request("a binding needs target.name: the node"));
         }
         let bound = kind.clone();
+        let meant = meta::text(&binding, "uid").to_owned();
         let assign = move |current: &Value| {
             let kind = &bound;
+            let uid = meta::text(current, "uid");
+            if !meant.is_empty() && meant != uid {
+                let why = format!("Precondition failed: UID in precondition: {meant}, UID in object meta: {uid}");
+                return Err(Failure::conflict(kind, &name, &why));
+            }
+            if meta::is_deleting(current) {
+                let why = format!("pod {name} is being deleted, cannot be assigned to a host");
+                return Err(Failure::conflict(kind, &name, &why));
+            }
             let assigned = current.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or_default();
             if !assigned.is_empty() {
                 return Err(Failure::conflict(

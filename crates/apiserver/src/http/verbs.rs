@@ -7,7 +7,7 @@ use objects::kinds::KindRef;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Handler, Origin, apply, body,
+    Answer, Handler, Identity, Origin, apply, body, certificates,
     fairness::Connection,
     fields::{Directive, Model},
     logs, made,
@@ -24,6 +24,7 @@ use crate::{
         delete::{self, DeleteOptions},
         meta,
         ownership::Write,
+        requests::is_certificate_request,
         update::Part,
     },
     request::{Query, Target, Verb},
@@ -33,6 +34,8 @@ use crate::{
 /// One request on objects.
 pub(super) struct Call<'a> {
     pub handler: &'a Handler,
+    /// Who asks.
+    pub identity: &'a Identity,
     pub target: Target,
     pub query: Query,
     pub verb: Verb,
@@ -57,6 +60,7 @@ impl Call<'_> {
             Some("ephemeralcontainers") if self.target.kind.kind == "Pod" => {
                 self.on_object(Part::EphemeralContainers).await
             }
+            Some("approval") if is_certificate_request(&self.target.kind) => self.on_object(Part::Approval).await,
             Some("resize") if self.target.kind.is("", "Pod") => self.on_object(Part::Resize).await,
             Some("token") if self.target.kind.kind == "ServiceAccount" => self.issue_token().await,
             Some(_) => Err(Failure::no_such_path()),
@@ -202,7 +206,8 @@ impl Call<'_> {
         // Before it becomes one of the version that is stored.
         model.is_said_by(&object).map_err(Failure::bad_request)?;
         let dry_run = self.dry_run()?;
-        let object = convert::to_stored(&kind, object)?;
+        let mut object = convert::to_stored(&kind, object)?;
+        certificates::say_who_asks(&kind, &mut object, self.identity);
         let write = Write { dry_run, ..self.write("CreateOptions")? };
         let made = self.handler.registry.create(kind.storage(), &self.target.namespace, object, write).await?;
         self.written(StatusCode::CREATED, made, warnings)

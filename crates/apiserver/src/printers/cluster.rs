@@ -166,11 +166,9 @@ pub(super) const CERTIFICATE_REQUEST: &[Column] = &[
 ];
 
 fn request_condition(request: &Value) -> String {
-    let mut words: Vec<&str> =
-        ["Approved", "Denied", "Failed"].into_iter().filter(|name| condition(request, name).is_some()).collect();
-    if words.is_empty() {
-        words.push("Pending");
-    }
+    let has = |name: &&str| condition(request, name).is_some();
+    let mut words = vec![["Denied", "Approved"].into_iter().find(has).unwrap_or("Pending")];
+    words.extend(Some("Failed").filter(has));
     if !text(request, "/status/certificate").is_empty() {
         words.push("Issued");
     }

@@ -19,7 +19,7 @@ use super::{
     ownership::{self, Write},
     parse, priority,
     quota::{Limits, Turn},
-    read,
+    read, requests,
     services::Services,
     update::{self, Part},
 };
@@ -113,6 +113,9 @@ impl<C: Change> Update<C> {
         }
         let supplied = ownership::of(&wanted).cloned();
         let mut next = update::merge(kind, &current, wanted, part)?;
+        if requests::is_certificate_request(kind) {
+            requests::date(&current, &mut next, Timestamp::now());
+        }
         self.limits.check(kind, Some(&current), &next)?;
         self.classes.admit_change(kind, part, &next)?;
         let owned = ownership::take(&mut current);

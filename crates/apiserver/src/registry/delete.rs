@@ -67,11 +67,24 @@ pub fn not_dry(found: &[String]) -> Cause {
     Cause { reason: "FieldValueNotSupported", message, field: "dryRun".to_owned() }
 }
 
-/// Whether deleting an object of a kind answers with the object instead of a Status, as upstream has it for a few.
+/// Whether deleting an object of a kind answers with the object instead of a Status: upstream's stores of these say
+/// `ReturnDeletedObject`, and clients with types expect it.
 pub fn returns_object(kind: &Kind) -> bool {
-    const KINDS: &[&str] =
-        &["PersistentVolume", "PersistentVolumeClaim", "PodTemplate", "ResourceQuota", "Service", "ServiceAccount"];
-    kind.group.is_empty() && KINDS.contains(&kind.kind)
+    const CORE: &[&str] = &[
+        "PersistentVolume",
+        "PersistentVolumeClaim",
+        "Pod",
+        "PodTemplate",
+        "ResourceQuota",
+        "Service",
+        "ServiceAccount",
+    ];
+    const STORAGE: &[&str] = &["CSIDriver", "CSINode", "StorageClass", "VolumeAttachment"];
+    match kind.group {
+        "" => CORE.contains(&kind.kind),
+        "storage.k8s.io" => STORAGE.contains(&kind.kind),
+        _ => false,
+    }
 }
 
 /// Namespaces that every cluster has.
@@ -157,7 +170,11 @@ pub fn time(timestamp: Timestamp) -> String {
     timestamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-fn check_preconditions(kind: &Kind, current: &Value, options: &DeleteOptions) -> Result<(), Failure> {
+/// Whether an object is still what whoever deletes it thinks it is.
+///
+/// # Errors
+/// 409 if it is not.
+pub fn check_preconditions(kind: &Kind, current: &Value, options: &DeleteOptions) -> Result<(), Failure> {
     let Some(wanted) = &options.preconditions else { return Ok(()) };
     for (what, wanted, field, why) in [
         ("UID", &wanted.uid, "uid", "deleted and then recreated"),

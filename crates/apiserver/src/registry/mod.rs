@@ -12,6 +12,7 @@ pub mod ownership;
 mod pool;
 mod priority;
 mod quota;
+pub(crate) mod requests;
 mod services;
 pub mod update;
 
@@ -165,13 +166,15 @@ impl Registry {
         let dry_run = write.dry_run;
         let generated = meta::text(&object, "name").is_empty();
         let supplied = ownership::take(&mut object);
+        let unsaid = ownership::unsaid(kind, &object);
         let (turn, limits) = self.limits(kind, namespace).await;
         self.classes(kind).admit(kind, &mut object)?;
         for _ in 0..if generated { NAME_TRIES } else { 1 } {
             let identity = Identity::generate();
             let sent = if generated { object.clone() } else { std::mem::take(&mut object) };
             let mut made = create::prepare(kind, namespace, sent, &identity)?;
-            let new = (&made, supplied.as_ref());
+            let seen = ownership::without(&made, &unsaid);
+            let new = (&*seen, supplied.as_ref());
             let managed = ownership::after(kind, Part::Main, &write, (None, None), new, identity.now);
             let name = meta::text(&made, "name").to_owned();
             self.check_namespace(kind, namespace, &name)?;

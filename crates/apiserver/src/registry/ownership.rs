@@ -10,7 +10,7 @@ use objects::{
 };
 use serde_json::{Value, json};
 
-use super::{meta, update::Part};
+use super::{meta, requests, update::Part};
 use crate::convert;
 
 /// A write: by whom, through what, and whether it counts.
@@ -87,7 +87,12 @@ pub fn changeable(kind: &Kind, part: Part) -> Keep {
     let path = |steps: &[&str]| steps.iter().map(|step| Element::field(step)).collect::<Vec<_>>();
     let of = |paths: &[Vec<Element>]| Set::of(paths.iter().map(Vec::as_slice));
     let (status, finalizers) = (path(&["status"]), path(&["spec", "finalizers"]));
+    let is_request = requests::is_certificate_request(kind);
     match part {
+        // Who asks for a certificate has no say in the rest, nor have those who grant and make it in each other's part.
+        Part::Main if is_request => Keep::Without(of(&[path(&["spec"]), status])),
+        Part::Status if is_request => Keep::Only(of(&[path(&["status", "certificate"])])),
+        Part::Approval => Keep::Only(of(&[path(&["status", "conditions"])])),
         Part::Status => Keep::Only(of(&[status])),
         Part::Finalize => Keep::Only(of(&[finalizers])),
         // What else is said of containers does not become part of the object.
@@ -100,6 +105,52 @@ pub fn changeable(kind: &Kind, part: Part) -> Keep {
         Part::Main if kind.status => Keep::Without(of(&[status])),
         Part::Main => Keep::All,
     }
+}
+
+/// What the server gives new objects of some kinds beyond their defaults. Upstream notes who wrote what before its admission and its
+/// strategies add it, so that it is nobody's. Of the fields of a row none is added if one is said.
+const ADDED: &[(&str, &str, &[&str])] = &[
+    ("", "Pod", &["/spec/priority"]),
+    ("", "Pod", &["/spec/priorityClassName"]),
+    ("", "Pod", &["/spec/preemptionPolicy"]),
+    // The two names of one field.
+    ("", "Pod", &["/spec/serviceAccountName", "/spec/serviceAccount"]),
+    ("batch", "Job", &["/spec/selector"]),
+    ("batch", "Job", &["/spec/template/metadata/labels/batch.kubernetes.io~1controller-uid"]),
+    ("batch", "Job", &["/spec/template/metadata/labels/batch.kubernetes.io~1job-name"]),
+    ("batch", "Job", &["/spec/template/metadata/labels/controller-uid"]),
+    ("batch", "Job", &["/spec/template/metadata/labels/job-name"]),
+];
+
+/// The fields that the server will add to a new object, because that does not say them.
+pub(super) fn unsaid(kind: &Kind, object: &Value) -> Vec<&'static str> {
+    let is_said = |pointer: &&str| object.pointer(pointer).is_some_and(|value| !value.is_null());
+    let of_kind = ADDED.iter().filter(|(group, name, _)| kind.is(group, name));
+    of_kind
+        .filter(|(.., names)| !names.iter().any(|name| is_said(&name)))
+        .flat_map(|(.., names)| *names)
+        .copied()
+        .collect()
+}
+
+/// An object without some fields, and without the maps that they leave empty.
+pub(super) fn without<'v>(object: &'v Value, pointers: &[&str]) -> Cow<'v, Value> {
+    let mut object = Cow::Borrowed(object);
+    for pointer in pointers.iter().filter(|pointer| !pointer.is_empty()) {
+        let mut rest = *pointer;
+        while let Some((parent, field)) = rest.rsplit_once('/') {
+            if object.pointer(rest).is_none() {
+                break;
+            }
+            let Some(Value::Object(map)) = object.to_mut().pointer_mut(parent) else { break };
+            map.remove(&field.replace("~1", "/"));
+            if !map.is_empty() {
+                break;
+            }
+            rest = parent;
+        }
+    }
+    object
 }
 
 /// Takes the managedFields out of an object.

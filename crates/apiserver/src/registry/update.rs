@@ -3,7 +3,7 @@
 use objects::kinds::Kind;
 use serde_json::Value;
 
-use super::{addresses, meta, node_ports, priority};
+use super::{addresses, meta, node_ports, priority, requests};
 use crate::{
     status::{Cause, Failure},
     validation,
@@ -36,6 +36,8 @@ pub enum Part {
     EphemeralContainers,
     /// What a Pod's containers request and are limited to.
     Resize,
+    /// Whether a CertificateSigningRequest is approved: its conditions.
+    Approval,
 }
 
 /// The state that results from wanting `wanted` where there is `current`.
@@ -46,27 +48,7 @@ pub fn merge(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Res
     let name = meta::text(current, "name").to_owned();
     check_place(current, &wanted)?;
     check_version(kind, &name, current, &wanted)?;
-    match part {
-        Part::Main => {
-            for field in SERVERS {
-                let kept = meta::get(current, field).cloned();
-                meta::set(&mut wanted, field, kept);
-            }
-            if kind.status {
-                set_section(&mut wanted, "status", current.get("status").cloned());
-            }
-        }
-        Part::Status => {
-            let mut next = with_section(current, &wanted, "status");
-            if objects::patch::is_strategic(kind) {
-                annotate(kind, &mut next, &wanted);
-            }
-            wanted = next;
-        }
-        Part::Finalize | Part::Binding => wanted = with_section(current, &wanted, "spec"),
-        Part::EphemeralContainers => wanted = with_ephemeral(current, &wanted),
-        Part::Resize => wanted = validation::only_sizes(current, &wanted),
-    }
+    wanted = chosen(kind, current, wanted, part);
     meta::set(&mut wanted, "managedFields", None);
     meta::set(&mut wanted, "resourceVersion", meta::get(current, "resourceVersion").cloned());
     if part == Part::Main && kind.is("", "Service") {
@@ -87,6 +69,8 @@ pub fn merge(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Res
             Part::Resize => validation::resize(kind, &wanted, &old),
             _ => validation::update(kind, &wanted, &old),
         }
+    } else if requests::is_certificate_request(kind) {
+        validation::decision(&wanted, current, part == Part::Approval)
     } else {
         Vec::new()
     };
@@ -98,6 +82,44 @@ pub fn merge(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Res
         meta::set(&mut wanted, "generation", Some(generation.saturating_add(1).into()));
     }
     Ok(wanted)
+}
+
+/// What is wanted of a part of an object, with the rest as it is.
+fn chosen(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Value {
+    match part {
+        Part::Main => {
+            for field in SERVERS {
+                let kept = meta::get(current, field).cloned();
+                meta::set(&mut wanted, field, kept);
+            }
+            if kind.status {
+                set_section(&mut wanted, "status", current.get("status").cloned());
+            }
+            if requests::is_certificate_request(kind) {
+                // Upstream does not refuse another one: it counts for nothing.
+                set_section(&mut wanted, "spec", current.get("spec").cloned());
+            }
+            wanted
+        }
+        Part::Status => {
+            let mut next = with_section(current, &wanted, "status");
+            if objects::patch::is_strategic(kind) {
+                annotate(kind, &mut next, &wanted);
+            }
+            if requests::is_certificate_request(kind) {
+                requests::keep_approvals(current, &mut next);
+            }
+            next
+        }
+        Part::Finalize | Part::Binding => with_section(current, &wanted, "spec"),
+        Part::EphemeralContainers => with_ephemeral(current, &wanted),
+        Part::Resize => validation::only_sizes(current, &wanted),
+        Part::Approval => {
+            let mut next = requests::approved(current, &wanted);
+            annotate(kind, &mut next, &wanted);
+            next
+        }
+    }
 }
 
 /// An object cannot be renamed or moved.

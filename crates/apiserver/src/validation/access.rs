@@ -3,7 +3,7 @@
 use objects::names;
 use serde_json::Value;
 
-use super::{at::At, change::unchangeable_fields, workload::label_selector};
+use super::{at::At, workload::label_selector};
 use crate::status::Cause;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
@@ -95,28 +95,4 @@ fn subject(subject: &At<'_>, namespaced: bool, causes: &mut Vec<Cause>) {
 pub(super) fn binding_change(new: &Value, old: &Value) -> Vec<Cause> {
     let changed = new.get("roleRef") != old.get("roleRef");
     changed.then(|| At::root(new).field("roleRef").invalid("cannot change roleRef")).into_iter().collect()
-}
-
-pub(super) fn certificate_request(object: &At<'_>, causes: &mut Vec<Cause>) {
-    let spec = object.field("spec");
-    for field in ["request", "usages"] {
-        let field = spec.field(field);
-        if field.len() == 0 {
-            causes.push(field.required(""));
-        }
-    }
-    let signer = spec.field("signerName");
-    if !signer.text().contains('/') {
-        causes.push(if signer.text().is_empty() {
-            signer.required("")
-        } else {
-            signer.invalid("must be a fully qualified domain and path of the form 'example.com/signer-name'")
-        });
-    }
-    let expiry = spec.field("expirationSeconds");
-    causes.extend(expiry.at_least(600, "may not specify a duration less than 600 seconds (10 minutes)"));
-}
-
-pub(super) fn certificate_request_change(new: &Value, old: &Value) -> Vec<Cause> {
-    unchangeable_fields(new, old, &["spec"])
 }

@@ -5,6 +5,7 @@ mod access;
 mod at;
 mod autoscaler;
 mod batch;
+mod certificates;
 mod change;
 mod cluster;
 mod container;
@@ -77,6 +78,11 @@ pub fn resize(kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> {
     let mut causes = resize::check(new, old);
     causes.extend(spec(kind, &At::root(new)));
     causes
+}
+
+/// What is wrong with a decision about a CertificateSigningRequest, or with what was made of it.
+pub fn decision(new: &Value, old: &Value, is_approval: bool) -> Vec<Cause> {
+    certificates::decision(new, old, is_approval)
 }
 
 fn spec(kind: &Kind, object: &At<'_>) -> Vec<Cause> {

@@ -4,8 +4,8 @@ use objects::{kinds::Kind, names};
 use serde_json::Value;
 
 use super::{
-    access, at::At, autoscaler, batch, change, cluster, data, ingress, network, pod, policy, quota, sets, storage,
-    vertical, workload,
+    access, at::At, autoscaler, batch, certificates, change, cluster, data, ingress, network, pod, policy, quota, sets,
+    storage, vertical, workload,
 };
 use crate::status::Cause;
 
@@ -71,8 +71,7 @@ static ROWS: &[Row] = &[
     of("autoscaling.k8s.io", "VerticalPodAutoscalerCheckpoint", |_, _| {}),
     of("batch", "CronJob", batch::cron_job),
     of("batch", "Job", batch::job).fixed(batch::change),
-    of("certificates.k8s.io", "CertificateSigningRequest", access::certificate_request)
-        .fixed(access::certificate_request_change),
+    of("certificates.k8s.io", "CertificateSigningRequest", certificates::request),
     of("coordination.k8s.io", "Lease", |object, causes| data::lease(&object.field("spec"), causes)),
     of("discovery.k8s.io", "EndpointSlice", network::endpoint_slice).fixed(change::endpoint_slice),
     of(NETWORKING, "Ingress", ingress::ingress),
