@@ -62,6 +62,15 @@ async fn menu(zapora: &Zapora, staff: &Person) {
     let found = zapora.get("/menu-items?tag=pizza&q=MOZZA&min_price=1000&max_price=1200&available=true").await;
     assert_eq!(names(&found), ["Diavola"]);
     let menu = zapora.get("/menus").await["menus"][0]["id"].clone();
+    let new = json!({"menu_id": menu, "name": "Éclair", "price_cents": 350});
+    let made = body(zapora.by(staff, Method::POST, "/menu-items").json(&new), StatusCode::CREATED).await;
+    for rest in ["clair", "CLAIR", ""] {
+        let found = zapora.get(&format!("/menu-items?q=%C3%89{rest}")).await;
+        assert_eq!(names(&found), ["Éclair"], "É{rest}");
+    }
+    let path = format!("/menu-items/{}", made["id"].as_str().unwrap());
+    let gone = zapora.by(staff, Method::DELETE, &path).header(header::IF_MATCH, "\"1\"");
+    body(gone, StatusCode::NO_CONTENT).await;
     let new = json!({"menu_id": menu, "name": "Calzone", "price_cents": 1100, "tags": ["pizza"], "stock": 3});
     let made = body(zapora.by(staff, Method::POST, "/menu-items").json(&new), StatusCode::CREATED).await;
     let path = format!("/menu-items/{}", made["id"].as_str().unwrap());
