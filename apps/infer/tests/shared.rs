@@ -144,6 +144,45 @@ async fn bounds_and_idempotency_keys_are_those_of_all_replicas() {
     assert_ne!(fresh.1["id"], first.1["id"]);
 }
 
+#[tokio::test]
+async fn a_list_shows_every_job_that_stays_what_it_is_whatever_becomes_of_others_meanwhile() {
+    let Some(redis) = redis() else { return };
+    let one = Infer::with(&idle(&redis), Ruleset::built_in().unwrap()).await;
+    let mut names = Vec::new();
+    for _ in 0..120 {
+        let job = one.post("/v1/infer", &json!({"facts": facts(), "mode": "async"})).await.1;
+        names.push(job["id"].as_str().unwrap().to_owned());
+    }
+    let (stay, go): (Vec<_>, Vec<_>) = names.iter().rev().enumerate().partition(|(place, _)| place % 10 == 0);
+    let stay: Vec<_> = stay.into_iter().map(|(_, name)| name.as_str()).collect();
+    let lists = async {
+        let mut lists = 0;
+        loop {
+            let (mut shown, mut before) = (Vec::new(), String::new());
+            loop {
+                let page = one.get(&format!("/v1/jobs?state=queued&limit=1{before}")).await.1;
+                shown.extend(page["jobs"].as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap().to_owned()));
+                let Some(next) = page["next"].as_str() else { break };
+                before = format!("&before={next}");
+            }
+            let all = shown.len();
+            shown.retain(|name| stay.contains(&name.as_str()));
+            assert_eq!(shown, stay, "list {lists}");
+            lists += 1;
+            if all == stay.len() {
+                return lists;
+            }
+        }
+    };
+    let cancel = async {
+        for (_, name) in &go {
+            assert_eq!(one.send(Method::DELETE, &format!("/v1/jobs/{name}"), None).await.0, 200);
+        }
+    };
+    let (lists, ()) = tokio::join!(lists, cancel);
+    assert!(lists > 0);
+}
+
 /// A replica as a process, killed when dropped.
 struct Process {
     _child: Child,

@@ -122,6 +122,33 @@ async fn an_answer_that_breaks_off_is_told_as_broken() {
 }
 
 #[tokio::test]
+async fn an_answer_that_has_said_why_it_ends_is_whole_however_its_connection_ends() {
+    let said = || vec![piece("Good day"), end().remove(0)];
+    let (now, (gone, _told)) = (Arc::new(Notify::new()), mpsc::unbounded_channel());
+    let acts = [Act::Break(said(), Arc::clone(&now)), Act::Stream(said()), Act::Hang(said(), gone)];
+    let endpoint = Endpoint::start(acts).await;
+    let llm = Llm::asking_with(&endpoint, |config| {
+        let upstream = config.upstream.as_mut().unwrap();
+        (upstream.silence, upstream.attempts) = (Duration::from_secs(2), 1);
+    })
+    .await;
+    let mut streamed = say("hello");
+    streamed["stream"] = true.into();
+    let response = llm.post("/v1/chat/completions", &streamed).await;
+    now.notify_one();
+    let events = events(&response.text().await.unwrap());
+    let [(_, text), (_, last), (_, done)] = events.as_slice() else { panic!("{events:?}") };
+    assert!(text.contains("Good day") && last.contains(r#""finish_reason":"stop""#), "{events:?}");
+    assert_eq!(done, "[DONE]");
+    for how in ["closed", "held open"] {
+        let (status, answer) = llm.chat(&say("hello")).await;
+        assert_eq!((status.as_u16(), &answer["content"]), (200, &json!("Good day")), "{how}: {answer}");
+    }
+    let metrics = llm.get("/metrics").await;
+    assert!(metrics.contains("llm_uncounted_answers_total 3"), "nobody said how many tokens they had: {metrics}");
+}
+
+#[tokio::test]
 async fn an_answer_that_breaks_off_is_an_error_to_openais_clients_too() {
     let endpoint = Endpoint::start([Act::Stream(vec![piece("Good ")])]).await;
     let llm = Llm::asking(&endpoint).await;

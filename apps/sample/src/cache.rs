@@ -8,14 +8,13 @@ use std::{
 };
 
 use redis::{AsyncCommands, aio::ConnectionManager};
-use service::config::Secret;
 
 /// Keys that a cache in the process holds.
 const KEYS: usize = 10_000;
 /// Bytes of their values, together.
 const BYTES: usize = 16 << 20;
 /// How long Redis may take.
-const TIME: Duration = Duration::from_secs(1);
+pub const TIME: Duration = Duration::from_secs(1);
 /// Before this service's keys in Redis.
 const PREFIX: &str = "sample:cache:";
 
@@ -31,7 +30,7 @@ pub type Found = Option<(String, Duration)>;
 pub enum Cache {
     /// In this process.
     Memory(Mutex<Memory>),
-    /// In Redis.
+    /// In Redis, which need not be there yet.
     Redis(ConnectionManager),
 }
 
@@ -39,14 +38,6 @@ impl Cache {
     /// A cache in this process.
     pub fn memory() -> Self {
         Self::Memory(Mutex::default())
-    }
-
-    /// A cache in the Redis at `url`, which need not be there yet.
-    ///
-    /// # Errors
-    /// It is no address of a Redis.
-    pub fn redis(url: &Secret) -> Result<Self, CacheError> {
-        Ok(Self::Redis(service::redis::connection(url, TIME)?))
     }
 
     /// Where it is, in a word.

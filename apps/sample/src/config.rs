@@ -14,7 +14,7 @@ pub struct Config {
     pub database: Secret,
     /// `DATABASE_CONNECTIONS`: connections to PostgreSQL; 10.
     pub connections: u32,
-    /// `REDIS_URL`, as `redis://…`; the cache is in the process without it.
+    /// `REDIS_URL`, as `redis://…`; the cache is in the process without it, and logins are counted there.
     pub redis: Option<Secret>,
     /// `JWT_KEYS`, as `id:secret,…`: what signs tokens; made anew at each start without it.
     pub jwt_keys: Option<Secret>,

@@ -9,7 +9,12 @@ mod store;
 
 use std::{sync::Arc, time::Duration};
 
-use service::{Program, Service, StartError, config::Secret, jwt::Tokens, throttle::Throttle};
+use service::{
+    Program, Service, StartError,
+    config::Secret,
+    jwt::Tokens,
+    throttle::{Shared, Throttle},
+};
 
 pub use crate::config::Config;
 use crate::{
@@ -29,7 +34,7 @@ pub struct App {
     token_life: Duration,
     passwords: Passwords,
     requests: Throttle<String>,
-    logins: Throttle<String>,
+    logins: Shared<String>,
 }
 
 /// The service: connects to its database, brings the schema up to date, and makes the first admin if there is to be one.
@@ -38,10 +43,8 @@ pub struct App {
 /// The database does not answer, or something in the configuration cannot be used.
 pub async fn service(config: &Config) -> Result<Service, StartError> {
     let store = Store::open(config.database.expose(), config.connections).await?;
-    let cache = match &config.redis {
-        Some(url) => Cache::redis(url).map_err(|e| StartError::new("REDIS_URL", e))?,
-        None => Cache::memory(),
-    };
+    let redis = config.redis.as_ref().map(|url| service::redis::connection(url, cache::TIME)).transpose();
+    let redis = redis.map_err(|e| StartError::new("REDIS_URL", e))?;
     let keys = config.jwt_keys.clone().unwrap_or_else(|| {
         tracing::warn!("JWT_KEYS is not set: tokens are good until this process ends, and in no other replica");
         Secret::new(format!("start:{}", secret()))
@@ -49,12 +52,12 @@ pub async fn service(config: &Config) -> Result<Service, StartError> {
     let minute = Duration::from_secs(60);
     let app = Arc::new(App {
         store,
-        cache,
+        cache: redis.clone().map_or_else(Cache::memory, Cache::Redis),
         tokens: Tokens::new(&keys, "sample", "sample").map_err(|e| StartError::new("JWT_KEYS", e))?,
         token_life: config.token_life,
         passwords: Passwords::new(config.cost).map_err(|e| StartError::new("BCRYPT_COST", e))?,
         requests: Throttle::new(config.requests, minute, COUNTED),
-        logins: Throttle::new(config.logins, minute, COUNTED),
+        logins: Shared::new("sample:logins", config.logins, minute, COUNTED, redis),
     });
     if let Some((name, password)) = &config.admin {
         first_admin(&app, name, password).await?;

@@ -158,6 +158,39 @@ async fn without_postgresql_there_are_tokens_and_the_cache_until_it_is_back() {
     }
 }
 
+#[tokio::test]
+async fn guesses_are_counted_over_all_replicas_and_nobody_is_locked_out_while_redis_is_away() {
+    let Some((postgres, mut redis)) = databases() else { return };
+    let config = Config { logins: 6, ..on(&postgres, &redis) };
+    let (one, two) = tokio::join!(Sample::with(&config), Sample::with(&config));
+    let wrong = json!({"username": "admin", "password": "not the password"});
+    let guess = async |sample: &Sample| sample.post("/auth/login", &Who::Nobody, &wrong).await.0.as_u16();
+    let mut told = Vec::new();
+    for _ in 0..4 {
+        told.extend([guess(&one).await, guess(&two).await]);
+    }
+    assert_eq!(told, [401, 401, 401, 401, 401, 401, 429, 429]);
+
+    // Each has counted three itself.
+    redis.kill().unwrap();
+    for replica in [&one, &two] {
+        replica.admin().await;
+        assert_eq!([guess(replica).await, guess(replica).await, guess(replica).await], [401, 401, 429]);
+    }
+
+    redis.restart().unwrap();
+    for replica in [&one, &two] {
+        ready(replica, "ok", "ok").await;
+    }
+    // It has forgotten, and counts those that come at once.
+    let mut guesses = tokio::task::JoinSet::new();
+    for replica in [&one, &two].repeat(10) {
+        guesses.spawn(replica.request(Method::POST, "/auth/login", &Who::Nobody).json(&wrong).send());
+    }
+    let told = guesses.join_all().await;
+    assert_eq!(told.into_iter().filter(|answer| answer.as_ref().unwrap().status() == 401).count(), 6);
+}
+
 /// A client that makes items until it is told to stop: the names of those that it was told are there.
 async fn client(url: String, who: Who, number: usize, stop: CancellationToken) -> Vec<String> {
     let Who::Token(token) = who else { unreachable!() };

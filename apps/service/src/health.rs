@@ -16,7 +16,11 @@ use axum::{
 };
 use futures::future::{BoxFuture, join_all};
 use serde::Serialize;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard},
+    time::Instant,
+};
+use tracing::Instrument;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -24,6 +28,9 @@ use crate::{extract::Json, metrics, problem::Problem};
 
 /// How long a check may take before it counts as failed.
 const CHECK: Duration = Duration::from_secs(2);
+/// The same for what the service can do without. A probe that says nothing else waits one second (Kubernetes' `timeoutSeconds`), and
+/// what hangs is not to hold back the answer until nobody waits for it: the service would be as unready as if it needed it.
+const WATCHED: Duration = Duration::from_millis(700);
 /// How long the outcome of the checks is used again: whoever asks for `/ready` in a loop does not load the database.
 const FRESH: Duration = Duration::from_millis(500);
 
@@ -39,13 +46,16 @@ pub(crate) struct Check {
 /// How a check is done.
 pub(crate) type Ask = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
+/// What the checks said last, and when.
+type Last = Option<(Instant, BTreeMap<&'static str, CheckResult>)>;
+
 /// What `/ready` goes by.
 pub(crate) struct Health {
     name: &'static str,
     version: &'static str,
     started: (jiff::Timestamp, Instant),
     checks: Vec<Check>,
-    last: Mutex<Option<(Instant, BTreeMap<&'static str, CheckResult>)>>,
+    last: Arc<Mutex<Last>>,
     draining: AtomicBool,
     registry: prometheus::Registry,
 }
@@ -58,7 +68,7 @@ impl Health {
         registry: prometheus::Registry,
     ) -> Self {
         let started = (jiff::Timestamp::now(), Instant::now());
-        Self { name, version, started, checks, last: Mutex::new(None), draining: AtomicBool::new(false), registry }
+        Self { name, version, started, checks, last: Arc::default(), draining: AtomicBool::new(false), registry }
     }
 
     /// From now on the service is not ready, as it is about to end.
@@ -71,16 +81,28 @@ impl Health {
     }
 
     /// Runs all checks at once, or uses what they said a moment ago.
-    async fn results(&self) -> BTreeMap<&'static str, CheckResult> {
-        let mut last = self.last.lock().await;
+    async fn results(self: &Arc<Self>) -> BTreeMap<&'static str, CheckResult> {
+        let last = Arc::clone(&self.last).lock_owned().await;
         if let Some((when, results)) = &*last
             && when.elapsed() < FRESH
         {
             return results.clone();
         }
+        // On its own: a probe that waits less than the checks take would end them each time, and nobody would ever say why they fail.
+        match tokio::spawn(Arc::clone(self).look(last).in_current_span()).await {
+            Ok(results) => results,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends, and the asker with it.
+                Err(_) => BTreeMap::new(),
+            },
+        }
+    }
+
+    /// Runs all checks at once; whoever asks meanwhile waits for `last`.
+    async fn look(self: Arc<Self>, mut last: OwnedMutexGuard<Last>) -> BTreeMap<&'static str, CheckResult> {
         let before = last.take().map(|(_, results)| results).unwrap_or_default();
-        let results =
-            join_all(self.checks.iter().map(|check| async move { (check.name, run(&check.ask).await) })).await;
+        let results = join_all(self.checks.iter().map(|check| async move { (check.name, run(check).await) })).await;
         for (name, (result, why)) in &results {
             let was = before.get(name).map(|b| b.status);
             match (was, result.status) {
@@ -97,9 +119,10 @@ impl Health {
     }
 }
 
-async fn run(ask: &Ask) -> (CheckResult, String) {
-    let started = Instant::now();
-    let outcome = tokio::time::timeout(CHECK, ask()).await.unwrap_or_else(|_| Err(format!("no answer in {CHECK:?}")));
+async fn run(check: &Check) -> (CheckResult, String) {
+    let (started, patience) = (Instant::now(), if check.required { CHECK } else { WATCHED });
+    let outcome = tokio::time::timeout(patience, (check.ask)()).await;
+    let outcome = outcome.unwrap_or_else(|_| Err(format!("no answer in {patience:?}")));
     let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     match outcome {
         Ok(()) => (CheckResult { status: CheckStatus::Ok, milliseconds }, String::new()),
@@ -209,4 +232,43 @@ pub(crate) fn router(health: Arc<Health>) -> OpenApiRouter {
 /// Whether probes and scrapers ask for this route: they are answered even under overload, and not logged while all is well.
 pub(crate) fn is_operational(route: &str) -> bool {
     matches!(route, "/health" | "/ready" | "/metrics")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use futures::FutureExt;
+    use tokio::sync::{Notify, Semaphore};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn checks_come_to_their_end_though_nobody_waits_for_them_any_more() {
+        let (begun, gate) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
+        let done = Arc::new(AtomicUsize::new(0));
+        let (begins, waits, counts) = (Arc::clone(&begun), Arc::clone(&gate), Arc::clone(&done));
+        let ask: Ask = Arc::new(move || {
+            begins.notify_one();
+            let (gate, done) = (Arc::clone(&waits), Arc::clone(&counts));
+            Box::pin(async move {
+                let _passed = gate.acquire().await;
+                done.fetch_add(1, Ordering::Relaxed);
+                Err("it is down".to_owned())
+            })
+        });
+        let checks = vec![Check { name: "database", required: true, ask }];
+        let health = Arc::new(Health::new("tested", "1.2.3", checks, prometheus::Registry::new()));
+        let asked = Arc::clone(&health);
+        let probe = tokio::spawn(async move { asked.results().await });
+        begun.notified().await;
+        probe.abort();
+        assert!(probe.await.is_err(), "the probe went away");
+        let mut next = std::pin::pin!(health.results());
+        assert!(next.as_mut().now_or_never().is_none());
+        gate.add_permits(1);
+        assert_eq!(next.await["database"].status, CheckStatus::Failed);
+        assert_eq!(done.load(Ordering::Relaxed), 1);
+        assert!(begun.notified().now_or_never().is_none(), "what the first has found is the answer to the next");
+    }
 }

@@ -18,8 +18,8 @@ const TOKEN_BYTES: usize = 8 * 1024;
 
 /// Signs and verifies tokens of one issuer for one audience.
 ///
-/// The first key signs, all verify: a new key is put in front, and the old one taken away once its last token has expired. Each token
-/// names its key (`kid`), and is verified with no other.
+/// The first key signs, all verify. Each token names its key (`kid`), and is verified with no other, so with several replicas a new key is
+/// put last until all of them know it, then in front, and the old one is taken away once its last token has expired.
 ///
 /// ```
 /// # use service::{config::Secret, jwt::Tokens};

@@ -32,6 +32,7 @@ pub mod metrics;
 pub mod number;
 mod observe;
 mod openapi;
+mod paced;
 pub mod problem;
 mod record;
 #[cfg(feature = "redis")]

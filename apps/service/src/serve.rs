@@ -17,6 +17,7 @@ use tower::Service as _;
 use crate::{
     memory,
     observe::{Peer, Shared},
+    paced::Paced,
     service::{Background, Built, Service},
 };
 
@@ -104,6 +105,8 @@ impl Server {
         let app = App { router: self.router.clone(), peer };
         // Small answers are not to wait for the client's acknowledgement of the one before.
         let _ = stream.set_nodelay(true);
+        let given_up = self.shared.metrics.refused.with_label_values(&["unread"]);
+        let stream = Paced::new(stream, self.shared.limits.write_time, given_up);
         let http = self.http.serve_connection(TokioIo::new(stream), app);
         let (closing, ending) = (self.closing.clone(), self.ending.clone());
         let open = self.shared.metrics.connections.clone();

@@ -95,8 +95,9 @@ impl Service {
         self.depends(name, true, Arc::new(move || Box::pin(check())))
     }
 
-    /// Adds something that the service does less without: `/ready` names it and how it is, and goes by it no further. All replicas
-    /// depend on the same things, so that what only a part of the service needs would take all of it from its clients.
+    /// Adds something that the service does less without: `/ready` names it and how it is, and goes by it no further: `check` counts as
+    /// failed when it takes more than 0.7 s, so that the answer does not wait for it. All replicas depend on the same things, so that
+    /// what only a part of the service needs would take all of it from its clients.
     #[must_use]
     pub fn watch<C, F>(self, name: &'static str, check: C) -> Self
     where

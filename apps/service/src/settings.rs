@@ -41,6 +41,8 @@ pub struct Limits {
     pub head_time: Duration,
     /// `REQUEST_TIMEOUT_SECONDS`: how long a handler may take until it begins to answer.
     pub request_time: Duration,
+    /// `WRITE_TIMEOUT_SECONDS`: how long a client may take nothing to speak of (256 bytes a second) of an answer that waits for it.
+    pub write_time: Duration,
     /// `MAX_IN_FLIGHT`: requests handled at once; more are answered with 503.
     pub in_flight: i64,
     /// `MAX_CONNECTIONS`: open connections; more wait in the kernel's queue.
@@ -60,6 +62,7 @@ impl Default for Limits {
             body_time: Duration::from_secs(15),
             head_time: Duration::from_secs(60),
             request_time: Duration::from_secs(30),
+            write_time: Duration::from_secs(20),
             in_flight: 512,
             connections: 10_000,
             trusted_proxies: 0,
@@ -79,6 +82,7 @@ impl Limits {
             body_time: env.seconds("BODY_TIMEOUT_SECONDS", own.body_time),
             head_time: env.seconds("HEAD_TIMEOUT_SECONDS", own.head_time),
             request_time: env.seconds("REQUEST_TIMEOUT_SECONDS", own.request_time),
+            write_time: env.seconds("WRITE_TIMEOUT_SECONDS", own.write_time),
             in_flight: at_least_one(env, "MAX_IN_FLIGHT", 512_u32).into(),
             connections: at_least_one(env, "MAX_CONNECTIONS", 10_000_u32) as usize,
             trusted_proxies: env.or("TRUSTED_PROXIES", 0_u8).into(),

@@ -1,4 +1,8 @@
-//! Limits by key (an address, an account): so many in any window of time, in bounded memory, for this process alone.
+//! Limits by key (an address, an account): so many in any window of time, in bounded memory. A [`Throttle`] is this process' alone; with
+//! the feature `redis`, `Shared` is that of all replicas.
+
+#[cfg(feature = "redis")]
+mod shared;
 
 use std::{
     collections::HashMap,
@@ -7,6 +11,9 @@ use std::{
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
+
+#[cfg(feature = "redis")]
+pub use shared::Shared;
 
 /// Keys looked at when room has to be made and none is out of date.
 const SAMPLE: usize = 32;

@@ -93,7 +93,7 @@ pub fn app(
         passwords: Passwords::new(settings.bcrypt_cost),
         sessions: redis.clone().map_or_else(|| Sessions::Database(store.clone()), Sessions::Redis),
         tokens: settings.tokens.clone(),
-        guard: Guard::new(settings.rates),
+        guard: Guard::new(settings.rates, redis.as_ref()),
         cache: Cache::new(redis, settings.menu_cache, &registry)?,
         images: images(settings).map_err(|e| StartError::new("open the image store", e))?,
         metrics: Metrics::new(&registry)?,

@@ -223,7 +223,7 @@ fn mail(env: &mut Env<'_>) -> Option<Mail> {
     }
 }
 
-/// `REDIS_URL`: for sessions, the cache and the queue of jobs, and for nothing that cannot be lost.
+/// `REDIS_URL`: for sessions, the cache, the queue of jobs and the count of logins, and for nothing that cannot be lost.
 pub fn redis(env: &mut Env<'_>) -> Option<Secret> {
     service::redis::url(env, "REDIS_URL")
 }

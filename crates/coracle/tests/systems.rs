@@ -126,6 +126,31 @@ fn an_ingress_lets_in_what_the_route_does_and_no_more() {
     assert!(compared > 0);
 }
 
+#[test]
+fn a_redis_that_evicts_nothing_refuses_writes_before_it_is_killed_for_its_memory() {
+    let mut bounded = 0;
+    for path in systems().iter().flat_map(|system| kustomizations(system)) {
+        for object in objects(&path) {
+            for container in object["spec"]["template"]["spec"]["containers"].as_array().into_iter().flatten() {
+                let args: Vec<_> =
+                    container["args"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+                if !args.contains(&"noeviction") {
+                    continue;
+                }
+                let bound =
+                    args.iter().skip_while(|arg| **arg != "--maxmemory").nth(1).and_then(|arg| arg.strip_suffix("mb"));
+                let limit =
+                    container["resources"]["limits"]["memory"].as_str().and_then(|limit| limit.strip_suffix("Mi"));
+                let [bound, limit] =
+                    [bound, limit].map(|mebibytes| mebibytes.map(|number| number.parse::<u64>().unwrap()));
+                assert!(bound.is_some() && bound < limit, "{}: {bound:?} of {limit:?}", path.display());
+                bounded += 1;
+            }
+        }
+    }
+    assert!(bounded > 0);
+}
+
 /// The program that has the official schemas, beside the Python that `CORACLE_PYTHON` names or on PATH.
 fn validator() -> Option<PathBuf> {
     let beside = |python| PathBuf::from(python).with_file_name("kubernetes-validate");

@@ -66,7 +66,9 @@ impl Postgres {
         let Some(programs) = Self::programs() else { return Ok(None) };
         let new = Self { folder: folder()?, programs };
         let made = command(&new.programs.join("initdb"))
-            .args(["--auth=trust", "--no-sync", "--username=test", "--encoding=UTF8", "--locale=C", "-D"])
+            .args(["--auth=trust", "--no-sync", "--username=test", "--encoding=UTF8", "--locale=C"])
+            .args(new.language())
+            .arg("-D")
             .arg(new.data())
             .status()?;
         ensure!(made.success(), "initdb: {made}");
@@ -91,6 +93,17 @@ impl Postgres {
         replica.configure("")?;
         replica.run()?;
         Ok(replica)
+    }
+
+    /// What has it sort text as English does, which most databases do that people have, and no byte order: PostgreSQL 15 and later can
+    /// whatever languages the machine knows.
+    fn language(&self) -> &'static [&'static str] {
+        let version = self.programs.parent().and_then(|folder| folder.file_name()?.to_str()?.parse::<u32>().ok());
+        if version.is_some_and(|version| version >= 15) {
+            &["--locale-provider=icu", "--icu-locale=en-US"]
+        } else {
+            &[]
+        }
     }
 
     /// Where Debian keeps the programs of the newest version, for only few of them are on PATH.

@@ -93,7 +93,8 @@ pub struct Which {
     limit: Option<usize>,
 }
 
-/// The caller's jobs.
+/// The caller's jobs. A page is what there is at one moment. Whoever follows `next` to its end is shown each job that stands so all the
+/// while once: what begins or ends to stand so meanwhile may be among them or not, and what is made meanwhile is not, as a rule.
 #[utoipa::path(
     get, path = "/v1/jobs", tag = "jobs", params(Which),
     responses(

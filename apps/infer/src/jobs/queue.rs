@@ -100,7 +100,8 @@ impl Queue {
         }
     }
 
-    /// `owner`'s jobs in this state (or all), the newest first, `most` at most, those before `before`.
+    /// `owner`'s jobs in this state (or all) as they are at one moment, the newest first, `most` at most, those before `before`. Fewer
+    /// than `most` are all that there are.
     ///
     /// # Errors
     /// Redis does not answer.

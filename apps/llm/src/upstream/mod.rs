@@ -192,9 +192,16 @@ impl Answer {
         }
         match tokio::time::timeout_at(until, self.read()).await {
             Ok(event) => event,
+            // It has said why it ends: only what follows a text is late.
+            Err(_) if self.end.event().is_some() => self.ended(),
             Err(_) if until == self.deadline => Err(Failure::Late("over the whole answer")),
             Err(_) => Err(Failure::Late("between two pieces of its answer")),
         }
+    }
+
+    /// The end, after which nothing comes.
+    fn ended(&self) -> Result<Event, Failure> {
+        self.end.event().ok_or_else(|| Failure::Broken("it broke off".to_owned()))
     }
 
     async fn read(&mut self) -> Result<Event, Failure> {
@@ -206,9 +213,12 @@ impl Answer {
         }
         while self.ready.is_empty() {
             let piece = match self.body.next().await {
-                Some(piece) => piece.map_err(Failure::Broken)?,
-                // Without the last event the text may have been cut anywhere; with a reason for its end it is whole.
-                None => return self.end.event().ok_or_else(|| Failure::Broken("it broke off".to_owned())),
+                Some(Ok(piece)) => piece,
+                // Without a reason for its end the text may have been cut anywhere. With one it is whole, however the connection ends:
+                // what comes after it, if anything does, is the counts.
+                Some(Err(_)) if self.end.event().is_some() => return self.ended(),
+                Some(Err(why)) => return Err(Failure::Broken(why)),
+                None => return self.ended(),
             };
             let events = self.parser.as_mut().map_or(Ok(Vec::new()), |parser| parser.push(&piece));
             for data in events.map_err(|_| Failure::Broken("an event of it is too large".to_owned()))? {

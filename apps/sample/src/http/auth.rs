@@ -1,6 +1,6 @@
 //! Users, their tokens and their API keys.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use axum::{
     extract::State,
@@ -53,9 +53,9 @@ pub struct Token {
 
 /// Counts an attempt to log in or register: so many from an address, and so many for a name. The address comes first: whoever has
 /// tried too often does not use up what there is for a name as well, and keep its owner out.
-fn count(app: &App, username: &str, address: std::net::IpAddr) -> Answer<()> {
+async fn count(app: &App, username: &str, address: std::net::IpAddr) -> Answer<()> {
     for key in [format!("address:{}", network(address)), format!("name:{username}")] {
-        app.logins.count(key, Instant::now()).map_err(Problem::too_many)?;
+        app.logins.count(key).await.map_err(Problem::too_many)?;
     }
     Ok(())
 }
@@ -78,7 +78,7 @@ pub async fn register(
     ClientAddress(address): ClientAddress,
     Json(new): Json<Credentials>,
 ) -> Answer<Response> {
-    count(&app, &new.username, address)?;
+    count(&app, &new.username, address).await?;
     // Known before the costly part; the database has the last word.
     if app.store.user_named(&new.username).await?.is_some() {
         return Err(Problem::conflict("there is one of this name already"));
@@ -103,7 +103,7 @@ pub async fn login(
     ClientAddress(address): ClientAddress,
     Json(credentials): Json<Credentials>,
 ) -> Answer<Json<Token>> {
-    count(&app, &credentials.username, address)?;
+    count(&app, &credentials.username, address).await?;
     let user = app.store.user_named(&credentials.username).await?;
     let good =
         app.passwords.verify(&credentials.password, user.as_ref().map(|user| user.password_hash.as_str())).await?;
@@ -111,7 +111,7 @@ pub async fn login(
         record("anonymous", "user.login", &credentials.username, Outcome::Denied, address);
         return Err(Problem::unauthorized("the name or the password is wrong"));
     };
-    app.logins.forget(&format!("name:{}", user.username));
+    app.logins.forget(&format!("name:{}", user.username)).await;
     record(&format!("user:{}", user.id), "user.login", &user.username, Outcome::Allowed, address);
     let claims = Claims { sub: user.id, name: user.username, role: user.role };
     let access_token = app.tokens.sign(&claims, Timestamp::now(), app.token_life).map_err(Problem::internal)?;

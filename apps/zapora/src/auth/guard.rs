@@ -1,16 +1,15 @@
-//! How often passwords may be tried and accounts made: by account and by address, in this process.
+//! How often passwords may be tried and accounts made: by account and by address, in all replicas that have the same Redis.
 
-use std::{
-    net::IpAddr,
-    time::{Duration, Instant},
-};
+use std::{net::IpAddr, time::Duration};
 
+use redis::aio::ConnectionManager;
 use service::{
     problem::Problem,
-    throttle::{Throttle, network},
+    throttle::{Shared, network},
 };
+use sha2::{Digest, Sha256};
 
-/// The most accounts and addresses that are remembered.
+/// The most accounts and addresses that a process remembers.
 const KEYS: usize = 50_000;
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -33,18 +32,19 @@ impl Default for Rates {
 
 /// Counts tries.
 pub struct Guard {
-    accounts: Throttle<String>,
-    addresses: Throttle<IpAddr>,
-    registrations: Throttle<IpAddr>,
+    accounts: Shared<String>,
+    addresses: Shared<IpAddr>,
+    registrations: Shared<IpAddr>,
 }
 
 impl Guard {
-    /// With these rates.
-    pub fn new(rates: Rates) -> Self {
+    /// With these rates; what is counted is shared through `redis`, if there is one.
+    pub fn new(rates: Rates, redis: Option<&ConnectionManager>) -> Self {
+        let redis = || redis.cloned();
         Self {
-            accounts: Throttle::new(rates.account, MINUTE * 15, KEYS),
-            addresses: Throttle::new(rates.address, MINUTE, KEYS),
-            registrations: Throttle::new(rates.registrations, MINUTE * 60, KEYS),
+            accounts: Shared::new("zapora:tries:account", rates.account, MINUTE * 15, KEYS, redis()),
+            addresses: Shared::new("zapora:tries:address", rates.address, MINUTE, KEYS, redis()),
+            registrations: Shared::new("zapora:registrations", rates.registrations, MINUTE * 60, KEYS, redis()),
         }
     }
 
@@ -52,41 +52,45 @@ impl Guard {
     ///
     /// # Errors
     /// 429 when there were too many; the same for accounts that do not exist.
-    pub fn trying(&self, email: &str, address: IpAddr) -> Result<(), Problem> {
-        let now = Instant::now();
-        self.addresses.count(network(address), now).map_err(Problem::too_many)?;
-        self.accounts.count(email.to_owned(), now).map_err(Problem::too_many)
+    pub async fn trying(&self, email: &str, address: IpAddr) -> Result<(), Problem> {
+        self.addresses.count(network(address)).await.map_err(Problem::too_many)?;
+        self.accounts.count(account(email)).await.map_err(Problem::too_many)
     }
 
     /// The password was right: what was tried before was a slip.
-    pub fn succeeded(&self, email: &str) {
-        self.accounts.forget(&email.to_owned());
+    pub async fn succeeded(&self, email: &str) {
+        self.accounts.forget(&account(email)).await;
     }
 
     /// Counts an account that is being made.
     ///
     /// # Errors
     /// 429 when there were too many.
-    pub fn registering(&self, address: IpAddr) -> Result<(), Problem> {
-        self.registrations.count(network(address), Instant::now()).map_err(Problem::too_many)
+    pub async fn registering(&self, address: IpAddr) -> Result<(), Problem> {
+        self.registrations.count(network(address)).await.map_err(Problem::too_many)
     }
+}
+
+/// What to count an account's tries under: whatever is typed where an address belongs is not to be read in Redis.
+fn account(email: &str) -> String {
+    crate::hex(&Sha256::digest(email))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_account_and_an_address_have_so_many_tries() {
-        let guard = Guard::new(Rates { account: 2, address: 4, registrations: 1 });
+    #[tokio::test]
+    async fn an_account_and_an_address_have_so_many_tries() {
+        let guard = Guard::new(Rates { account: 2, address: 4, registrations: 1 }, None);
         let [here, there] = ["192.0.2.1", "192.0.2.2"].map(|ip| ip.parse().unwrap());
-        assert!(guard.trying("a", here).is_ok());
-        guard.succeeded("a");
-        assert!(guard.trying("a", here).is_ok() && guard.trying("a", here).is_ok());
-        assert!(guard.trying("a", there).is_err(), "the account is protected from everywhere");
-        assert!(guard.trying("b", here).is_ok());
-        assert!(guard.trying("c", here).is_err(), "the address has tried enough");
-        assert!(guard.registering(here).is_ok() && guard.registering(here).is_err());
+        assert!(guard.trying("a", here).await.is_ok());
+        guard.succeeded("a").await;
+        assert!(guard.trying("a", here).await.is_ok() && guard.trying("a", here).await.is_ok());
+        assert!(guard.trying("a", there).await.is_err(), "the account is protected from everywhere");
+        assert!(guard.trying("b", here).await.is_ok());
+        assert!(guard.trying("c", here).await.is_err(), "the address has tried enough");
+        assert!(guard.registering(here).await.is_ok() && guard.registering(here).await.is_err());
     }
 
     #[test]

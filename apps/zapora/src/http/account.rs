@@ -129,7 +129,7 @@ pub async fn change_password(
 ) -> Answer<Response> {
     let now = Timestamp::now();
     let (user, hash) = users::with_hash(app.store(), &me.user).await?.ok_or_else(gone)?;
-    app.guard().trying(&user.email, address)?;
+    app.guard().trying(&user.email, address).await?;
     let entry = Entry::new("password.change", &me.user).by(&me.user).from(address);
     if app.passwords().check(change.current.reveal(), Some(hash.clone())).await? == Checked::Wrong {
         entry.denied("the current password is another").log();
@@ -144,7 +144,7 @@ pub async fn change_password(
     }
     // And those that began meanwhile.
     app.sessions().end_all(&me.user, Some(&me.session), now).await?;
-    app.guard().succeeded(&user.email);
+    app.guard().succeeded(&user.email).await;
     entry.keep(app.store()).await;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -112,7 +112,7 @@ pub async fn register(
     Json(new): Json<Registration>,
 ) -> Answer<Response> {
     let (email, now) = (new.email.folded(), Timestamp::now());
-    app.guard().registering(address)?;
+    app.guard().registering(address).await?;
     app.first_admin().done(&email).await?;
     let password_hash = app.passwords().hash(new.password.reveal()).await?;
     let new = NewUser { email: &email, name: &new.name.0, password_hash: &password_hash, role: Role::Customer };
@@ -149,7 +149,7 @@ pub async fn login(
         app.metrics().login_failures.with_label_values(&[reason]).inc();
         Entry::new("session.begin", &email).from(address).denied(reason).log();
     };
-    app.guard().trying(&email, address).inspect_err(|_| refused("throttled"))?;
+    app.guard().trying(&email, address).await.inspect_err(|_| refused("throttled"))?;
     app.first_admin().done(&email).await?;
     let (user, hash) = users::by_email(app.store(), &email).await?.unzip();
     let checked = app.passwords().check(login.password.reveal(), hash.clone()).await?;
@@ -163,7 +163,7 @@ pub async fn login(
         refused(reason);
         return Err(wrong());
     };
-    app.guard().succeeded(&email);
+    app.guard().succeeded(&email).await;
     let now = Timestamp::now();
     let mut hash = hash.unwrap_or_default();
     if checked == Checked::Stale {

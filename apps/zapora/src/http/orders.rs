@@ -245,7 +245,7 @@ fn nothing() -> Problem {
 #[utoipa::path(
     post, path = "/orders", tag = "orders", request_body = Wish,
     params(("Idempotency-Key" = inline(String), Header, min_length = 1, max_length = 128, pattern = "^[!-~]+$",
-        description = "The client's own name for this order: sent again with the same, it is answered again and placed once")),
+        description = "The client's own name for this order: sent again with the same within 24 hours, it is answered again and placed once")),
     responses(
         (status = 201, description = "The order", body = OrderView, headers(
             ("Location" = String, description = "Where it is"),

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use sqlx::Row;
 
-use super::{Reader, Result, Store, micros};
+use super::{Reader, Result, Store, micros, sql::Sql};
 use crate::jobs::PaymentOutcome;
 
 /// The report of a day.
@@ -153,13 +153,12 @@ impl Store {
     pub async fn daily_reports(&self, before: Option<&str>, limit: i64) -> Result<Vec<DailyReport>> {
         self.bounded("list daily reports", async {
             let mut connection = self.reading(Reader::Anyone).await?;
-            let rows = sqlx::query(
-                "SELECT day, orders, revenue_cents, report FROM daily_reports WHERE day < $1 ORDER BY day DESC LIMIT $2",
-            )
-            .bind(before.unwrap_or("~"))
-            .bind(limit)
-            .fetch_all(&mut *connection)
-            .await?;
+            let mut sql = Sql::new("SELECT day, orders, revenue_cents, report FROM daily_reports");
+            if let Some(before) = before {
+                sql.push(" WHERE day < ").bind(before.to_owned());
+            }
+            sql.push(" ORDER BY day DESC LIMIT ").bind(limit);
+            let rows = sql.query()?.fetch_all(&mut *connection).await?;
             rows.iter()
                 .map(|row| {
                     Ok(DailyReport {

@@ -103,7 +103,7 @@ pub struct Listing {
     pub min_cents: Option<i64>,
     /// Only those that cost at most so much.
     pub max_cents: Option<i64>,
-    /// Only those whose name or description contains this, without regard to (ASCII) case.
+    /// Only those whose name or description contains this, without regard to case (with SQLite, of ASCII's letters).
     pub search: Option<String>,
     /// In which order.
     pub order: Order,
@@ -182,9 +182,12 @@ fn select(listing: &Listing) -> Sql {
         sql.push(" AND i.price_cents <= ").bind(most);
     }
     if let Some(part) = &listing.search {
-        let pattern = containing(&part.to_ascii_lowercase());
-        sql.push(" AND (lower(i.name) LIKE ").bind(pattern.clone()).push(" ESCAPE '\\' OR lower(i.description) LIKE ");
-        sql.bind(pattern).push(" ESCAPE '\\')");
+        // The database lowers both sides: PostgreSQL knows more letters than ASCII's, as its language has it, and SQLite does not.
+        let pattern = containing(part);
+        sql.push(" AND (lower(i.name) LIKE lower(")
+            .bind(pattern.clone())
+            .push(") ESCAPE '\\' OR lower(i.description) LIKE lower(");
+        sql.bind(pattern).push(") ESCAPE '\\')");
     }
     let (column, after) = match listing.order {
         Order::Name => ("lower(i.name)", "lower(a.name)"),

@@ -14,7 +14,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sqlx::{Any, AssertSqlSafe, FromRow, Row, Transaction, any::AnyRow};
 
-use super::{Reader, Result, Store, micros, new_id, placeholders, timestamp};
+use super::{Reader, Result, Store, micros, new_id, placeholders, sql::Sql, timestamp};
 use crate::jobs::Task;
 
 /// The most jobs that one statement speaks of.
@@ -256,14 +256,15 @@ impl Store {
     pub async fn dead_jobs(&self, before: Option<&str>, limit: i64) -> Result<Vec<DeadJob>> {
         self.bounded("list dead jobs", async {
             let mut connection = self.reading(Reader::Newest).await?;
-            sqlx::query_as(
+            let mut sql = Sql::new(
                 "SELECT id, kind, payload, attempts + earlier_attempts AS attempts, last_error, created_at, updated_at FROM jobs \
-                 WHERE state = 'dead' AND id < $1 ORDER BY id DESC LIMIT $2",
-            )
-            .bind(before.unwrap_or("~"))
-            .bind(limit)
-            .fetch_all(&mut *connection)
-            .await
+                 WHERE state = 'dead'",
+            );
+            if let Some(before) = before {
+                sql.push(" AND id < ").bind(before.to_owned());
+            }
+            sql.push(" ORDER BY id DESC LIMIT ").bind(limit);
+            sql.query()?.fetch_all(&mut *connection).await?.iter().map(DeadJob::from_row).collect()
         })
         .await
     }

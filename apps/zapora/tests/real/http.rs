@@ -62,6 +62,15 @@ async fn menu(zapora: &Zapora, staff: &Person) {
     let found = zapora.get("/menu-items?tag=pizza&q=MOZZA&min_price=1000&max_price=1200&available=true").await;
     assert_eq!(names(&found), ["Diavola"]);
     let menu = zapora.get("/menus").await["menus"][0]["id"].clone();
+    let new = json!({"menu_id": menu, "name": "Éclair", "price_cents": 350});
+    let made = body(zapora.by(staff, Method::POST, "/menu-items").json(&new), StatusCode::CREATED).await;
+    for rest in ["clair", "CLAIR", ""] {
+        let found = zapora.get(&format!("/menu-items?q=%C3%89{rest}")).await;
+        assert_eq!(names(&found), ["Éclair"], "É{rest}");
+    }
+    let path = format!("/menu-items/{}", made["id"].as_str().unwrap());
+    let gone = zapora.by(staff, Method::DELETE, &path).header(header::IF_MATCH, "\"1\"");
+    body(gone, StatusCode::NO_CONTENT).await;
     let new = json!({"menu_id": menu, "name": "Calzone", "price_cents": 1100, "tags": ["pizza"], "stock": 3});
     let made = body(zapora.by(staff, Method::POST, "/menu-items").json(&new), StatusCode::CREATED).await;
     let path = format!("/menu-items/{}", made["id"].as_str().unwrap());
@@ -175,4 +184,34 @@ async fn while_redis_is_away_food_is_ordered_and_staff_wait() {
     let orders = body(zapora.by(&ann, Method::GET, "/orders"), StatusCode::OK).await;
     assert_eq!(orders["orders"].as_array().unwrap().len(), 1);
     zapora.stop().await;
+}
+
+#[tokio::test]
+async fn passwords_are_tried_so_often_whichever_replica_is_asked() {
+    let Some(redis) = redis() else { return };
+    let url = redis.url();
+    let settings = [("REDIS_URL", url.as_str()), ("LOGIN_TRIES_PER_ACCOUNT", "4"), ("REGISTRATIONS_PER_ADDRESS", "3")];
+    let (one, two) = tokio::join!(Zapora::start(&settings), Zapora::start(&settings));
+    // Each has an Ann of its own; whose tries they are goes by the address that she signs in with.
+    let (here, _) = (one.customer("ann").await, two.customer("ann").await);
+    let wrong = json!({"email": "Ann@example.com", "password": "password of yours"});
+    let attempt = |zapora: &Zapora| zapora.request(Method::POST, "/auth/login").json(&wrong);
+    for replica in [&one, &two, &one, &two] {
+        problem(attempt(replica), 401).await;
+    }
+    for replica in [&one, &two] {
+        let refused = attempt(replica).send().await.unwrap();
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        let wait: u64 = refused.headers()[header::RETRY_AFTER].to_str().unwrap().parse().unwrap();
+        assert!((1..=960).contains(&wait), "{wait}");
+    }
+    let change = json!({"current": "password of mine", "new": "another one of mine"});
+    problem(one.by(&here, Method::POST, "/me/password").json(&change), 429).await;
+    let new =
+        |name: &str| json!({"email": format!("{name}@example.com"), "name": name, "password": "password of mine"});
+    let register = |zapora: &Zapora, name: &str| zapora.request(Method::POST, "/auth/register").json(&new(name));
+    body(register(&one, "bob"), StatusCode::CREATED).await;
+    problem(register(&two, "cat"), 429).await;
+    one.stop().await;
+    two.stop().await;
 }

@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use self::scripts::{ACCEPT, CHANGE, KEEP, Said, TAKE};
+use self::scripts::{ACCEPT, CHANGE, KEEP, LIST, Said, TAKE};
 use super::{
     gauges::Gauges,
     job::{Job, Outcome, Retries, State},
@@ -138,26 +138,12 @@ impl Shared {
         before: Option<Uuid>,
         most: usize,
     ) -> Result<Vec<Job>, JobsError> {
-        let key = match state {
-            None => format!("infer:of:{owner}"),
-            Some(state) => format!("infer:of:{owner}:{}", state.name()),
-        };
-        let before = before.map_or_else(|| "+".to_owned(), |before| format!("({before}"));
-        let mut range = redis::cmd("ZREVRANGEBYLEX");
-        range.arg(key).arg(before).arg("-").arg("LIMIT").arg(0).arg(most);
-        let ids: Vec<String> = range.query_async(&mut self.commands.clone()).await?;
-        let mut records = redis::Pipeline::with_capacity(ids.len());
-        for id in &ids {
-            records.cmd("HGET").arg(format!("infer:job:{id}")).arg("job");
-        }
-        let records: Vec<Option<Vec<u8>>> = match ids.is_empty() {
-            true => Vec::new(),
-            false => records.query_async(&mut self.commands.clone()).await?,
-        };
-        // One may have been forgotten, or stand otherwise, since its name was read.
-        let jobs = records.into_iter().flatten().map(|record| serde_json::from_slice::<Job>(&record));
-        let fits = |job: &Job| state.is_none_or(|state| job.state == state);
-        Ok(jobs.collect::<Result<Vec<_>, _>>()?.into_iter().filter(fits).collect())
+        // In one step: names first and records then would leave out what changes in between, and take a page that is short for the last.
+        let mut list = LIST.prepare_invoke();
+        list.arg(owner).arg(state.map_or("", State::name));
+        list.arg(before.map_or_else(|| "+".to_owned(), |before| format!("({before}"))).arg(most);
+        let records: Vec<Vec<u8>> = list.invoke_async(&mut self.commands.clone()).await?;
+        Ok(records.iter().map(|record| serde_json::from_slice(record)).collect::<Result<_, _>>()?)
     }
 
     /// As [`super::Queue::result`].

@@ -13,9 +13,10 @@ macro_rules! script {
 pub(super) static ACCEPT: LazyLock<Script> = script!("accept.lua");
 pub(super) static TAKE: LazyLock<Script> = script!("take.lua");
 pub(super) static CHANGE: LazyLock<Script> = script!("change.lua");
+pub(super) static LIST: LazyLock<Script> = script!("list.lua");
 pub(super) static KEEP: LazyLock<Script> = script!("keep.lua");
 
-/// What every script answers.
+/// What every script answers that changes something.
 #[derive(Debug)]
 pub(super) struct Said {
     /// What became of what was asked.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use sqlx::{Any, AssertSqlSafe, FromRow, Row, Transaction, any::AnyRow};
 
-use super::{Reader, Result, Store, micros, placeholders, timestamp};
+use super::{Reader, Result, Store, micros, placeholders, sql::Sql, timestamp};
 use crate::engine::{Decision, QuoteLine, order::OrderState};
 
 mod change;
@@ -199,22 +199,20 @@ impl Store {
     pub async fn orders(&self, reader: Reader<'_>, filter: &OrderFilter) -> Result<Vec<Order>> {
         self.bounded("list orders", async {
             let mut connection = self.reading(reader).await?;
-            let mut text = format!("SELECT {COLUMNS} FROM orders WHERE id < $1");
-            let mut bound = vec![filter.before.clone().unwrap_or_else(|| "~".to_owned())];
-            for (column, value) in
-                [("user_id", filter.user_id.as_deref()), ("state", filter.state.map(OrderState::as_str))]
-            {
-                if let Some(value) = value {
-                    bound.push(value.to_owned());
-                    text.push_str(&format!(" AND {column} = ${}", bound.len()));
-                }
+            // No bound is no condition: there is no text that all ids are below in every database, as each sorts in its own language.
+            let mut sql = Sql::new(format!("SELECT {COLUMNS} FROM orders WHERE 1 = 1"));
+            if let Some(before) = &filter.before {
+                sql.push(" AND id < ").bind(before.clone());
             }
-            text.push_str(&format!(" ORDER BY id DESC LIMIT ${}", bound.len() + 1));
-            let mut query = sqlx::query_as(AssertSqlSafe(text));
-            for value in bound {
-                query = query.bind(value);
+            if let Some(user) = &filter.user_id {
+                sql.push(" AND user_id = ").bind(user.clone());
             }
-            let mut orders: Vec<Order> = query.bind(filter.limit).fetch_all(&mut *connection).await?;
+            if let Some(state) = filter.state {
+                sql.push(" AND state = ").bind(state.as_str().to_owned());
+            }
+            sql.push(" ORDER BY id DESC LIMIT ").bind(filter.limit);
+            let rows = sql.query()?.fetch_all(&mut *connection).await?;
+            let mut orders = rows.iter().map(Order::from_row).collect::<std::result::Result<Vec<_>, _>>()?;
             fill(&mut connection, &mut orders).await?;
             Ok(orders)
         })
