@@ -2,7 +2,7 @@
 
 use std::{hash::Hash, sync::Arc};
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
     core::v1::{
@@ -28,7 +28,7 @@ use tokio::{sync::broadcast, task::JoinSet};
 pub(crate) const ROOT_CA: &str = "kube-root-ca.crt";
 
 /// Changes that a controller may fall behind; past it, it looks at everything again.
-const BEHIND: usize = 4096;
+pub(crate) const BEHIND: usize = 4096;
 
 /// Which object; the namespace is empty for kinds without.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -236,20 +236,113 @@ where
     K::DynamicType: Hash + Eq,
 {
     let (store, writer) = reflector::store();
-    let changes = changes.clone();
     let stream = kube::runtime::watcher(Api::<K>::all(client.clone()), config).default_backoff();
-    let mut events = stream.reflect(writer).boxed();
-    tasks.spawn(async move {
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(Event::Apply(object) | Event::InitApply(object) | Event::Delete(object)) => {
-                    // Nobody listens before the first list is done: they start with everything.
-                    let _ = changes.send(wrap(Arc::new(object)));
-                }
-                Ok(Event::Init | Event::InitDone) => {}
-                Err(error) => tracing::warn!("watch {}: {error}", K::plural(&())),
+    tasks.spawn(follow(stream.reflect(writer), store.clone(), wrap, changes.clone()));
+    store
+}
+
+/// Tells of every change that events have brought into a copy, once the copy shows it: whoever is told reads the copy, and is not told
+/// again.
+async fn follow<K>(
+    events: impl Stream<Item = watcher::Result<Event<K>>> + Send,
+    store: Store<K>,
+    wrap: fn(Arc<K>) -> Changed,
+    changes: broadcast::Sender<Changed>,
+) where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let mut events = std::pin::pin!(events);
+    // What a list that has begun may no longer have: a watch that was lost does not say what went meanwhile.
+    let mut before: Vec<Arc<K>> = Vec::new();
+    // Nobody listens before the first list is done: they start with everything.
+    let tell = |object: Arc<K>| drop(changes.send(wrap(object)));
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(Event::Apply(object) | Event::Delete(object)) => tell(Arc::new(object)),
+            Ok(Event::Init) => before = store.state(),
+            // The copy shows what is listed only when all of it has been.
+            Ok(Event::InitApply(_)) => {}
+            Ok(Event::InitDone) => {
+                let is_there = |object: &Arc<K>| {
+                    store.get(&ObjectRef::from_obj(object.as_ref())).is_some_and(|now| now.uid() == object.uid())
+                };
+                std::mem::take(&mut before).into_iter().filter(|object| !is_there(object)).for_each(tell);
+                store.state().into_iter().for_each(tell);
+            }
+            Err(error) => tracing::warn!("watch {}: {error}", K::plural(&())),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use futures::stream;
+    use serde_json::json;
+
+    use super::*;
+
+    impl Cache {
+        /// Copies of nothing.
+        pub(crate) fn empty() -> Self {
+            Self {
+                deployments: reflector::store().0,
+                replica_sets: reflector::store().0,
+                replication_controllers: reflector::store().0,
+                pods: reflector::store().0,
+                services: reflector::store().0,
+                slices: reflector::store().0,
+                namespaces: reflector::store().0,
+                nodes: reflector::store().0,
+                accounts: reflector::store().0,
+                root_cas: reflector::store().0,
+                endpoints: reflector::store().0,
+                budgets: reflector::store().0,
+                quotas: reflector::store().0,
+                verticals: reflector::store().0,
+                changes: broadcast::channel(BEHIND).0,
             }
         }
-    });
-    store
+    }
+
+    /// A namespace of this name in this state.
+    pub(crate) fn namespace(name: &str, uid: &str) -> Namespace {
+        serde_json::from_value(json!({"metadata": {"name": name, "uid": uid}})).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_changed_while_nobody_watched_is_told_when_the_copy_shows_it() {
+        let (store, writer) = reflector::store();
+        let (changes, mut told) = broadcast::channel(BEHIND);
+        let new = |name, uid| Event::InitApply(namespace(name, uid));
+        let first = vec![Event::Init, new("gone", "1"), new("again", "1"), new("same", "1"), Event::InitDone];
+        let second = vec![Event::Init, new("again", "2"), new("same", "1"), new("new", "1"), Event::InitDone];
+        // Whoever is told of a change looks before the next event comes.
+        let events = stream::iter([first, vec![Event::Apply(namespace("mark", "1"))], second].concat());
+        let events = events.then(|event| async {
+            tokio::task::yield_now().await;
+            Ok(event)
+        });
+        let listen = async {
+            let mut seen = Vec::new();
+            while let Ok(change) = told.recv().await {
+                let Changed::Namespace(namespace) = change else { continue };
+                let shown = store.get(&ObjectRef::from_obj(namespace.as_ref()));
+                let uid = |namespace: &Namespace| namespace.uid().unwrap();
+                seen.push((namespace.name_any(), uid(&namespace), shown.as_deref().map(uid)));
+            }
+            seen
+        };
+        let follow = follow(events.reflect(writer), store.clone(), Changed::Namespace, changes);
+        let ((), seen) = tokio::join!(follow, listen);
+        let mark = seen.iter().position(|(name, ..)| name == "mark").unwrap();
+        let mut seen =
+            seen[mark + 1..].iter().map(|(n, u, s)| (n.as_str(), u.as_str(), s.as_deref())).collect::<Vec<_>>();
+        seen.sort_unstable();
+        let one = Some("1");
+        let again = [("again", "1", Some("2")), ("again", "2", Some("2"))];
+        assert_eq!(
+            seen,
+            [&again[..], &[("gone", "1", None), ("mark", "1", None), ("new", "1", one), ("same", "1", one)]].concat()
+        );
+    }
 }

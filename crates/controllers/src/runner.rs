@@ -3,7 +3,10 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
-use tokio::{sync::broadcast::error::RecvError, time::Instant};
+use tokio::{
+    sync::broadcast::error::{RecvError, TryRecvError},
+    time::Instant,
+};
 
 use crate::{
     cache::{Cache, Changed, Key},
@@ -35,8 +38,14 @@ pub async fn run_controller<C: Controller>(controller: C, cache: Arc<Cache>) {
     };
     cache.everything().iter().for_each(|change| add(&mut queue, change));
     loop {
-        while let Ok(change) = changes.try_recv() {
-            add(&mut queue, &change);
+        loop {
+            match changes.try_recv() {
+                Ok(change) => add(&mut queue, &change),
+                // Missed changes are no loss: everything is looked at again.
+                Err(TryRecvError::Lagged(_)) => cache.everything().iter().for_each(|change| add(&mut queue, change)),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Closed) => return,
+            }
         }
         if let Some(key) = queue.next(Instant::now()) {
             let wait = reconcile(&controller, &key, &mut queue).await;
@@ -49,7 +58,6 @@ pub async fn run_controller<C: Controller>(controller: C, cache: Arc<Cache>) {
         tokio::select! {
             change = changes.recv() => match change {
                 Ok(change) => add(&mut queue, &change),
-                // Missed changes are no loss: everything is looked at again.
                 Err(RecvError::Lagged(_)) => cache.everything().iter().for_each(|change| add(&mut queue, change)),
                 Err(RecvError::Closed) => return,
             },
@@ -86,5 +94,75 @@ pub fn gone_is_fine<T>(result: Result<T, kube::Error>) -> Result<(), kube::Error
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         Err(error) => Err(error),
         Ok(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use k8s_openapi::api::core::v1::Namespace;
+    use kube::runtime::{reflector, watcher::Event};
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::cache::{BEHIND, tests::namespace};
+
+    /// A controller to which more happens while it is busy for the first time than it can be told.
+    struct Busy {
+        cache: Arc<Cache>,
+        namespaces: Mutex<reflector::store::Writer<Namespace>>,
+        seen: mpsc::UnboundedSender<String>,
+    }
+
+    impl Busy {
+        fn make(&self, name: &str) {
+            let made = namespace(name, name);
+            self.namespaces.lock().unwrap().apply_watcher_event(&Event::Apply(made.clone()));
+            self.cache.announce(Changed::Namespace(Arc::new(made)));
+        }
+    }
+
+    impl Controller for Busy {
+        const NAME: &'static str = "busy";
+
+        fn concerned(&self, change: &Changed) -> Vec<Key> {
+            let Changed::Namespace(namespace) = change else { return Vec::new() };
+            vec![Key::of(namespace.as_ref())]
+        }
+
+        async fn reconcile(&self, key: &Key) -> Result<Option<Duration>, Error> {
+            if key.name == "first" && self.cache.namespaces.state().len() == 1 {
+                self.make("a missed one");
+                (0..BEHIND).for_each(|_| self.cache.announce(Changed::Node));
+                self.make("the last one");
+            }
+            self.seen.send(key.name.clone())?;
+            Ok(None)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_controller_that_fell_behind_while_it_was_busy_looks_at_everything_again() {
+        let (store, mut writer) = reflector::store();
+        writer.apply_watcher_event(&Event::Apply(namespace("first", "first")));
+        let mut cache = Cache::empty();
+        cache.namespaces = store;
+        let cache = Arc::new(cache);
+        let (seen, mut reconciled) = mpsc::unbounded_channel();
+        let controller = Busy { cache: cache.clone(), namespaces: Mutex::new(writer), seen };
+        let looks = async {
+            let mut looks = Vec::new();
+            while looks.last().is_none_or(|name| name != "the last one") {
+                looks.push(reconciled.recv().await.unwrap());
+            }
+            looks
+        };
+        let looks = tokio::select! {
+            looks = looks => looks,
+            () = run_controller(controller, cache) => Vec::new(),
+        };
+        // Keys that are due at one time are in the order of their names.
+        assert_eq!(looks, ["first", "a missed one", "first", "the last one"]);
     }
 }

@@ -1,7 +1,10 @@
 //! Bringing everything up to date with the stored definitions: their statuses, the kinds that are served, and the objects of
 //! definitions that are being deleted.
 
-use std::sync::{Arc, Weak};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use ::objects::{
     custom,
@@ -23,6 +26,9 @@ use crate::{
     store::Watcher,
 };
 
+/// How soon what the store refused is tried again: at first, doubled each time, and at most.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+
 /// Reads every definition, writes the statuses that changed, and serves what is to be served.
 ///
 /// # Errors
@@ -37,23 +43,35 @@ pub(crate) async fn sync(registry: &Registry) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Goes on with deletions that wait for something, whenever something of theirs changes, until the registry is gone.
+/// Brings everything up to date whenever a definition changes, or something that a deletion waits for, until the registry is gone. The
+/// requests that change definitions do the same, so that it is done when they are answered; but whoever asked may leave before that.
+/// What the store refused is tried again.
 pub(crate) async fn follow(registry: Weak<Registry>) {
     let Some(closed) = registry.upgrade().map(|registry| registry.closed()) else { return };
     tokio::pin!(closed);
+    let mut pause = AGAIN.0;
     loop {
         let Some(registry) = registry.upgrade() else { return };
         // Before looking, so that no change falls in between.
         let mut watchers = watchers(&registry);
-        if terminating(&registry.kinds()).next().is_some()
-            && let Err(failure) = sync(&registry).await
-        {
-            tracing::warn!("CustomResourceDefinitions: {}", failure.message);
-        }
+        let outcome = sync(&registry).await;
         drop(registry);
+        let again = match outcome {
+            Ok(()) => {
+                pause = AGAIN.0;
+                None
+            }
+            Err(failure) => {
+                tracing::warn!("CustomResourceDefinitions: {}; trying again", failure.message);
+                let again = pause;
+                pause = AGAIN.1.min(pause * 2);
+                Some(again)
+            }
+        };
         let changes = watchers.iter_mut().map(|watcher| Box::pin(watcher.changed()));
         tokio::select! {
             _ = futures::future::select_all(changes) => {}
+            () = tokio::time::sleep(again.unwrap_or_default()), if again.is_some() => {}
             () = &mut closed => return,
         }
     }
@@ -76,11 +94,10 @@ async fn write_statuses(registry: &Registry) -> Result<(), Failure> {
     let Some(kind) = kind() else { return Ok(()) };
     let mut all = stored(registry);
     let now = delete::time(Timestamp::now());
-    let group = |definition: &Value| definition.pointer("/spec/group").cloned();
-    for index in 0..all.len() {
-        let own = all.get(index).and_then(group);
-        let same = |(at, other): &(usize, &Value)| *at != index && other.pointer("/spec/group") == own.as_ref();
-        let others: Vec<&Value> = all.iter().enumerate().filter(same).map(|(_, other)| other).collect();
+    let groups: Vec<Option<Value>> = all.iter().map(|one| one.pointer("/spec/group").cloned()).collect();
+    for (index, own) in groups.iter().enumerate() {
+        let others = all.iter().zip(&groups).enumerate().filter(|(at, (_, group))| *at != index && *group == own);
+        let others: Vec<&Value> = others.map(|(_, (other, _))| other).collect();
         let Some(definition) = all.get(index).filter(|definition| !meta::is_deleting(definition)) else { continue };
         let status = names::status(definition, &others, &now);
         if definition.get("status") == Some(&status) {

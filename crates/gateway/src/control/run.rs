@@ -30,7 +30,7 @@ use objects::gateway::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use tokio::{sync::Notify, task::JoinSet};
+use tokio::{sync::Notify, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -61,6 +61,51 @@ impl Wake {
         self.objects.store(true, Ordering::Release);
         self.notify.notify_one();
     }
+
+    /// Whether something other than endpoints changed since this was asked last. It is asked before everything is looked at: of what
+    /// changes during the look nobody knows whether the look shows it, and it is looked at again.
+    fn take(&self) -> bool {
+        self.objects.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// The addresses that could not be bound, and when they are tried again, however often the loop is woken until then.
+#[derive(Default)]
+struct Unbindable {
+    errors: Vec<BindError>,
+    pause: Duration,
+    again: Option<Instant>,
+}
+
+impl Unbindable {
+    /// Takes in what could not be bound just now; gives what of it is new, or nothing if all is as it was.
+    fn take(&mut self, errors: Vec<BindError>, now: Instant) -> Option<Vec<BindError>> {
+        if errors == self.errors {
+            if self.is_due(now) {
+                self.pause = BIND_AGAIN.1.min(self.pause * 2);
+                self.again = Some(now + self.pause);
+            }
+            return None;
+        }
+        let new = errors.iter().filter(|error| !self.errors.contains(error)).cloned().collect();
+        self.pause = BIND_AGAIN.0;
+        self.again = (!errors.is_empty()).then(|| now + self.pause);
+        self.errors = errors;
+        Some(new)
+    }
+
+    /// Whether they are to be tried again.
+    fn is_due(&self, now: Instant) -> bool {
+        self.again.is_some_and(|again| again <= now)
+    }
+
+    /// Resolves when they are.
+    async fn due(&self) {
+        match self.again {
+            Some(again) => tokio::time::sleep_until(again).await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// Runs until `stop`. The first table is handed over when every kind has been listed, so that a restart never serves less
@@ -87,30 +132,26 @@ pub async fn run(client: Client, options: Options, sink: impl Sink, stop: Cancel
     if let Some(leading) = options.leading.clone() {
         tasks.spawn(wake_leader(leading, wake.clone()));
     }
-    let (mut bind_errors, mut again) = (Vec::new(), BIND_AGAIN.0);
+    let mut unbindable = Unbindable::default();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = wake.notify.notified() => {}
-            () = tokio::time::sleep(again), if !bind_errors.is_empty() => {
-                again = BIND_AGAIN.1.min(again * 2);
-                wake.objects();
-            }
+            () = unbindable.due() => {}
         }
-        let mut snapshot = watched.snapshot(&bind_errors);
+        let objects = wake.take() || unbindable.is_due(Instant::now());
+        let mut snapshot = watched.snapshot(&unbindable.errors);
         snapshot.scalables = scalables.borrow().clone().unwrap_or_default();
         let snapshot = Arc::new(snapshot);
         sink.objects(&snapshot);
-        if wake.objects.swap(false, Ordering::AcqRel) {
+        if objects {
             let compiled = compile(&snapshot, &options, &mut memory, Timestamp::now());
             let errors = sink.apply(Arc::new(compiled.table));
             statuses.send_replace(compiled.statuses);
-            if errors != bind_errors {
-                let new = errors.iter().filter(|error| !bind_errors.contains(error)).cloned().collect::<Vec<_>>();
+            if let Some(new) = unbindable.take(errors, Instant::now()) {
                 if options.leads() {
                     unbound.say(&snapshot, &new).await;
                 }
-                (bind_errors, again) = (errors, BIND_AGAIN.0);
                 wake.objects();
             }
         } else {
@@ -340,6 +381,31 @@ mod tests {
     fn failed(code: u16) -> Result<watcher::Event<Gateway>, watcher::Error> {
         let status = Status::failure("no", "Reason").with_code(code).boxed();
         Err(watcher::Error::InitialListFailed(kube::Error::Api(status)))
+    }
+
+    #[test]
+    fn an_address_is_tried_again_ever_more_seldom_whatever_else_happens_meanwhile() {
+        let error = |port| BindError {
+            address: ([127, 0, 0, 1], port).into(),
+            transport: crate::table::Transport::Tcp,
+            message: "in use".to_owned(),
+            denied: false,
+        };
+        let (mut unbindable, mut now) = (Unbindable::default(), Instant::now());
+        assert_eq!(unbindable.take(Vec::new(), now), None);
+        assert_eq!(unbindable.take(vec![error(1)], now), Some(vec![error(1)]));
+        for turn in 0..10 {
+            let pause = BIND_AGAIN.1.min(BIND_AGAIN.0 * (1 << turn));
+            assert_eq!(unbindable.again, Some(now + pause));
+            // The table is made for another reason before that.
+            assert_eq!(unbindable.take(vec![error(1)], now + pause / 2), None);
+            assert_eq!(unbindable.again, Some(now + pause));
+            now += pause;
+            assert_eq!(unbindable.take(vec![error(1)], now), None);
+        }
+        assert_eq!(unbindable.take(vec![error(1), error(2)], now), Some(vec![error(2)]));
+        assert_eq!(unbindable.again, Some(now + BIND_AGAIN.0));
+        assert_eq!((unbindable.take(Vec::new(), now), unbindable.again), (Some(Vec::new()), None));
     }
 
     #[tokio::test]
