@@ -67,6 +67,21 @@ async fn the_selector_and_the_labels_of_a_job_are_its_own() {
 }
 
 #[tokio::test]
+async fn the_addresses_of_a_service_are_its_own_unless_its_maker_says_them() {
+    let api = Api::start().await;
+    let path = "/api/v1/namespaces/default/services";
+    let service = |name: &str, spec: Value| json!({"metadata": {"name": name}, "spec": spec});
+    let fields = owned(&api, path, service("a", json!({"ports": [{"port": 80}]}))).await;
+    let plain = ["f:internalTrafficPolicy", "f:ports", "f:sessionAffinity", "f:type"];
+    assert_eq!(names(&fields["f:spec"]), plain);
+    let says = json!({"ports": [{"port": 80}], "clusterIP": "None", "ipFamilyPolicy": "SingleStack"});
+    let fields = owned(&api, path, service("b", says)).await;
+    let said = names(&fields["f:spec"]);
+    assert!(said.contains(&"f:clusterIP") && said.contains(&"f:ipFamilyPolicy"), "{said:?}");
+    assert!(!said.contains(&"f:clusterIPs"), "{said:?}");
+}
+
+#[tokio::test]
 async fn whoever_asks_for_a_certificate_has_no_say_in_the_request_afterwards() {
     let api = Api::start().await;
     let spec = json!({"request": "LS0tLS0=", "signerName": "example.com/signer", "usages": ["client auth"]});

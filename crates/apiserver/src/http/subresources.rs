@@ -39,6 +39,12 @@ impl Call<'_> {
             Verb::Get => return shown(&registry.get(&kind, namespace, self.name())?.json),
             Verb::Update => {
                 let (wanted, _) = self.body_as(SCALE)?;
+                let own = meta::text(&wanted, "name");
+                if !own.is_empty() && own != self.name() {
+                    let message =
+                        format!("the name of the object ({own}) does not match the name on the URL ({})", self.name());
+                    return Err(Failure::bad_request(message));
+                }
                 write = self.write("UpdateOptions")?;
                 Box::new(move |current| scale::set(&of, current, &wanted))
             }

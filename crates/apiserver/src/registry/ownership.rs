@@ -115,6 +115,9 @@ const ADDED: &[(&str, &str, &[&str])] = &[
     ("", "Pod", &["/spec/preemptionPolicy"]),
     // The two names of one field.
     ("", "Pod", &["/spec/serviceAccountName", "/spec/serviceAccount"]),
+    ("", "Service", &["/spec/clusterIPs"]),
+    ("", "Service", &["/spec/ipFamilies"]),
+    ("", "Service", &["/spec/ipFamilyPolicy"]),
     ("batch", "Job", &["/spec/selector"]),
     ("batch", "Job", &["/spec/template/metadata/labels/batch.kubernetes.io~1controller-uid"]),
     ("batch", "Job", &["/spec/template/metadata/labels/batch.kubernetes.io~1job-name"]),

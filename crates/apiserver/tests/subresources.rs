@@ -1,4 +1,4 @@
-//! Bindings: a pod is given a node once, if it is the one that was meant and stays.
+//! Bindings and scales change the object that is meant; deletions answer with it where upstream does.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
 
@@ -41,6 +41,21 @@ async fn a_pod_that_goes_is_not_bound() {
     assert_eq!(status, StatusCode::CONFLICT);
     let why = "pod p is being deleted, cannot be assigned to a host";
     assert!(said["message"].as_str().unwrap().ends_with(why), "{said}");
+}
+
+#[tokio::test]
+async fn the_scale_of_another_object_is_refused() {
+    let api = Api::start().await;
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let spec = json!({"selector": {"matchLabels": {"a": "b"}}, "template": template});
+    let deployments = "/apis/apps/v1/namespaces/default/deployments";
+    api.ask("POST", deployments, &[], json!({"metadata": {"name": "d"}, "spec": spec})).await;
+    let scale = |name: &str| json!({"metadata": {"name": name}, "spec": {"replicas": 3}});
+    let path = format!("{deployments}/d/scale");
+    let (status, said) = api.ask("PUT", &path, &[], scale("e")).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{said}");
+    assert_eq!(said["message"], "the name of the object (e) does not match the name on the URL (d)");
+    assert_eq!(api.ask("PUT", &path, &[], scale("d")).await.1["spec"]["replicas"], 3);
 }
 
 #[tokio::test]
