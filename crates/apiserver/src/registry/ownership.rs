@@ -129,11 +129,7 @@ const ADDED: &[(&str, &str, &[&str])] = &[
 pub(super) fn unsaid(kind: &Kind, object: &Value) -> Vec<&'static str> {
     let is_said = |pointer: &&str| object.pointer(pointer).is_some_and(|value| !value.is_null());
     let of_kind = ADDED.iter().filter(|(group, name, _)| kind.is(group, name));
-    of_kind
-        .filter(|(.., names)| !names.iter().any(|name| is_said(&name)))
-        .flat_map(|(.., names)| *names)
-        .copied()
-        .collect()
+    of_kind.filter(|(.., names)| !names.iter().any(&is_said)).flat_map(|(.., names)| *names).copied().collect()
 }
 
 /// An object without some fields, and without the maps that they leave empty.
