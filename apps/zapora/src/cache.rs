@@ -8,7 +8,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -41,8 +41,9 @@ pub struct Answer {
 
 impl Answer {
     /// An answer with this body.
-    pub fn new(body: impl Into<Bytes>) -> Self {
-        let body = body.into();
+    pub fn new(body: impl Into<Vec<u8>>) -> Self {
+        // Whoever writes a body into a vector leaves up to as much room again behind it, which would be held and not counted.
+        let body = Bytes::from(body.into().into_boxed_slice());
         let digest = Sha256::digest(&body);
         let etag = format!("\"{}\"", crate::hex(digest.get(..16).unwrap_or(&digest)));
         Self { body, etag }
@@ -61,6 +62,8 @@ struct Local {
     /// The keys of `held`, the oldest answer's first.
     order: VecDeque<String>,
     bytes: usize,
+    /// A task lets go of answers when their time is over.
+    tended: bool,
 }
 
 impl Local {
@@ -74,11 +77,20 @@ impl Local {
             self.order.retain(|other| other != key);
         }
         self.order.push_back(key.to_owned());
+        self.let_go(now, fresh);
+    }
+
+    /// Lets go of what is older than `fresh`, and of the oldest beyond the bounds.
+    fn let_go(&mut self, now: Instant, fresh: Duration) {
         while self.held.len() > ENTRIES || self.bytes > BYTES || self.oldest().is_some_and(|at| now - at >= fresh) {
             let Some(oldest) = self.order.pop_front() else { break };
             if let Some(old) = self.held.remove(&oldest) {
                 self.bytes = self.bytes.saturating_sub(old.answer.body.len());
             }
+        }
+        if self.held.is_empty() {
+            // What a table and a queue have room for, they keep.
+            (self.held, self.order) = Default::default();
         }
     }
 
@@ -194,7 +206,11 @@ impl Cache {
 
     fn hold(&self, key: &str, answer: &Answer, generation: u64) {
         let held = Held { answer: answer.clone(), generation, at: Instant::now() };
-        lock(&self.0.local).insert(key, held, self.0.fresh);
+        let mut local = lock(&self.0.local);
+        local.insert(key, held, self.0.fresh);
+        if !local.held.is_empty() && !std::mem::replace(&mut local.tended, true) {
+            tokio::spawn(tend(Arc::downgrade(&self.0), self.0.fresh));
+        }
     }
 
     /// The name of `key` in Redis in today's generation; none without Redis, or when it does not answer in time.
@@ -216,6 +232,21 @@ impl Cache {
 
     fn count(&self, found: &str) {
         self.0.found.with_label_values(&[found]).inc();
+    }
+}
+
+/// Lets go of answers when their time is over, until there are none: what the last requests asked for would be held until somebody
+/// asks for something else, however long that takes.
+async fn tend(cache: Weak<Shared>, fresh: Duration) {
+    loop {
+        tokio::time::sleep(fresh).await;
+        let Some(cache) = cache.upgrade() else { return };
+        let mut local = lock(&cache.local);
+        local.let_go(Instant::now(), fresh);
+        if local.held.is_empty() {
+            local.tended = false;
+            return;
+        }
     }
 }
 
@@ -327,6 +358,28 @@ mod tests {
         }
         let local = lock(&cache.0.local);
         assert_eq!((local.held.len(), local.order.len()), (ENTRIES, ENTRIES));
+    }
+
+    #[test]
+    fn an_answer_has_no_more_room_than_its_body_needs() {
+        let mut body = Vec::with_capacity(32 << 10);
+        body.extend_from_slice(&[b'x'; 17 << 10]);
+        let body = Answer::new(body).body.try_into_mut().unwrap();
+        assert_eq!((body.len(), body.capacity()), (17 << 10, 17 << 10));
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_let_go_when_its_time_is_over_and_no_other_comes() {
+        let (cache, made) = (cache(Duration::from_millis(20)), AtomicU64::new(0));
+        for round in 0..2 {
+            ask(&cache, "a", &made).await;
+            let empty = async {
+                while !lock(&cache.0.local).held.is_empty() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            assert!(tokio::time::timeout(Duration::from_secs(60), empty).await.is_ok(), "it is held, in round {round}");
+        }
     }
 
     fn held(bytes: usize, at: Instant) -> Held {
