@@ -111,7 +111,8 @@ fn insert(document: &mut Value, path: &[&str], value: Value) {
 
 /// `/openapi.json` and the page at `/docs`.
 pub(crate) fn router(document: &Value) -> Router {
-    let text = Bytes::from(document.to_string());
+    // It is kept for as long as the service lives, without the room that it was written with.
+    let text = Bytes::from(document.to_string().into_bytes().into_boxed_slice());
     let serve = move || {
         let text = text.clone();
         async move {

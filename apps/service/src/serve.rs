@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service as _;
 
 use crate::{
-    memory,
+    memory::{self, Quiet},
     observe::{Peer, Shared},
     paced::Paced,
     service::{Background, Built, Service},
@@ -42,7 +42,10 @@ impl Service {
         let stop = stop.child_token();
         let mut workers = Workers::start(background, &stop);
         let server = Server::new(router, shared);
-        server.accept(&listener, stop.cancelled()).await;
+        tokio::select! {
+            () = server.accept(&listener, stop.cancelled()) => {}
+            () = server.quiet.keep() => {}
+        }
         server.shared.health.drain();
         tracing::info!("draining");
         server.accept(&listener, tokio::time::sleep(server.shared.limits.drain_delay)).await;
@@ -56,6 +59,7 @@ struct Server {
     shared: Arc<Shared>,
     http: http1::Builder,
     places: Arc<Semaphore>,
+    quiet: Arc<Quiet>,
     connections: TaskTracker,
     /// Idle connections are to be closed, the others after their answer.
     closing: CancellationToken,
@@ -69,7 +73,7 @@ impl Server {
         http.timer(TokioTimer::new()).header_read_timeout(shared.limits.head_time).max_buf_size(HEAD_BYTES);
         let places = Arc::new(Semaphore::new(shared.limits.connections));
         let (closing, ending) = (CancellationToken::new(), CancellationToken::new());
-        Self { router, shared, http, places, connections: TaskTracker::new(), closing, ending }
+        Self { router, shared, http, places, quiet: Arc::default(), connections: TaskTracker::new(), closing, ending }
     }
 
     /// Takes connections until `end`.
@@ -102,7 +106,7 @@ impl Server {
 
     /// Serves one connection until its end, or until it is to be closed.
     fn connection(&self, stream: TcpStream, peer: Peer) -> impl Future<Output = ()> + Send + 'static {
-        let app = App { router: self.router.clone(), peer };
+        let app = App { router: self.router.clone(), peer, quiet: Arc::clone(&self.quiet) };
         // Small answers are not to wait for the client's acknowledgement of the one before.
         let _ = stream.set_nodelay(true);
         let given_up = self.shared.metrics.refused.with_label_values(&["unread"]);
@@ -150,6 +154,7 @@ impl Server {
 struct App {
     router: Router,
     peer: Peer,
+    quiet: Arc<Quiet>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for App {
@@ -158,6 +163,7 @@ impl hyper::service::Service<Request<Incoming>> for App {
     type Future = axum::routing::future::RouteFuture<Infallible>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.quiet.disturb();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(self.peer);
         // A router is always ready, and a clone of it one reference.
