@@ -57,17 +57,13 @@ impl Registry {
         let update = Update { kind: kind.clone(), part, write: write.into(), change, limits, classes, services, turn };
         let dry_run = update.write.dry_run;
         let found = self.store.get(&self.key(kind, namespace, name)).ok_or_else(&missing)?;
-        let prepared = update.prepare(&found)?;
+        // What a Service takes that there is once, another write of the same would be refused meanwhile, which is about to take it too.
+        let prepared = if kind.is("", "Service") { None } else { Some(update.prepare(&found)?) };
         let (tell, told) = mpsc::channel();
         let written = self.write(kind, namespace, name, dry_run, move |current, revision| {
             let current = current.ok_or_else(missing)?;
-            let prepared = if current.revision == found.revision {
-                prepared
-            } else {
-                // What it holds is free for the other.
-                drop(prepared);
-                update.prepare(current)?
-            };
+            let prepared = prepared.filter(|_| current.revision == found.revision);
+            let prepared = prepared.map_or_else(|| update.prepare(current), Ok)?;
             let Prepared { text, gone, claims, before, after } = prepared;
             // Whoever waits is given both, to let go of them as well.
             let _ = tell.send((before, after));
@@ -225,5 +221,23 @@ mod tests {
         };
         assert_eq!(update(&registry, late).await.unwrap_err().reason, "NotFound");
         assert!(registry.get(maps(), "default", "a").is_err());
+    }
+
+    #[tokio::test]
+    async fn who_changes_a_service_as_somebody_else_does_is_not_refused_what_that_one_takes() {
+        let (registry, _dir) = registry().await;
+        let services = kinds::by_kind("", "v1", "Service").unwrap();
+        let object = json!({"metadata": {"name": "a"}, "spec": {"ports": [{"port": 80}]}});
+        registry.create(services, "default", object, false).await.unwrap();
+        let opened = |current: &Value| {
+            let mut next = current.clone();
+            next["spec"]["type"] = json!("NodePort");
+            next["spec"]["ports"][0]["nodePort"] = json!(30500);
+            Ok(next)
+        };
+        let update = || registry.update(services, "default", "a", Part::Main, false, opened);
+        let outcomes = futures::future::join_all((0..5).map(|_| update())).await;
+        let refused: Vec<Failure> = outcomes.into_iter().filter_map(Result::err).collect();
+        assert!(refused.is_empty(), "{refused:?}");
     }
 }
