@@ -1,5 +1,7 @@
 //! Server-side apply: `PATCH` with `application/apply-patch+yaml`.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 use objects::{
@@ -32,7 +34,6 @@ pub(super) fn is_asked(headers: &HeaderMap) -> bool {
 }
 
 /// What is to be applied.
-#[derive(Clone)]
 struct Applied {
     object: Value,
     kind: KindRef,
@@ -59,10 +60,9 @@ impl Call<'_> {
             let changed = self.change(part, write, move |live: &Value| applied.onto(Some(live))).await?;
             return self.written(StatusCode::OK, changed, warnings);
         }
-        let change = || {
-            let change = applied.clone();
-            move |live: &Value| change.onto(Some(live))
-        };
+        let applied = Arc::new(applied);
+        let own = applied.clone();
+        let change = move |live: &Value| own.onto(Some(live));
         let (status, outcome) = self.change_or_make(&write, change, || self.apply_anew(&applied)).await?;
         self.written(status, outcome, warnings)
     }

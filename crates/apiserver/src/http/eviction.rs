@@ -77,11 +77,11 @@ impl Call<'_> {
                     Ok(disrupted(pod, Timestamp::now()))
                 };
                 let said = registry.update(&self.target.kind, namespace, self.name(), Part::Status, false, say).await?;
-                let said: Value = serde_json::from_slice(&said.json).map_err(Failure::internal)?;
                 // The version that was meant is this one now: it is the eviction itself that changed it.
                 if let Some(version) =
                     options.preconditions.as_mut().and_then(|wanted| wanted.resource_version.as_mut())
                 {
+                    let said: Value = serde_json::from_slice(&said.json).map_err(Failure::internal)?;
                     meta::text(&said, "resourceVersion").clone_into(version);
                 }
             }

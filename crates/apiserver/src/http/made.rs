@@ -40,19 +40,18 @@ impl Call<'_> {
     ///
     /// # Errors
     /// What changing or making it refuses, and 500 if others make and delete it all the while.
-    pub(super) async fn change_or_make<C, F>(
+    pub(super) async fn change_or_make<F>(
         &self,
         write: &Write,
-        change: impl Fn() -> C,
+        change: impl Change + Clone,
         make: impl Fn() -> F,
     ) -> Result<(StatusCode, Outcome), Failure>
     where
-        C: Change,
         F: Future<Output = Result<Outcome, Failure>>,
     {
         let mut outcome = Err(Failure::internal("the object comes and goes"));
         for _ in 0..TRIES {
-            match self.change(Part::Main, write.clone(), change()).await {
+            match self.change(Part::Main, write.clone(), change.clone()).await {
                 Ok(changed) => return Ok((StatusCode::OK, changed)),
                 Err(failure) if failure.reason == "NotFound" => {}
                 Err(failure) => return Err(failure),

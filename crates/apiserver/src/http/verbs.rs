@@ -1,5 +1,7 @@
 //! The verbs on objects.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
@@ -236,11 +238,11 @@ impl Call<'_> {
             let changed = self.change(part, write, move |_: &Value| Ok(wanted.clone())).await?;
             return self.written(StatusCode::OK, changed, warnings);
         }
-        let change = || {
-            let wanted = wanted.clone();
-            move |_: &Value| Ok(wanted.clone())
-        };
-        let (status, outcome) = self.change_or_make(&write, change, || self.make(wanted.clone(), &write)).await?;
+        let wanted = Arc::new(wanted);
+        let own = wanted.clone();
+        let change = move |_: &Value| Ok(Value::clone(&own));
+        let (status, outcome) =
+            self.change_or_make(&write, change, || self.make(Value::clone(&wanted), &write)).await?;
         self.written(status, outcome, warnings)
     }
 
