@@ -68,7 +68,8 @@ impl State<'_> {
         let updater = Updater { versions: &self.schema, keep: &self.keep };
         let mut managed = self.managed.clone();
         if text("op") == "update" {
-            updater.update(Some(&self.live), &object, version, &mut managed, &by)?;
+            let write = updater.difference(Some(&self.live), &object, version).map_err(|e| e.to_string())?;
+            updater.update(write, &mut managed, &by).map_err(|e| e.to_string())?;
             (self.live, self.managed) = (object, managed);
             return Ok(());
         }

@@ -15,7 +15,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    fn text(self) -> &'static str {
+    pub(super) fn text(self) -> &'static str {
         match self {
             Self::Apply => "Apply",
             Self::Update => "Update",
@@ -117,7 +117,7 @@ impl Entry {
         text("operation", identity.operation.text().to_owned());
         text("apiVersion", version);
         text("subresource", identity.subresource);
-        text("time", time.map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default());
+        text("time", time.map(time_text).unwrap_or_default());
         text("fieldsType", "FieldsV1".to_owned());
         map.insert("fieldsV1".to_owned(), fields.to_json());
         Value::Object(map)
@@ -128,6 +128,11 @@ impl Entry {
         let Identity { operation, manager, subresource, .. } = &self.identity;
         (*operation, self.time.map_or(0, Timestamp::as_second), manager, &self.version, subresource)
     }
+}
+
+/// As entries say when they changed.
+pub(super) fn time_text(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// Entries that cannot be read.

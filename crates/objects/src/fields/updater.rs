@@ -78,6 +78,22 @@ impl Taken {
     }
 }
 
+/// One write: the object before and after it, both of a version, and what differs of what the writer can change.
+pub struct Difference<'v> {
+    live: Option<&'v Value>,
+    new: &'v Value,
+    version: &'v str,
+    changed: Comparison,
+}
+
+impl Difference<'_> {
+    /// The fields to which other values were given, where that is all that differs.
+    pub(super) fn only_modified(&self) -> Option<&Set> {
+        let Comparison { removed, modified, added } = &self.changed;
+        (removed.is_empty() && added.is_empty()).then_some(modified)
+    }
+}
+
 /// Computes ownership.
 #[derive(Clone, Copy)]
 pub struct Updater<'a> {
@@ -88,26 +104,30 @@ pub struct Updater<'a> {
 }
 
 impl Updater<'_> {
-    /// Takes what differs between `live` and `new` (both of `version`) from everybody else, and gives it to `by`.
+    /// What a write changes; `live` and `new` are of `version`.
     ///
     /// # Errors
     /// Objects that do not fit their schema.
-    pub fn update(
+    pub fn difference<'v>(
         &self,
-        live: Option<&Value>,
-        new: &Value,
-        version: &str,
-        managed: &mut Managed,
-        by: &Identity,
-    ) -> Result<(), String> {
+        live: Option<&'v Value>,
+        new: &'v Value,
+        version: &'v str,
+    ) -> Result<Difference<'v>, ApplyError> {
+        let changed = self.compare(self.shape(version)?, live, new)?;
+        Ok(Difference { live, new, version, changed })
+    }
+
+    /// Takes what a write changes from everybody else, and gives it to `by`.
+    ///
+    /// # Errors
+    /// Objects that do not fit the schema of another version.
+    pub fn update(&self, write: Difference<'_>, managed: &mut Managed, by: &Identity) -> Result<(), ApplyError> {
         if !self.versions.are_fixed() {
             self.reconcile(managed);
         }
-        let changed = match self.record(live, new, version, managed, by, true) {
-            Ok(changed) => changed,
-            Err(ApplyError::Conflicts(_)) => return Err("a forced write has no conflicts".to_owned()),
-            Err(other) => return Err(other.to_string()),
-        };
+        self.record(&write, managed, by, true)?;
+        let Difference { version, changed, .. } = write;
         let mut has = managed.take(by).map(Entry::into_fields).unwrap_or_default();
         has.subtract(&changed.removed);
         has.absorb(changed.modified);
@@ -140,7 +160,7 @@ impl Updater<'_> {
         let last = managed.take(by);
         managed.put(Entry::new(by.clone(), version, self.keep.of(to_set(shape, applied))));
         let new = self.prune(merged, managed, version, last.as_ref());
-        self.record(Some(live), &new, version, managed, by, force)?;
+        self.record(&self.difference(Some(live), &new, version)?, managed, by, force)?;
         if let (Some(last), Some(entry)) = (last, managed.get_mut(by)) {
             entry.time = last.time;
         }
@@ -162,24 +182,22 @@ impl Updater<'_> {
         }
     }
 
-    /// What changed, after it was taken from everybody but `by`. Entries of versions that are gone go with them.
+    /// Takes what changed from everybody but `by`. Entries of versions that are gone go with them.
     fn record(
         &self,
-        live: Option<&Value>,
-        new: &Value,
-        version: &str,
+        write: &Difference<'_>,
         managed: &mut Managed,
         by: &Identity,
         force: bool,
-    ) -> Result<Comparison, ApplyError> {
-        let changed = self.compare(self.shape(version)?, live, new)?;
+    ) -> Result<(), ApplyError> {
+        let Difference { live, new, version, changed } = write;
         let mut seen: BTreeMap<String, Option<Taken>> = BTreeMap::new();
         for entry in managed.entries().iter().filter(|entry| entry.identity != *by) {
             if !seen.contains_key(&entry.version) {
-                let taken = if entry.version == version {
+                let taken = if entry.version == *version {
                     Some(Taken::of(changed.clone()))
                 } else {
-                    self.seen_as(live, new, version, &entry.version).transpose()?.map(Taken::of)
+                    self.seen_as(*live, new, version, &entry.version).transpose()?.map(Taken::of)
                 };
                 seen.insert(entry.version.clone(), taken);
             }
@@ -208,7 +226,7 @@ impl Updater<'_> {
             }
             !entry.fields().is_empty()
         });
-        Ok(changed)
+        Ok(())
     }
 
     fn compare(&self, shape: Shape<'_>, live: Option<&Value>, new: &Value) -> Result<Comparison, ApplyError> {

@@ -9,8 +9,9 @@ use super::{
     element::Element,
     last_applied,
     managed::{Entry, Identity, Managed, Operation},
+    redate::redated,
     set::Set,
-    updater::{Conflict, Updater},
+    updater::{Conflict, Difference, Updater},
     validate::validate,
 };
 
@@ -93,11 +94,18 @@ pub fn update(
     supplied: Option<&Value>,
     writer: &Writer<'_>,
 ) -> Option<Value> {
+    let write = updater.difference(live, new, writer.api_version);
+    if let (Some(held), None, Ok(write), true) = (held, supplied, &write, updater.versions.are_fixed())
+        && let Some(modified) = write.only_modified()
+        && let Some(entries) = redated(held, modified, &writer.identity(Operation::Update), writer.now)
+    {
+        return Some(entries);
+    }
     let mut managed = decode(held, supplied, writer.subresource);
     if managed.is_empty() && live.is_some() {
         return None;
     }
-    match track(updater, live, new, &mut managed, writer, writer.manager) {
+    match write.and_then(|write| track(updater, write, &mut managed, writer, writer.manager)) {
         Ok(()) => managed.into_json(),
         // An object that does not fit its schema is not tracked; what was known stays.
         Err(_) => held.cloned(),
@@ -119,14 +127,13 @@ pub fn decode(held: Option<&Value>, supplied: Option<&Value>, subresource: &str)
 
 fn track(
     updater: &Updater<'_>,
-    live: Option<&Value>,
-    new: &Value,
+    write: Difference<'_>,
     managed: &mut Managed,
     writer: &Writer<'_>,
     manager: &str,
-) -> Result<(), String> {
+) -> Result<(), ApplyError> {
     let (current, identity) = (writer.named(CURRENT, Operation::Update), writer.named(manager, Operation::Update));
-    updater.update(live, new, writer.api_version, managed, &current)?;
+    updater.update(write, managed, &current)?;
     if let Some(change) = managed.take(&current) {
         let mut fields = change.into_fields();
         fields.subtract(&NOBODYS);
@@ -160,7 +167,8 @@ pub fn apply(
     let mut managed = Managed::read(held).map_err(|e| failed(e.to_string()))?;
     if let (Some(live), true) = (live, managed.is_empty()) {
         let failed = |e| ApplyError::Object(format!("failed to create manager for existing fields: {e}"));
-        track(updater, None, live, &mut managed, writer, BEFORE).map_err(failed)?;
+        let write = updater.difference(None, live, writer.api_version);
+        write.and_then(|write| track(updater, write, &mut managed, writer, BEFORE)).map_err(failed)?;
     }
     let shape = updater.versions.shape(writer.api_version);
     if let Some(Err(error)) = shape.map(|shape| validate(shape, applied, false)) {
