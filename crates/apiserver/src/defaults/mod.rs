@@ -73,15 +73,22 @@ const ROWS: &[Row] = &[
 
 /// Fills in the defaults of an object.
 pub fn apply(kind: &Kind, object: &mut Value) {
-    if kind.is_custom() {
-        if let Some(definition) = kind.definition() {
-            definition.schema.compiled().fill(object);
-        }
-        return;
+    if let Some(fill) = row(kind) {
+        return fill(object);
     }
-    if let Some((_, _, fill)) = ROWS.iter().find(|(group, name, _)| (*group, *name) == (kind.group, kind.kind)) {
-        fill(object);
+    if let Some(definition) = kind.definition() {
+        definition.schema.compiled().fill(object);
     }
+}
+
+/// Whether objects of a kind can have any.
+pub fn has_any(kind: &Kind) -> bool {
+    row(kind).is_some() || kind.definition().is_some()
+}
+
+fn row(kind: &Kind) -> Option<fn(&mut Value)> {
+    let mut rows = ROWS.iter().filter(|_| !kind.is_custom());
+    rows.find(|(group, name, _)| (*group, *name) == (kind.group, kind.kind)).map(|(.., fill)| *fill)
 }
 
 fn set(map: &mut Map<String, Value>, field: &str, value: Value) {

@@ -179,8 +179,10 @@ impl Call<'_> {
         let Outcome { json, object, before } = outcome;
         if self.target.subresource.is_none() {
             // What it said before already is not warned about again.
-            let known = before.as_ref().map(|before| self.warnings(before)).unwrap_or_default();
-            warnings.extend(self.warnings(&object).into_iter().filter(|warning| !known.contains(warning)));
+            let found = self.warnings(&object);
+            let known = before.as_ref().filter(|_| !found.is_empty()).map(|before| self.warnings(before));
+            let known = known.unwrap_or_default();
+            warnings.extend(found.into_iter().filter(|warning| !known.contains(warning)));
             if let Some(before) = before.filter(|_| self.kind().definition().is_some()) {
                 let object = convert::from_stored(self.kind(), object);
                 warnings.extend(crd::objects::tolerated(self.kind(), &object, &before));

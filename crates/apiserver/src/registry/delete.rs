@@ -161,8 +161,8 @@ fn shorten(next: &mut Value, set: i64, grace: i64) {
 
 /// Whether an object whose deletion has begun has nothing left to wait for.
 pub fn is_finished(kind: &Kind, object: &Value) -> bool {
-    let grace = object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
-    meta::is_deleting(object) && grace == 0 && meta::finalizers(object).is_empty() && !holds_namespace(kind, object)
+    let grace = || meta::get(object, "deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
+    meta::is_deleting(object) && grace() == 0 && meta::finalizers(object).is_empty() && !holds_namespace(kind, object)
 }
 
 /// A time as the API writes it.

@@ -41,10 +41,14 @@ fn as_map(value: &mut Value) -> &mut Map<String, Value> {
 
 /// Sets a field of `metadata`, or removes it with `None`.
 pub fn set(object: &mut Value, field: &str, value: Option<Value>) {
-    let metadata = metadata(object);
-    match value {
+    let set = |metadata: &mut Map<String, Value>| match value {
         Some(value) => drop(metadata.insert(field.to_owned(), value)),
         None => drop(metadata.remove(field)),
+    };
+    // Nearly always it is there, and need not be named anew.
+    match object.get_mut("metadata") {
+        Some(Value::Object(metadata)) => set(metadata),
+        _ => set(metadata(object)),
     }
 }
 

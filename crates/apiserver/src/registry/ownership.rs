@@ -154,7 +154,7 @@ pub(super) fn without<'v>(object: &'v Value, pointers: &[&str]) -> Cow<'v, Value
 
 /// Takes the managedFields out of an object.
 pub fn take(object: &mut Value) -> Option<Value> {
-    object.pointer_mut("/metadata").and_then(Value::as_object_mut)?.remove("managedFields")
+    object.get_mut("metadata")?.as_object_mut()?.remove("managedFields")
 }
 
 /// The managedFields that an object says.

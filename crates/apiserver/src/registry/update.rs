@@ -1,5 +1,7 @@
 //! What an update may change, and what it keeps. No I/O.
 
+use std::borrow::Cow;
+
 use objects::kinds::Kind;
 use serde_json::Value;
 
@@ -62,8 +64,10 @@ pub fn merge(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Res
     let of_spec = matches!(part, Part::Main | Part::EphemeralContainers | Part::Resize);
     let causes = if of_spec || kind.is_custom() {
         // What was stored before a default was known has it too: it is no change.
-        let mut old = current.clone();
-        crate::defaults::apply(kind, &mut old);
+        let mut old = Cow::Borrowed(current);
+        if crate::defaults::has_any(kind) {
+            crate::defaults::apply(kind, old.to_mut());
+        }
         match part {
             Part::EphemeralContainers => validation::ephemeral(&wanted, &old),
             Part::Resize => validation::resize(kind, &wanted, &old),

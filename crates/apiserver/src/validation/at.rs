@@ -21,7 +21,7 @@ impl<'a> At<'a> {
     }
 
     pub(crate) fn field(&self, name: &str) -> Self {
-        let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
+        let path = if self.path.is_empty() { name.to_owned() } else { [&self.path, ".", name].concat() };
         Self { value: self.value.get(name).unwrap_or(&Value::Null), path }
     }
 
