@@ -23,15 +23,33 @@ SHORTEST, TAIL = 12, 8
 WIDTH = 132
 
 
+# Parts of a name in rustc's new way: an identifier's length, what was said before in the name, which of several is meant (crates,
+# implementations of a module), a constant, a lifetime.
+LENGTH = re.compile(r"(0|[1-9]\d*)_?")
+BEFORE = re.compile(r"B[0-9a-zA-Z]*_")
+WHICH = re.compile(r"s[0-9a-zA-Z]*_")
+VERBATIM = re.compile(r"K[a-z]n?[0-9a-f]*_|[LG][0-9a-zA-Z]*_|N[a-zA-Z]|.")
+
+
 def general(name):
     """A name, without what changes although the function stays."""
     name = re.sub(r"\.llvm\.\d+$", "", name)
-    if name.startswith("_R"):
-        # A crate's hash, where in the name something was said before, and which implementation of its module it is.
-        name = re.sub(r"Cs[0-9a-zA-Z]+_", "Cs*_", name)
-        name = re.sub(r"B[0-9a-zA-Z]*_(?=[A-Z0-9])", "B*_", name)
-        name = re.sub(r"([MX])s[0-9a-zA-Z]*_", r"\1s*_", name)
-    return re.sub(r"aws_lc_\d+_\d+_\d+_", "aws_lc_*_", name)
+    if not name.startswith("_R"):
+        return re.sub(r"aws_lc_\d+_\d+_\d+_", "aws_lc_*_", name)
+    parts, at = ["_R"], 2
+    while at < len(name):
+        if said := LENGTH.match(name, at):
+            end = said.end() + int(said[1])
+            parts.append(name[at:end])
+        elif said := BEFORE.match(name, at) or WHICH.match(name, at):
+            end = said.end()
+            parts.append(f"{said[0][0]}*_")
+        else:
+            said = VERBATIM.match(name, at)
+            end = said.end()
+            parts.append(said[0])
+        at = end
+    return "".join(parts)
 
 
 def sizes(program):
