@@ -71,15 +71,16 @@ fn every_services_image_is_built_in_the_same_steps() {
     };
     let all = dockerfiles();
     let common = steps("hello", &all["hello"]);
+    let list = Regex::new(r"-T,/src/(\S+)").unwrap();
     for (name, text) in &all {
         let theirs = steps(name, text);
         let mut rest = theirs.iter();
         for line in &common {
             assert!(rest.any(|other| other == line), "{name} lacks, or has elsewhere, what hello has: {line}");
         }
-        let list = Regex::new(r"-T,/src/(\S+)").unwrap().captures(text).unwrap_or_else(|| panic!("{name}: {text}"));
-        let found = Regex::new(r"\*\(\.text\.").unwrap().find_iter(&read(&list[1])).count();
-        assert!(found > 100, "{name}: what lies together is to be in {}", &list[1]);
+        let list = list.captures(text).map(|found| found[1].to_owned()).unwrap_or_else(|| panic!("{name}: {text}"));
+        let found = read(&list).matches("*(.text.").count();
+        assert!(found > 100, "{name}: what lies together is to be in {list}");
         assert_eq!(table(format!("apps/{name}/Cargo.toml"))["package"]["name"].as_str(), Some(name.as_str()));
     }
 }
