@@ -63,7 +63,10 @@ def ran(traces):
     """The functions that ran at the start, and those that ran after it."""
     parts = collections.defaultdict(list)
     for trace in traces:
-        process, part = re.search(r"\.(\d+)(?:\.(\d+))?$", trace).groups()
+        named = re.search(r"\.(\d+)(?:\.(\d+))?$", trace)
+        if not named:
+            sys.exit(f"{trace}: a trace is called out.PROCESS or out.PROCESS.PART")
+        process, part = named.groups()
         # The last part has no number.
         parts[process].append((int(part or sys.maxsize), trace))
     start, later = set(), set()
@@ -130,12 +133,14 @@ def section(name, found):
 
 def main(program, traces):
     all_sizes = sizes(program)
+    start, later = ran(traces)
+    if not all_sizes.keys() & later:
+        sys.exit(f"{program}: nothing of it runs in the traces after its start: it is stripped, or another build's, or has no second part")
     every = collections.Counter()
     for name, size in all_sizes.items():
         every[general(name)] += size
     print("/* Made by bench/layout.py, which says what it is for; bench/README.md says how to make it anew. A name that is not found any")
     print("   more costs memory, and nothing else. */\n\nSECTIONS {")
-    start, later = ran(traces)
     for name, called in ((".text.served", later), (".text.started", start)):
         # Of a name that several functions have, all lie where one has to.
         names = {general(name) for name in called if name in all_sizes}

@@ -237,6 +237,7 @@ proptest! {
             written = next;
         }
     }
+
     #[test]
     fn what_an_update_leaves_is_the_same_whether_or_not_the_sets_had_to_be_read(
         writes in prop::collection::vec((deployment(), 0..3_usize, "[12]?", prop::bool::ANY), 2..12),
@@ -249,6 +250,8 @@ proptest! {
             if !label.is_empty() {
                 new["metadata"]["labels"]["x"] = json!(label);
             }
+            // The server's, of which nobody is noted.
+            new["metadata"]["generation"] = json!(at);
             let (manager, subresource) = writers[*writer];
             let now = Timestamp::from_second(100 - at as i64 % 3).unwrap();
             let writer = Writer { manager, api_version: "apps/v1", subresource, now };

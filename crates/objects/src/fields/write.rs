@@ -97,7 +97,8 @@ pub fn update(
     let write = updater.difference(live, new, writer.api_version);
     if let (Some(held), None, Ok(write), true) = (held, supplied, &write, updater.versions.are_fixed())
         && let Some(modified) = write.only_modified()
-        && let Some(entries) = redated(held, modified, &writer.identity(Operation::Update), writer.now)
+        && let Some(entries) =
+            redated(held, &modified.difference(&NOBODYS), &writer.identity(Operation::Update), writer.now)
     {
         return Some(entries);
     }
