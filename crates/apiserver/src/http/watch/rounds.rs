@@ -17,10 +17,11 @@ use tokio_util::task::AbortOnDropHandle;
 use super::view::{News, View};
 
 /// What one waking may cost, shared by all who watch a resource: so many of them wait so much longer for the next. To wake a client
-/// and send it what is new takes about a fifth of this, so that telling all of them takes no more than that of a core.
-const WAKING: Duration = Duration::from_micros(250);
+/// that has been idle and send it what is new takes about a fifteenth of this, so that telling all of them takes no more than that of
+/// a core, however much changes.
+const WAKING: Duration = Duration::from_micros(400);
 /// Below this nobody waits, above the other nobody waits longer.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
+const PAUSES: (Duration, Duration) = (Duration::from_millis(8), Duration::from_millis(500));
 /// Texts that are kept of one resource: clients that take theirs promptly all want the last one of their view.
 const KEPT: usize = 8;
 
