@@ -2,17 +2,17 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
-use futures::{AsyncReadExt, future};
+use futures::{AsyncBufReadExt, AsyncReadExt, StreamExt, future};
 use http::Request;
 use kube::Client;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
@@ -41,12 +41,15 @@ pub async fn run(watchers: usize, rate: u32, seconds: u32) -> anyhow::Result<()>
         let reading = watch(&client).await?;
         tasks.push(tokio::spawn(read(reading, count.clone())));
     }
-    // One more, which never reads.
+    let writes = u64::from(rate * seconds);
+    // One more, which looks at the clock, and one which never reads.
+    let sent: Clocks = Arc::default();
+    let timing = watch(&server.another_client().await?).await?;
+    let timing = tokio::spawn(time(timing, sent.clone(), writes));
     let stuck = watch(&server.another_client().await?).await?;
     let waiting = machine::pss(pid)?;
-    let writes = u64::from(rate * seconds);
     let (cpu, start) = (machine::cpu(&[pid])?, Instant::now());
-    write(&server.client, rate, writes).await?;
+    write(&server.client, rate, writes, &sent).await?;
     let took = start.elapsed();
     let used = machine::cpu(&[pid])? - cpu;
     let busy = machine::pss(pid)?;
@@ -74,6 +77,10 @@ pub async fn run(watchers: usize, rate: u32, seconds: u32) -> anyhow::Result<()>
         mib(waiting),
         mib(busy)
     );
+    let mut delays = timeout(PATIENCE, timing).await.context("wait for the last event")???;
+    delays.sort_unstable();
+    let at = |part: usize| delays.get(delays.len() * part / 100).map_or(0, Duration::as_millis);
+    println!("from a write's start to the event: median {} ms, 99 % {} ms", at(50), at(99));
     ensure!(events == events_wanted, "events were lost or doubled");
     Ok(())
 }
@@ -87,6 +94,22 @@ async fn watch(client: &Client) -> anyhow::Result<impl futures::AsyncBufRead + S
     client.request_stream(request).await.context("watch")
 }
 
+/// When each write began.
+type Clocks = Arc<Mutex<Vec<Instant>>>;
+
+/// How long the events of so many writes took, each from its write's start.
+async fn time(from: impl futures::AsyncBufRead + Unpin, sent: Clocks, writes: u64) -> anyhow::Result<Vec<Duration>> {
+    let (mut lines, mut delays) = (from.lines(), Vec::new());
+    while delays.len() as u64 != writes {
+        let line = lines.next().await.context("the watch ended")??;
+        let event: Value = serde_json::from_str(&line).context("an event")?;
+        let Some(number) = event.pointer("/object/data/number").and_then(Value::as_str) else { continue };
+        let sent = sent.lock().unwrap_or_else(PoisonError::into_inner).get(number.parse::<usize>()?).copied();
+        delays.extend(sent.map(|sent| sent.elapsed()));
+    }
+    Ok(delays)
+}
+
 /// Counts events: each ends a line.
 async fn read(mut from: impl futures::AsyncRead + Unpin, count: Arc<AtomicU64>) {
     let mut buffer = vec![0; 16 * 1024];
@@ -97,12 +120,13 @@ async fn read(mut from: impl futures::AsyncRead + Unpin, count: Arc<AtomicU64>) 
 }
 
 /// So many changes a second, whether or not the last one is answered.
-async fn write(client: &Client, rate: u32, writes: u64) -> anyhow::Result<()> {
+async fn write(client: &Client, rate: u32, writes: u64, sent: &Clocks) -> anyhow::Result<()> {
     let mut turns = interval(Duration::from_secs(1) / rate);
     turns.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut answers = Vec::new();
     for number in 0..writes {
         turns.tick().await;
+        sent.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
         let client = client.clone();
         answers.push(tokio::spawn(async move {
             let object = config_map(&format!("changed-{}", number % u64::from(OBJECTS)), 100);
