@@ -3,7 +3,7 @@
 //! As client-go elects: a holder renews its Lease; who sees it unchanged for the Lease's duration, by the own clock, takes it.
 //! Clocks of different machines are never compared.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -14,7 +14,10 @@ use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
 };
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 /// For how long a Lease holds when its holder does not renew it.
@@ -76,15 +79,27 @@ fn held(before: &LeaseSpec, identity: &str, now: Timestamp) -> LeaseSpec {
 pub async fn run(client: Client, election: Election, leading: watch::Sender<bool>, stop: CancellationToken) {
     let api = Api::namespaced(client, &election.namespace);
     let mut candidate = Candidate { api, election, seen: None };
-    let mut renewed = None;
+    let mut renewed: Option<Instant> = None;
     loop {
-        match candidate.look().await {
-            Ok(true) => renewed = Some(Instant::now()),
-            Ok(false) => renewed = None,
-            Err(error) => {
-                tracing::warn!(lease = candidate.election.name, error = %error, "leader election");
-                renewed = renewed.filter(|renewed: &Instant| renewed.elapsed() < DEADLINE);
+        // Of the time before the request: by when it is answered, the others count from when it was written.
+        let begun = Instant::now();
+        // An API that does not answer must not keep a holder in the belief that it is one.
+        let left = renewed.map_or(DEADLINE, |renewed| DEADLINE.saturating_sub(renewed.elapsed()));
+        let looked = tokio::select! {
+            () = stop.cancelled() => break,
+            looked = timeout(left, candidate.look()) => looked,
+        };
+        let failed = match looked {
+            Ok(Ok(holds)) => {
+                renewed = holds.then_some(begun);
+                None
             }
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some(format!("the API has not answered for {} s", left.as_secs())),
+        };
+        if let Some(error) = failed {
+            tracing::warn!(lease = candidate.election.name, error, "leader election");
+            renewed = renewed.filter(|renewed| renewed.elapsed() < DEADLINE);
         }
         leading.send_if_modified(|leading| std::mem::replace(leading, renewed.is_some()) != renewed.is_some());
         tokio::select! {
@@ -94,8 +109,12 @@ pub async fn run(client: Client, election: Election, leading: watch::Sender<bool
     }
     if renewed.is_some() {
         leading.send_replace(false);
-        if let Err(error) = candidate.resign().await {
-            tracing::warn!(lease = candidate.election.name, error = %error, "the lease was not given up");
+        match timeout(LOOK, candidate.resign()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(lease = candidate.election.name, error = %error, "the lease was not given up");
+            }
+            Err(_) => tracing::warn!(lease = candidate.election.name, "the lease was not given up: no answer"),
         }
     }
 }
@@ -156,7 +175,54 @@ fn won(written: kube::Result<Lease>) -> kube::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        convert::Infallible,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+    };
+
+    use http::{Request, Response};
+    use kube::client::Body;
+
     use super::*;
+
+    /// An API that has given the Lease to `me`, and answers as long as it is told to.
+    fn api(answers: Arc<AtomicBool>) -> Client {
+        let service = tower::service_fn(move |_: Request<Body>| {
+            let answers = answers.load(Ordering::Relaxed);
+            async move {
+                if !answers {
+                    std::future::pending::<()>().await;
+                }
+                let lease = Lease { spec: Some(of(Some("me"))), ..Lease::default() };
+                let text = serde_json::to_vec(&lease).unwrap();
+                Ok::<_, Infallible>(Response::new(Body::from(text)))
+            }
+        });
+        Client::new(service, "default")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gets_no_answer_ceases_to_lead_before_others_take_the_lease_and_ends_when_told_to() {
+        let (answers, stop) = (Arc::new(AtomicBool::new(true)), CancellationToken::new());
+        let election = Election { namespace: "n".into(), name: "l".into(), identity: "me".into() };
+        let (lead, mut leading) = watch::channel(false);
+        let running = tokio::spawn(run(api(answers.clone()), election, lead, stop.clone()));
+        leading.wait_for(|leading| *leading).await.unwrap();
+        answers.store(false, Ordering::Relaxed);
+        let silent = Instant::now();
+        leading.wait_for(|leading| !*leading).await.unwrap();
+        assert!(silent.elapsed() < DURATION, "{:?}", silent.elapsed());
+        answers.store(true, Ordering::Relaxed);
+        leading.wait_for(|leading| *leading).await.unwrap();
+        answers.store(false, Ordering::Relaxed);
+        let asked = Instant::now();
+        stop.cancel();
+        running.await.unwrap();
+        assert!(asked.elapsed() <= LOOK, "{:?}", asked.elapsed());
+    }
 
     fn of(holder: Option<&str>) -> LeaseSpec {
         LeaseSpec {

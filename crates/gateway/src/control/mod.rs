@@ -2,6 +2,7 @@
 //! their statuses. [`compile`] does no I/O; [`run`] is the loop around it.
 
 mod addresses;
+mod again;
 mod attach;
 mod authorities;
 mod autoscalers;

@@ -34,7 +34,8 @@ use tokio::{sync::Notify, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    BindError, Memory, Options, Sink, Snapshot, StatusKind, StatusUpdate, autoscalers, compile, unbound::Unbound, wake,
+    BindError, Memory, Options, Sink, Snapshot, StatusKind, StatusUpdate, again::Again, autoscalers, compile,
+    unbound::Unbound, wake,
 };
 
 /// Changes closer together than this are compiled once.
@@ -45,8 +46,8 @@ const BIND_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::f
 /// For what autoscalers may take to zero to be known, before the first table: without it, requests that could wait for a pod would
 /// be refused.
 const AUTOSCALERS: Duration = Duration::from_secs(2);
-/// After a status could not be written.
-const RETRY: Duration = Duration::from_secs(1);
+/// After a status could not be written, at first and at most: it may be refused for good.
+const WRITE_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// What wakes the loop.
 #[derive(Default)]
@@ -69,42 +70,33 @@ impl Wake {
     }
 }
 
-/// The addresses that could not be bound, and when they are tried again, however often the loop is woken until then.
-#[derive(Default)]
+/// The addresses that could not be bound, and when they are tried again.
 struct Unbindable {
     errors: Vec<BindError>,
-    pause: Duration,
-    again: Option<Instant>,
+    again: Again,
 }
 
 impl Unbindable {
+    fn new() -> Self {
+        Self { errors: Vec::new(), again: Again::new(BIND_AGAIN) }
+    }
+
     /// Takes in what could not be bound just now; gives what of it is new, or nothing if all is as it was.
     fn take(&mut self, errors: Vec<BindError>, now: Instant) -> Option<Vec<BindError>> {
         if errors == self.errors {
-            if self.is_due(now) {
-                self.pause = BIND_AGAIN.1.min(self.pause * 2);
-                self.again = Some(now + self.pause);
+            if !errors.is_empty() {
+                self.again.later(now);
             }
             return None;
         }
         let new = errors.iter().filter(|error| !self.errors.contains(error)).cloned().collect();
-        self.pause = BIND_AGAIN.0;
-        self.again = (!errors.is_empty()).then(|| now + self.pause);
+        if errors.is_empty() {
+            self.again.never();
+        } else {
+            self.again.first(now);
+        }
         self.errors = errors;
         Some(new)
-    }
-
-    /// Whether they are to be tried again.
-    fn is_due(&self, now: Instant) -> bool {
-        self.again.is_some_and(|again| again <= now)
-    }
-
-    /// Resolves when they are.
-    async fn due(&self) {
-        match self.again {
-            Some(again) => tokio::time::sleep_until(again).await,
-            None => std::future::pending().await,
-        }
     }
 }
 
@@ -132,14 +124,14 @@ pub async fn run(client: Client, options: Options, sink: impl Sink, stop: Cancel
     if let Some(leading) = options.leading.clone() {
         tasks.spawn(wake_leader(leading, wake.clone()));
     }
-    let mut unbindable = Unbindable::default();
+    let mut unbindable = Unbindable::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = wake.notify.notified() => {}
-            () = unbindable.due() => {}
+            () = unbindable.again.due() => {}
         }
-        let objects = wake.take() || unbindable.is_due(Instant::now());
+        let objects = wake.take() || unbindable.again.is_due(Instant::now());
         let mut snapshot = watched.snapshot(&unbindable.errors);
         snapshot.scalables = scalables.borrow().clone().unwrap_or_default();
         let snapshot = Arc::new(snapshot);
@@ -312,26 +304,44 @@ async fn write_statuses(
     wake: Arc<Wake>,
     options: Options,
 ) {
-    while pending.changed().await.is_ok() {
+    let (mut again, mut unwritten) = (Again::new(WRITE_AGAIN), Vec::new());
+    // Whether that compilation has been asked for and has not come.
+    let mut asked = false;
+    loop {
+        tokio::select! {
+            changed = pending.changed() => if changed.is_err() { return },
+            // What is still to be written comes with the next compilation.
+            () = again.due(), if !asked => {
+                asked = true;
+                wake.objects();
+                continue;
+            }
+        }
         let updates = pending.borrow_and_update().clone();
+        asked = false;
         if !options.leads() {
+            again.never();
             continue;
         }
-        let mut failed = false;
+        let mut failed = Vec::new();
         for update in updates {
             match write(&client, &update).await {
                 Ok(()) => {}
                 Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
                 Err(error) => {
-                    failed = true;
                     tracing::warn!(kind = ?update.kind, name = update.name, error = %error, "status not written; trying again");
+                    failed.push((update.kind, update.namespace, update.name));
                 }
             }
         }
-        if failed {
-            tokio::time::sleep(RETRY).await;
-            wake.objects();
+        if failed.is_empty() {
+            again.never();
+        } else if failed == unwritten {
+            again.later(Instant::now());
+        } else {
+            again.first(Instant::now());
         }
+        unwritten = failed;
     }
 }
 
@@ -374,7 +384,9 @@ async fn write(client: &Client, update: &StatusUpdate) -> Result<(), kube::Error
 
 #[cfg(test)]
 mod tests {
-    use kube::core::Status;
+    use http::{Request, Response};
+    use kube::{client::Body, core::Status};
+    use tokio::sync::mpsc;
 
     use super::*;
 
@@ -391,21 +403,70 @@ mod tests {
             message: "in use".to_owned(),
             denied: false,
         };
-        let (mut unbindable, mut now) = (Unbindable::default(), Instant::now());
+        let due_after = |unbindable: &Unbindable, pause: Duration, now| {
+            let just_before = now + pause.saturating_sub(Duration::from_millis(1));
+            assert!(!unbindable.again.is_due(just_before) && unbindable.again.is_due(now + pause));
+        };
+        let (mut unbindable, mut now) = (Unbindable::new(), Instant::now());
         assert_eq!(unbindable.take(Vec::new(), now), None);
         assert_eq!(unbindable.take(vec![error(1)], now), Some(vec![error(1)]));
         for turn in 0..10 {
             let pause = BIND_AGAIN.1.min(BIND_AGAIN.0 * (1 << turn));
-            assert_eq!(unbindable.again, Some(now + pause));
+            due_after(&unbindable, pause, now);
             // The table is made for another reason before that.
             assert_eq!(unbindable.take(vec![error(1)], now + pause / 2), None);
-            assert_eq!(unbindable.again, Some(now + pause));
+            due_after(&unbindable, pause, now);
             now += pause;
             assert_eq!(unbindable.take(vec![error(1)], now), None);
         }
         assert_eq!(unbindable.take(vec![error(1), error(2)], now), Some(vec![error(2)]));
-        assert_eq!(unbindable.again, Some(now + BIND_AGAIN.0));
-        assert_eq!((unbindable.take(Vec::new(), now), unbindable.again), (Some(Vec::new()), None));
+        due_after(&unbindable, BIND_AGAIN.0, now);
+        assert_eq!(unbindable.take(Vec::new(), now), Some(Vec::new()));
+        assert!(!unbindable.again.is_due(now + BIND_AGAIN.1));
+    }
+
+    /// An API that refuses what is written, and says the name of each object of which it did.
+    fn refusing() -> (Client, mpsc::UnboundedReceiver<String>) {
+        let (say, said) = mpsc::unbounded_channel();
+        let client = tower::service_fn(move |request: Request<Body>| {
+            let name = request.uri().path().split('/').rev().nth(1).unwrap_or_default().to_owned();
+            say.send(name).unwrap();
+            let status = Status::failure("no", "Invalid").with_code(422);
+            let answer = Response::builder().status(422).body(Body::from(serde_json::to_vec(&status).unwrap()));
+            async move { answer }
+        });
+        (Client::new(client, "default"), said)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_status_that_is_refused_for_good_is_tried_ever_more_seldom_and_another_one_soon() {
+        let of = |name: &str| StatusUpdate {
+            kind: StatusKind::Gateway,
+            namespace: Some("n".to_owned()),
+            name: name.to_owned(),
+            resource_version: None,
+            status: json!({}),
+        };
+        let (client, mut refused) = refusing();
+        let (statuses, pending) = tokio::sync::watch::channel(Vec::new());
+        let (wake, options) = (Arc::new(Wake::default()), Options::new(Vec::new(), [127, 0, 0, 1].into()));
+        let writing = tokio::spawn(write_statuses(client, pending, wake.clone(), options));
+        let (start, mut tries) = (Instant::now(), Vec::new());
+        statuses.send_replace(vec![of("a")]);
+        while start.elapsed() < Duration::from_secs(300) {
+            tries.push((refused.recv().await.unwrap(), start.elapsed().as_secs()));
+            wake.notify.notified().await;
+            assert!(wake.take());
+            statuses.send_replace(vec![of("a")]);
+        }
+        let times: Vec<u64> = tries.iter().map(|(_, at)| *at).collect();
+        assert_eq!(times, [0, 1, 3, 7, 15, 31, 63, 123, 183, 243]);
+        assert_eq!(refused.recv().await.unwrap(), "a");
+        let changed = Instant::now();
+        statuses.send_replace(vec![of("a"), of("b")]);
+        wake.notify.notified().await;
+        assert_eq!(changed.elapsed(), WRITE_AGAIN.0);
+        writing.abort();
     }
 
     #[tokio::test]
