@@ -95,3 +95,19 @@ async fn the_apis_service_its_endpoints_and_the_systems_namespaces_are_made_anew
     });
     assert_eq!(made.await["status"]["phase"], "Active");
 }
+
+#[tokio::test]
+async fn the_systems_priority_classes_are_not_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let options =
+        Options { data_dir: dir.path().to_owned(), service_cidr: "10.43.0.0/16".to_owned(), names: Vec::new() };
+    let client = ApiServer::open(options).await.unwrap().client("tester");
+    let classes = "/apis/scheduling.k8s.io/v1/priorityclasses";
+    for name in ["system-cluster-critical", "system-node-critical"] {
+        let (code, said) = ask(&client, "DELETE", &format!("{classes}/{name}"), &Value::Null).await;
+        assert_eq!((code, &said["reason"]), (403, &json!("Forbidden")), "{said}");
+        assert_eq!(ask(&client, "GET", &format!("{classes}/{name}"), &Value::Null).await.0, 200);
+    }
+    assert_eq!(ask(&client, "POST", classes, &json!({"metadata": {"name": "mine"}, "value": 1})).await.0, 201);
+    assert_eq!(ask(&client, "DELETE", &format!("{classes}/mine"), &Value::Null).await.0, 200);
+}
