@@ -124,3 +124,22 @@ async fn a_kind_is_published_in_each_version_that_is_served_and_gone_with_its_de
     assert_eq!(listed(&client).await, (vec![], true));
     assert_eq!(tag().await, before, "what is left is what there was");
 }
+
+#[tokio::test]
+async fn an_answer_is_indented_where_that_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let options =
+        Options { data_dir: dir.path().to_owned(), service_cidr: "10.43.0.0/16".to_owned(), names: Vec::new() };
+    let client = ApiServer::open(options).await.unwrap().client("tester");
+    for path in ["/api/v1/namespaces", "/api/v1/namespaces/default", "/api/v1/namespaces/none", "/apis/apps/v1"] {
+        let text = async |path: &str| {
+            let request = Request::builder().uri(path).body(kube::client::Body::from(Vec::new())).unwrap();
+            let answer = client.send(request).await.unwrap();
+            String::from_utf8(answer.into_body().collect_bytes().await.unwrap().to_vec()).unwrap()
+        };
+        let (compact, indented) = (text(path).await, text(&format!("{path}?pretty=true")).await);
+        assert!(!compact.contains("\n  ") && indented.starts_with("{\n  \""), "{indented}");
+        let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        assert_eq!(read(&indented), read(&compact));
+    }
+}
