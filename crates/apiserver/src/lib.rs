@@ -124,12 +124,15 @@ impl ApiServer {
     }
 
     /// Says where the server is reached, as the endpoints of the Service `kubernetes`: by its address programs in pods find it.
+    /// From then on these, the Service and the system's namespaces are made anew when somebody deletes them.
     ///
     /// # Errors
     /// When the store cannot write.
     pub async fn publish(&self, address: SocketAddr) -> Result<(), OpenError> {
         let published = bootstrap::publish(&self.handler.registry, address).await;
-        published.map_err(|failure| OpenError::Bootstrap(failure.message))
+        published.map_err(|failure| OpenError::Bootstrap(failure.message))?;
+        tokio::spawn(bootstrap::keep(Arc::downgrade(&self.handler.registry), address));
+        Ok(())
     }
 
     /// Serves HTTPS until `stop`.

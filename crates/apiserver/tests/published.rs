@@ -1,4 +1,5 @@
-//! What OpenAPI says of kinds that definitions bring, in both versions: as long as they are served, and no longer.
+//! What OpenAPI says of kinds that definitions bring, in both versions, and the list of all paths: as long as they are served, and
+//! no longer.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
 
@@ -54,6 +55,15 @@ async fn in_version_3(client: &Client, version: &str) -> Option<Value> {
     schemas.values().find(is_it).cloned()
 }
 
+/// The paths that the server lists of the definition's group, and whether it lists what is always there.
+async fn listed(client: &Client) -> (Vec<String>, bool) {
+    let all = get(client, "/").await;
+    let all: Vec<&str> = all["paths"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
+    let always = ["/api/v1", "/apis", "/apis/apps/v1", "/livez/ping", "/openapi/v2", "/readyz", "/version"];
+    let own = all.iter().filter(|path| path.contains("published.example.com")).map(|path| (*path).to_owned());
+    (own.collect(), all.is_sorted() && always.iter().all(|path| all.contains(path)))
+}
+
 fn definition() -> Value {
     let color = json!({"type": "string", "description": "What it looks like", "enum": ["red", "blue"]});
     let spec = json!({"type": "object", "properties": {"color": color, "size": {"x-kubernetes-int-or-string": true}}});
@@ -82,6 +92,8 @@ async fn a_kind_is_published_in_each_version_that_is_served_and_gone_with_its_de
     let made = tag().await;
     assert_ne!(made, before, "who has the document asks for it again");
     assert_eq!(in_version_2(&client, "Tab").await, ["v1", "v2"]);
+    let own = ["/apis/published.example.com", "/apis/published.example.com/v1", "/apis/published.example.com/v2"];
+    assert_eq!(listed(&client).await, (own.map(str::to_owned).to_vec(), true));
     assert_eq!(in_version_2(&client, "TabList").await, ["v1", "v2"]);
     for version in ["v1", "v2"] {
         let schema = in_version_3(&client, version).await.unwrap();
@@ -109,5 +121,25 @@ async fn a_kind_is_published_in_each_version_that_is_served_and_gone_with_its_de
     ask(&client, "PATCH", &place, merge, finalizers).await;
     assert_eq!(ask(&client, "GET", &place, "application/json", Value::Null).await.0, 404);
     assert_eq!((in_version_2(&client, "Tab").await, in_version_3(&client, "v1").await), (vec![], None));
+    assert_eq!(listed(&client).await, (vec![], true));
     assert_eq!(tag().await, before, "what is left is what there was");
+}
+
+#[tokio::test]
+async fn an_answer_is_indented_where_that_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let options =
+        Options { data_dir: dir.path().to_owned(), service_cidr: "10.43.0.0/16".to_owned(), names: Vec::new() };
+    let client = ApiServer::open(options).await.unwrap().client("tester");
+    for path in ["/api/v1/namespaces", "/api/v1/namespaces/default", "/api/v1/namespaces/none", "/apis/apps/v1"] {
+        let text = async |path: &str| {
+            let request = Request::builder().uri(path).body(kube::client::Body::from(Vec::new())).unwrap();
+            let answer = client.send(request).await.unwrap();
+            String::from_utf8(answer.into_body().collect_bytes().await.unwrap().to_vec()).unwrap()
+        };
+        let (compact, indented) = (text(path).await, text(&format!("{path}?pretty=true")).await);
+        assert!(!compact.contains("\n  ") && indented.starts_with("{\n  \""), "{indented}");
+        let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        assert_eq!(read(&indented), read(&compact));
+    }
 }

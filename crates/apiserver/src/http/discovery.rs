@@ -1,7 +1,7 @@
 //! What there is: versions, groups and resources, generated from the table of kinds, in the older form (a document for each
 //! group and version) and in the aggregated one (everything at once); what others serve says itself what it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use http::{header, request::Parts};
 use objects::kinds::{Kind, Kinds};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{
     Answer,
     delegated::{Delegates, Offered},
-    proxy, respond,
+    health, proxy, respond,
     reviews::{REVIEWS, Review},
 };
 use crate::{request::goes_together, status::Failure};
@@ -42,7 +42,7 @@ pub(super) async fn document(parts: &Parts, kinds: &Kinds, delegates: &Delegates
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let offered = match segments.as_slice() {
         ["apis"] => delegates.offered(aggregated(parts).is_some()).await,
-        ["apis", _] => delegates.offered(false).await,
+        [] | ["apis", _] => delegates.offered(false).await,
         _ => Vec::new(),
     };
     let document = match segments.as_slice() {
@@ -50,6 +50,7 @@ pub(super) async fn document(parts: &Parts, kinds: &Kinds, delegates: &Delegates
             let groups = aggregated_groups(path == "/api", version, kinds, &offered).to_string().into_bytes();
             return respond::document(parts, "public", media, groups).map(Some);
         }
+        [] => json!({"paths": paths(kinds, &offered)}),
         ["api"] => json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
         ["apis"] => {
             let groups: Vec<Value> =
@@ -75,6 +76,26 @@ pub(super) async fn document(parts: &Parts, kinds: &Kinds, delegates: &Delegates
         _ => return Ok(None),
     };
     respond::document(parts, "no-cache, private", "application/json", document.to_string().into_bytes()).map(Some)
+}
+
+/// What can be asked for, as `kubectl get --raw /` and who opens `kubectl proxy` in a browser see it.
+fn paths(kinds: &Kinds, offered: &[Offered]) -> BTreeSet<String> {
+    const ALWAYS: &[&str] = &[
+        "/.well-known/openid-configuration",
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openid/v1/jwks",
+        "/version",
+    ];
+    let named = groups(kinds, offered).into_iter().flat_map(|(group, versions)| {
+        let each: Vec<String> = versions.iter().map(|version| format!("/apis/{group}/{version}")).collect();
+        std::iter::once(format!("/apis/{group}")).chain(each)
+    });
+    ALWAYS.iter().map(|path| (*path).to_owned()).chain(named).chain(health::paths()).collect()
 }
 
 /// The aggregated form that a client prefers: its version and media type. `None`: it does not know the form, or prefers the older one.

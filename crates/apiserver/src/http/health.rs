@@ -30,6 +30,14 @@ const CHECKS: &[(&str, &[(&str, Check)])] = &[
     ),
 ];
 
+/// Where the checks are asked for, together and one by one.
+pub(super) fn paths() -> impl Iterator<Item = String> {
+    CHECKS.iter().flat_map(|(base, checks)| {
+        let each = checks.iter().map(move |(name, _)| format!("/{base}/{name}"));
+        std::iter::once(format!("/{base}")).chain(each)
+    })
+}
+
 /// The answer to a health request; `None` if the path is none.
 pub(super) async fn answer(handler: &Handler, path: &str, query: Option<&str>) -> Option<Answer> {
     let (base, one) =

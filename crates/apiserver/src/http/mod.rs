@@ -20,6 +20,7 @@ mod nodes;
 mod openapi;
 mod options;
 mod patches;
+mod pretty;
 mod proxy;
 mod respond;
 mod reviews;
@@ -149,10 +150,12 @@ impl Handler {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: std::fmt::Display,
     {
-        match self.answer(request, identity).await {
+        let is_pretty = pretty::is_wanted(&request);
+        let answer = match self.answer(request, identity).await {
             Ok(answer) => answer,
             Err(failure) => respond::failure(&failure),
-        }
+        };
+        if is_pretty { pretty::indented(answer) } else { answer }
     }
 
     async fn answer<B>(&self, request: Request<B>, identity: Option<Identity>) -> Result<Answer, Failure>

@@ -80,7 +80,7 @@ impl Selection {
         let fields = Fields::parse(&fields).map_err(wrong)?;
         let fields = fields.rename(|path| convert::stored_path(&target.kind, path));
         if let Some(unknown) = fields.paths().find(|path| default(&target.kind, path).is_none()) {
-            return Err(Failure::bad_request(format!("field label not supported: {unknown}")));
+            return Err(Failure::bad_request(not_selectable(&target.kind, unknown)));
         }
         Ok(Self { labels, fields })
     }
@@ -141,6 +141,18 @@ fn default(kind: &Kind, path: &str) -> Option<&'static str> {
     fields.iter().find(|(field, _)| *field == path).map(|(_, default)| *default)
 }
 
+/// Why objects of a kind are not selected by a field, in upstream's words: built-in kinds that have no fields of their own to be
+/// selected by share a sentence that names those of all kinds.
+fn not_selectable(kind: &Kind, path: &str) -> String {
+    if kind.is("batch", "Job") {
+        return format!("field label {path:?} not supported for Job");
+    }
+    if kind.is_custom() || FIELDS.iter().any(|(name, _)| *name == kind.kind) {
+        return format!("field label not supported: {path}");
+    }
+    format!("{path:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+}
+
 fn field(kind: &Kind, object: &Value, path: &str) -> String {
     let found = match (kind.kind, path) {
         _ if kind.is_custom() => meta::field(object, path),
@@ -181,8 +193,20 @@ mod tests {
 
     #[test]
     fn only_known_fields_select() {
-        let refused = select("", "ConfigMap", "data.a=b").unwrap_err();
-        assert_eq!((refused.code.as_u16(), refused.message.as_str()), (400, "field label not supported: data.a"));
+        for (group, kind, message) in [
+            ("", "ConfigMap", r#""data.a" is not a known field selector: only "metadata.name", "metadata.namespace""#),
+            (
+                "apps",
+                "Deployment",
+                r#""data.a" is not a known field selector: only "metadata.name", "metadata.namespace""#,
+            ),
+            ("", "Pod", "field label not supported: data.a"),
+            ("batch", "Job", r#"field label "data.a" not supported for Job"#),
+            ("gateway.networking.k8s.io", "Gateway", "field label not supported: data.a"),
+        ] {
+            let refused = select(group, kind, "data.a=b").unwrap_err();
+            assert_eq!((refused.code.as_u16(), refused.message.as_str()), (400, message), "{kind}");
+        }
         assert!(select("", "Node", "metadata.namespace=a").is_err());
         assert!(select("", "ConfigMap", "metadata.namespace=a").is_ok());
     }

@@ -5,7 +5,10 @@ use objects::kinds::Kind;
 use serde_json::{Value, json};
 
 use super::meta;
-use crate::status::{Cause, Failure};
+use crate::{
+    status::{Cause, Failure},
+    validation::SYSTEM_PRIORITIES,
+};
 
 /// `metav1.DeleteOptions`, as far as they matter here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
@@ -113,6 +116,9 @@ pub fn fate(kind: &Kind, current: &Value, options: &DeleteOptions, now: Timestam
     let name = meta::text(current, "name");
     if kind.is("", "Namespace") && IMMORTAL.contains(&name) {
         return Err(Failure::forbidden(kind, name, "this namespace may not be deleted"));
+    }
+    if kind.is("scheduling.k8s.io", "PriorityClass") && SYSTEM_PRIORITIES.iter().any(|(system, _)| *system == name) {
+        return Err(Failure::forbidden(kind, name, "this is a system priority class and cannot be deleted"));
     }
     let mut next = current.clone();
     let set = current.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
@@ -335,6 +341,18 @@ mod tests {
         let default = json!({"metadata": {"name": "default"}});
         let refused = fate(kind("Namespace"), &default, &DeleteOptions::default(), Timestamp::UNIX_EPOCH).unwrap_err();
         assert_eq!(refused.message, "namespaces \"default\" is forbidden: this namespace may not be deleted");
+    }
+
+    #[test]
+    fn the_systems_priority_classes_stay() {
+        let class = kinds::by_kind("scheduling.k8s.io", "v1", "PriorityClass").unwrap();
+        let options = DeleteOptions::default();
+        let named = |name: &str| fate(class, &json!({"metadata": {"name": name}}), &options, Timestamp::UNIX_EPOCH);
+        let refused = named("system-node-critical").unwrap_err();
+        let why = "priorityclasses.scheduling.k8s.io \"system-node-critical\" is forbidden: this is a system priority class and \
+                   cannot be deleted";
+        assert_eq!((refused.code.as_u16(), refused.message.as_str()), (403, why));
+        assert_eq!(named("mine").unwrap(), Fate::Gone);
     }
 
     #[test]

@@ -149,7 +149,8 @@ impl Wanted {
         let fields = Fields::parse(query.get("fieldSelector").unwrap_or_default());
         let fields = fields.map_err(|error| refuse(error.to_string()))?;
         if let Some(unknown) = fields.paths().find(|path| !["metadata.name", "metadata.namespace"].contains(path)) {
-            return Err(refuse(format!("field label not supported: {unknown}")));
+            let known = "only \"metadata.name\", \"metadata.namespace\"";
+            return Err(refuse(format!("{unknown:?} is not a known field selector: {known}")));
         }
         Ok(Self { labels: labels.map_err(|error| refuse(error.to_string()))?, fields })
     }
