@@ -1,0 +1,75 @@
+//! What operators do with definitions and their objects: apply the one with others, report on the other, scale it, and read it in a
+//! version that is going.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is its failure")]
+
+#[path = "support/api.rs"]
+mod api;
+
+use api::Api;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+const APPLY: (&str, &str) = ("content-type", "application/apply-patch+yaml");
+
+const OWN: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/boats.sea.example.com";
+const BOATS: &str = "/apis/sea.example.com/v1/namespaces/default/boats";
+
+/// As code generators write definitions of kinds with conditions.
+fn definition() -> Value {
+    let condition = json!({"type": "object", "required": ["reason", "status", "type"], "properties": {
+        "type": {"type": "string"}, "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
+        "reason": {"type": "string", "minLength": 1, "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"}}});
+    let status = json!({"type": "object", "properties": {
+        "replicas": {"type": "integer"}, "selector": {"type": "string"}, "depth": {"type": "integer", "maximum": 10},
+        "conditions": {"type": "array", "items": condition, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}}});
+    let spec = json!({"type": "object", "properties": {
+        "replicas": {"type": "integer"}, "flag": {"type": "string"},
+        "crew": {"type": "array", "items": {"type": "string"}},
+        "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+        "extra": {"type": "object", "additionalProperties": true},
+        "template": {"type": "object", "x-kubernetes-embedded-resource": true,
+            "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer"}}}}}}});
+    let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": spec, "status": status}}});
+    let version = |name: &str, is_new: bool| {
+        json!({"name": name, "served": true, "storage": is_new, "deprecated": !is_new, "schema": schema,
+            "selectableFields": [{"jsonPath": ".spec.flag"}],
+            "additionalPrinterColumns": [{"name": "Flag", "type": "string", "jsonPath": ".spec.flag"}],
+            "subresources": {"status": {}, "scale": {"specReplicasPath": ".spec.replicas",
+                "statusReplicasPath": ".status.replicas", "labelSelectorPath": ".status.selector"}}})
+    };
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "boats.sea.example.com"},
+        "spec": {"group": "sea.example.com", "scope": "Namespaced",
+            "names": {"plural": "boats", "singular": "boat", "kind": "Boat", "listKind": "Fleet"},
+            "versions": [version("v1", true), version("v1beta1", false)]}})
+}
+
+fn boat(name: &str, spec: Value) -> Value {
+    json!({"apiVersion": "sea.example.com/v1", "kind": "Boat", "metadata": {"name": name}, "spec": spec})
+}
+
+#[tokio::test]
+async fn a_definition_is_applied_by_several_whatever_its_schemas_say() {
+    let api = Api::start().await;
+    let mut open = definition();
+    for version in open["spec"]["versions"].as_array_mut().unwrap() {
+        version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["only"] =
+            json!({"type": "object", "additionalProperties": false});
+    }
+    for manager in ["one", "two"] {
+        let path = format!("{OWN}?fieldManager={manager}&fieldValidation=Strict");
+        let (status, said) = api.ask("PATCH", &path, &[APPLY], open.clone()).await;
+        assert!(status.is_success(), "{manager}: {said}");
+        let properties = said.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties").unwrap();
+        assert_eq!(properties["crew"]["items"], json!({"type": "string"}));
+        assert_eq!(properties["labels"]["additionalProperties"], json!({"type": "string"}));
+        assert_eq!(properties["extra"]["additionalProperties"], true);
+        assert_eq!(properties["only"]["additionalProperties"], false);
+    }
+    let kept = boat("a", json!({"extra": {"any": [1]}, "labels": {"a": "b"}, "crew": ["x"]}));
+    let (status, made) = api.ask("POST", BOATS, &[JSON], kept.clone()).await;
+    assert_eq!((status, &made["spec"]), (StatusCode::CREATED, &kept["spec"]));
+    let wrong = boat("b", json!({"labels": {"a": 1}}));
+    assert_eq!(api.ask("POST", BOATS, &[JSON], wrong).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+}
