@@ -11,8 +11,10 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
+const MERGE: (&str, &str) = ("content-type", "application/merge-patch+json");
 const APPLY: (&str, &str) = ("content-type", "application/apply-patch+yaml");
 
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const OWN: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/boats.sea.example.com";
 const BOATS: &str = "/apis/sea.example.com/v1/namespaces/default/boats";
 
@@ -49,6 +51,24 @@ fn boat(name: &str, spec: Value) -> Value {
     json!({"apiVersion": "sea.example.com/v1", "kind": "Boat", "metadata": {"name": name}, "spec": spec})
 }
 
+/// With the definition, and a boat called `a`.
+async fn start() -> Api {
+    let api = Api::start().await;
+    let (status, said) = api.ask("POST", DEFINITIONS, &[JSON], definition()).await;
+    assert_eq!(status, StatusCode::CREATED, "{said}");
+    let (status, said) = api.ask("POST", BOATS, &[JSON], boat("a", json!({"replicas": 1}))).await;
+    assert_eq!(status, StatusCode::CREATED, "{said}");
+    api
+}
+
+async fn report(api: &Api, status: Value) -> (StatusCode, Value) {
+    api.ask("PATCH", &format!("{BOATS}/a/status"), &[MERGE], json!({"status": status})).await
+}
+
+fn message(answer: &(StatusCode, Value)) -> &str {
+    answer.1["message"].as_str().unwrap_or_default()
+}
+
 #[tokio::test]
 async fn a_definition_is_applied_by_several_whatever_its_schemas_say() {
     let api = Api::start().await;
@@ -72,4 +92,17 @@ async fn a_definition_is_applied_by_several_whatever_its_schemas_say() {
     assert_eq!((status, &made["spec"]), (StatusCode::CREATED, &kept["spec"]));
     let wrong = boat("b", json!({"labels": {"a": 1}}));
     assert_eq!(api.ask("POST", BOATS, &[JSON], wrong).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn conditions_give_reasons_and_a_wrong_one_is_told_the_pattern_as_it_was_written() {
+    let api = start().await;
+    let with = |reason: &str| json!({"conditions": [{"type": "Ready", "status": "True", "reason": reason}]});
+    for reason in ["Ready", "R", "Not_Ready,yet:9"] {
+        let answer = report(&api, with(reason)).await;
+        assert_eq!(answer.0, StatusCode::OK, "{}", message(&answer));
+    }
+    let refused = report(&api, with("Not ready")).await;
+    let why = "status.conditions[0].reason: Invalid value: \"Not ready\": conditions[0].reason in body should match '^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$'";
+    assert!(message(&refused).ends_with(why), "{}", message(&refused));
 }

@@ -26,7 +26,7 @@ mod values;
 pub use columns::Column;
 pub use definition::{Definition, NotADefinition, Scale, Schema, is_served, kinds};
 pub use embedded::MetadataCheck;
-pub use structural::{Additional, Checks, ListType, Structural, Type, compile_pattern, pattern_size};
+pub use structural::{Additional, Checks, ListType, Pattern, Structural, Type, compile_pattern, pattern_size};
 
 use serde_json::{Map, Value, json};
 
