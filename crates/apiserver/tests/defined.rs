@@ -106,3 +106,27 @@ async fn conditions_give_reasons_and_a_wrong_one_is_told_the_pattern_as_it_was_w
     let why = "status.conditions[0].reason: Invalid value: \"Not ready\": conditions[0].reason in body should match '^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$'";
     assert!(message(&refused).ends_with(why), "{}", message(&refused));
 }
+
+#[tokio::test]
+async fn who_reports_is_asked_for_the_status_alone() {
+    let api = start().await;
+    let (_, mut next) = api.get(OWN).await;
+    for version in next["spec"]["versions"].as_array_mut().unwrap() {
+        let schema = &mut version["schema"]["openAPIV3Schema"];
+        schema["required"] = json!(["home"]);
+        schema["properties"]["home"] = json!({"type": "string"});
+        schema["properties"]["spec"]["required"] = json!(["flag"]);
+    }
+    assert_eq!(api.ask("PUT", OWN, &[JSON], next).await.0, StatusCode::OK);
+    // What is missing of the rest by now is not the reporter's to mend.
+    let answer = report(&api, json!({"depth": 3})).await;
+    assert_eq!((answer.0, &answer.1["status"]["depth"]), (StatusCode::OK, &json!(3)), "{}", message(&answer));
+    let refused = report(&api, json!({"depth": 15})).await;
+    let why = "status.depth: Invalid value: 15: depth in body should be less than or equal to 10";
+    assert!(message(&refused).ends_with(why), "{}", message(&refused));
+    let refused = report(&api, json!("calm")).await;
+    assert!(message(&refused).contains("status: Invalid value"), "{}", message(&refused));
+    let label = json!({"metadata": {"labels": {"a": "b"}}});
+    let refused = api.ask("PATCH", &format!("{BOATS}/a"), &[MERGE], label).await;
+    assert!(message(&refused).contains("home: Required value"), "{}", message(&refused));
+}

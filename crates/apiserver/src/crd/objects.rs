@@ -56,6 +56,12 @@ pub(crate) fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<
     custom::validate(&definition.schema.compiled(), object, old, metadata::embedded)
 }
 
+/// Everything that is wrong with a write to the status of an object.
+pub(crate) fn validate_status(kind: &Kind, object: &Value, old: &Value) -> Vec<Cause> {
+    let Some(definition) = kind.definition() else { return Vec::new() };
+    custom::validate_status(&definition.schema.compiled(), object, old)
+}
+
 /// Of what a changed object is let pass with, no more is told than this.
 const MOST_TOLERATED: usize = 20;
 
