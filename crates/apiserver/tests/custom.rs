@@ -146,7 +146,7 @@ async fn objects_are_pruned_defaulted_validated_and_selected() {
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     let causes = refused["details"]["causes"].as_array().unwrap();
     let fields: Vec<_> = causes.iter().map(|cause| cause["field"].as_str().unwrap()).collect();
-    assert_eq!(fields, ["spec.cronSpec", "spec.replicas", "spec.ports[1]"]);
+    assert_eq!(fields, ["spec.cronSpec", "spec.replicas", "spec.ports[1]", ".spec.replicas"]);
     assert!(
         refused["message"].as_str().unwrap().starts_with("CronTab.stable.example.com \"b\" is invalid: "),
         "{refused}"

@@ -130,3 +130,37 @@ async fn who_reports_is_asked_for_the_status_alone() {
     let refused = api.ask("PATCH", &format!("{BOATS}/a"), &[MERGE], label).await;
     assert!(message(&refused).contains("home: Required value"), "{}", message(&refused));
 }
+
+#[tokio::test]
+async fn replicas_are_numbers_that_a_scale_can_show() {
+    let api = start().await;
+    for (replicas, why) in [
+        (json!(-1), "-1: should be a non-negative integer"),
+        (json!(3_000_000_000_i64), "3000000000: should be less than or equal to 2147483647"),
+    ] {
+        let made = api.ask("POST", BOATS, &[JSON], boat("b", json!({"replicas": replicas}))).await;
+        assert_eq!(made.0, StatusCode::UNPROCESSABLE_ENTITY, "{}", made.1);
+        assert!(message(&made).ends_with(&format!(".spec.replicas: Invalid value: {why}")), "{}", message(&made));
+        let path = format!("{BOATS}/a");
+        let changed = api.ask("PATCH", &path, &[MERGE], json!({"spec": {"replicas": replicas}})).await;
+        assert!(message(&changed).ends_with(why), "{}", message(&changed));
+        let reported = report(&api, json!({"replicas": replicas})).await;
+        assert!(message(&reported).ends_with(why), "{}", message(&reported));
+    }
+    // Where the schema lets anything pass, the scale does not.
+    let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let mut next = api.get(OWN).await.1;
+    for version in next["spec"]["versions"].as_array_mut().unwrap() {
+        version["schema"]["openAPIV3Schema"]["properties"]["status"] = anything.clone();
+    }
+    assert_eq!(api.ask("PUT", OWN, &[JSON], next).await.0, StatusCode::OK);
+    let refused = report(&api, json!({"replicas": "two"})).await;
+    let why = ".status.replicas: Invalid value: 0: .status.replicas accessor error: two is of the type string, expected int64";
+    assert!(message(&refused).ends_with(why), "{}", message(&refused));
+    let refused = report(&api, json!({"selector": {"a": 1}})).await;
+    let why = ".status.selector: Invalid value: \"\": .status.selector accessor error: map[a:1] is of the type map[string]interface {}, expected string";
+    assert!(message(&refused).ends_with(why), "{}", message(&refused));
+    assert_eq!(report(&api, json!({"replicas": 2, "selector": "a=b"})).await.0, StatusCode::OK);
+    let scale = api.get(&format!("{BOATS}/a/scale")).await.1;
+    assert_eq!(scale["status"], json!({"replicas": 2, "selector": "a=b"}));
+}

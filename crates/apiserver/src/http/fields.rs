@@ -185,7 +185,7 @@ fn judge(duplicates: Vec<String>, unknown: Vec<String>, directive: Directive) ->
 }
 
 /// A value as Go prints it with `%v`: how strategic merge patches are shown in messages.
-pub(super) fn go_text(value: &Value) -> String {
+pub(crate) fn go_text(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".to_owned(),
         Value::String(text) => text.clone(),
