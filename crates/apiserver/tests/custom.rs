@@ -172,7 +172,10 @@ async fn versions_subresources_and_patches_work_as_upstream() {
     assert_eq!((&old["apiVersion"], &old["spec"]["color"]), (&json!("stable.example.com/v1beta1"), &json!("blue")));
     let (_, warnings, _) =
         ask(&client, "PATCH", &format!("{beta}/a"), &[MERGE], json!({"spec": {"color": "red"}})).await;
-    assert_eq!(warnings, ["299 - \"stable.example.com/v1beta1 CronTab is deprecated\""]);
+    assert_eq!(
+        warnings,
+        ["299 - \"stable.example.com/v1beta1 CronTab is deprecated; use stable.example.com/v1 CronTab\""]
+    );
     let one = format!("{TABS}/a");
     let (_, changed) = patch(&client, &one, json!({"status": {"replicas": 7}, "spec": {"replicas": 2}})).await;
     assert_eq!((changed.get("status"), &changed["metadata"]["generation"]), (None, &json!(3)));

@@ -7,7 +7,7 @@
 mod api;
 
 use api::Api;
-use http::StatusCode;
+use http::{Request, StatusCode};
 use serde_json::{Value, json};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -17,6 +17,7 @@ const APPLY: (&str, &str) = ("content-type", "application/apply-patch+yaml");
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const OWN: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/boats.sea.example.com";
 const BOATS: &str = "/apis/sea.example.com/v1/namespaces/default/boats";
+const OLDER: &str = "/apis/sea.example.com/v1beta1/namespaces/default/boats";
 
 /// As code generators write definitions of kinds with conditions.
 fn definition() -> Value {
@@ -163,4 +164,29 @@ async fn replicas_are_numbers_that_a_scale_can_show() {
     assert_eq!(report(&api, json!({"replicas": 2, "selector": "a=b"})).await.0, StatusCode::OK);
     let scale = api.get(&format!("{BOATS}/a/scale")).await.1;
     assert_eq!(scale["status"], json!({"replicas": 2, "selector": "a=b"}));
+}
+
+#[tokio::test]
+async fn whoever_uses_a_deprecated_version_is_told_which_to_use() {
+    let api = start().await;
+    let one = format!("{OLDER}/a");
+    let applied = json!({"apiVersion": "sea.example.com/v1beta1", "kind": "Boat", "metadata": {"name": "a"}, "spec": {"flag": "x"}});
+    for (method, path, headers, body) in [
+        ("GET", OLDER.to_owned(), None, Value::Null),
+        ("GET", one.clone(), None, Value::Null),
+        ("GET", format!("{one}/scale"), None, Value::Null),
+        ("PATCH", format!("{one}?fieldManager=x"), Some(APPLY), applied),
+        ("PATCH", one.clone(), Some(MERGE), json!({"spec": {"flag": "y"}})),
+        ("DELETE", one.clone(), None, Value::Null),
+    ] {
+        let mut request = Request::builder().method(method).uri(&path);
+        if let Some((name, value)) = headers {
+            request = request.header(name, value);
+        }
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let answer = api.client.send(request.body(kube::client::Body::from(body)).unwrap()).await.unwrap();
+        let told: Vec<_> = answer.headers().get_all("warning").iter().map(|text| text.to_str().unwrap()).collect();
+        let wanted = "299 - \"sea.example.com/v1beta1 Boat is deprecated; use sea.example.com/v1 Boat\"";
+        assert_eq!(told, [wanted], "{method} {path}");
+    }
 }

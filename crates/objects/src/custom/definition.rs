@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     fields::Types,
-    kinds::{Kind, NamesFull, Origin, intern, intern_list},
+    kinds::{Kind, NamesFull, Origin, intern, intern_list, version_rank},
     schema,
 };
 
@@ -157,8 +157,7 @@ pub fn kinds(definition: &Value) -> Result<Vec<Kind>, NotADefinition> {
             scale: version.pointer("/subresources/scale").and_then(scale),
             deprecated: is(version, "deprecated").then(|| {
                 let own = version.get("deprecationWarning").and_then(Value::as_str);
-                let usual = || format!("{group}/{} {kind} is deprecated", called(version));
-                own.map_or_else(usual, str::to_owned)
+                own.map_or_else(|| deprecation((group, kind), &called(version), versions), str::to_owned)
             }),
             terminating: text("/metadata/deletionTimestamp").is_some(),
             fingerprint: hasher.finish(),
@@ -179,6 +178,17 @@ pub fn kinds(definition: &Value) -> Result<Vec<Kind>, NotADefinition> {
         });
     }
     Ok(kinds)
+}
+
+/// What clients of a deprecated version are warned with, if it does not say that itself: which newer one to use instead (upstream's
+/// `defaultDeprecationWarning`).
+fn deprecation((group, kind): (&str, &str), version: &str, versions: &[Value]) -> String {
+    let is = |version: &Value, field: &str| version.get(field) == Some(&Value::Bool(true));
+    let current = versions.iter().filter(|other| is(other, "served") && !is(other, "deprecated"));
+    let names = current.filter_map(|other| other.get("name").and_then(Value::as_str));
+    let newest = names.max_by_key(|name| version_rank(name)).filter(|name| version_rank(name) > version_rank(version));
+    let instead = newest.map(|name| format!("; use {group}/{name} {kind}")).unwrap_or_default();
+    format!("{group}/{version} {kind} is deprecated{instead}")
 }
 
 fn each<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
