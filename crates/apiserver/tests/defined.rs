@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 const JSON: (&str, &str) = ("content-type", "application/json");
 const MERGE: (&str, &str) = ("content-type", "application/merge-patch+json");
 const APPLY: (&str, &str) = ("content-type", "application/apply-patch+yaml");
+const TABLE: (&str, &str) = ("accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const OWN: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/boats.sea.example.com";
@@ -189,4 +190,18 @@ async fn whoever_uses_a_deprecated_version_is_told_which_to_use() {
         let wanted = "299 - \"sea.example.com/v1beta1 Boat is deprecated; use sea.example.com/v1 Boat\"";
         assert_eq!(told, [wanted], "{method} {path}");
     }
+}
+
+#[tokio::test]
+async fn lists_and_tables_are_called_as_the_definition_says() {
+    let api = start().await;
+    assert_eq!(api.get(BOATS).await.1["kind"], "Fleet");
+    let (_, table) = api.ask("GET", BOATS, &[TABLE], Value::Null).await;
+    let about = "Custom resource definition column (in JSONPath format): .spec.flag";
+    assert_eq!(table["columnDefinitions"][1]["description"], about);
+    let (_, table) = api.ask("GET", OWN, &[TABLE], Value::Null).await;
+    let columns: Vec<_> = table["columnDefinitions"].as_array().unwrap().iter().map(|column| &column["name"]).collect();
+    assert_eq!(columns, ["Name", "Created At"]);
+    let made = api.get(OWN).await.1["metadata"]["creationTimestamp"].take();
+    assert_eq!(table["rows"][0]["cells"], json!(["boats.sea.example.com", made]));
 }

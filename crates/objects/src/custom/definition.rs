@@ -36,6 +36,8 @@ pub struct Definition {
     pub scale: Option<Scale>,
     /// What clients of a deprecated version are warned with.
     pub deprecated: Option<String>,
+    /// The kind of lists of the objects, such as `CronTabList`.
+    pub list_kind: String,
     /// Whether the definition is being deleted: nothing new is made then.
     pub terminating: bool,
     /// Differs between definitions that say different things.
@@ -142,12 +144,13 @@ pub fn kinds(definition: &Value) -> Result<Vec<Kind>, NotADefinition> {
     let of = |version: &Value| Schema::new(version.pointer("/schema/openAPIV3Schema"));
     let (storage, storage_schema) = (intern(&called(stored))?, of(stored));
     let singular = name("singular").map_or_else(|| kind.to_lowercase(), str::to_owned);
+    let list_kind = name("listKind").map_or_else(|| format!("{kind}List"), str::to_owned);
     let kept = stored.to_string();
     let mut kinds = Vec::new();
     for version in versions.iter().filter(|version| is(version, "served")) {
         let mut hasher = DefaultHasher::new();
         // Objects are read as they are kept, too.
-        (version.to_string(), &kept).hash(&mut hasher);
+        (version.to_string(), &kept, &list_kind).hash(&mut hasher);
         let definition = Definition {
             storage,
             schema: if is(version, "storage") { storage_schema.clone() } else { of(version) },
@@ -159,6 +162,7 @@ pub fn kinds(definition: &Value) -> Result<Vec<Kind>, NotADefinition> {
                 let own = version.get("deprecationWarning").and_then(Value::as_str);
                 own.map_or_else(|| deprecation((group, kind), &called(version), versions), str::to_owned)
             }),
+            list_kind: list_kind.clone(),
             terminating: text("/metadata/deletionTimestamp").is_some(),
             fingerprint: hasher.finish(),
         };
