@@ -7,6 +7,7 @@
 mod api;
 
 use api::Api;
+use futures::{AsyncBufReadExt, TryStreamExt};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 
@@ -190,6 +191,21 @@ async fn whoever_uses_a_deprecated_version_is_told_which_to_use() {
         let wanted = "299 - \"sea.example.com/v1beta1 Boat is deprecated; use sea.example.com/v1 Boat\"";
         assert_eq!(told, [wanted], "{method} {path}");
     }
+}
+
+#[tokio::test]
+async fn a_watch_of_a_version_that_is_served_no_more_ends() {
+    let api = start().await;
+    let version = api.get(OLDER).await.1["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    let path = format!("{OLDER}?watch=true&resourceVersion={version}");
+    let request = Request::get(path).body(Vec::new()).unwrap();
+    let mut watch = api.client.request_stream(request).await.unwrap().lines();
+    let mut next = api.get(OWN).await.1;
+    next["spec"]["versions"][1]["served"] = json!(false);
+    assert_eq!(api.ask("PUT", OWN, &[JSON], next).await.0, StatusCode::OK);
+    assert_eq!(api.get(OLDER).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(api.ask("POST", BOATS, &[JSON], boat("b", json!({}))).await.0, StatusCode::CREATED);
+    assert_eq!(watch.try_next().await.unwrap(), None, "it went on in a version that nobody can ask for");
 }
 
 #[tokio::test]
