@@ -221,3 +221,29 @@ async fn lists_and_tables_are_called_as_the_definition_says() {
     let made = api.get(OWN).await.1["metadata"]["creationTimestamp"].take();
     assert_eq!(table["rows"][0]["cells"], json!(["boats.sea.example.com", made]));
 }
+
+#[tokio::test]
+async fn what_is_published_says_what_can_be_selected_and_what_objects_within_have() {
+    let api = Api::start().await;
+    let mut definition = definition();
+    for version in definition["spec"]["versions"].as_array_mut().unwrap() {
+        version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["odds"] =
+            json!({"type": "array", "x-kubernetes-preserve-unknown-fields": true, "items": {"type": "object"}});
+    }
+    assert_eq!(api.ask("POST", DEFINITIONS, &[JSON], definition).await.0, StatusCode::CREATED);
+    let (_, v3) = api.get("/openapi/v3/apis/sea.example.com/v1").await;
+    let (_, v2) = api.get("/openapi/v2").await;
+    for schemas in [&v3["components"]["schemas"], &v2["definitions"]] {
+        let selectable = json!([{"fieldPath": "spec.flag"}]);
+        for name in ["com.example.sea.v1.Boat", "com.example.sea.v1.BoatList"] {
+            assert_eq!(schemas[name]["x-kubernetes-selectable-fields"], selectable, "{name}");
+        }
+        let template = &schemas["com.example.sea.v1.Boat"]["properties"]["spec"]["properties"]["template"];
+        let fields: Vec<_> = template["properties"].as_object().unwrap().keys().collect();
+        assert_eq!(fields, ["apiVersion", "kind", "metadata", "spec"]);
+        assert_eq!(template["required"], json!(["kind", "apiVersion"]));
+    }
+    // Older clients cannot read a list of which they are not told what is in it, nor the document that has one.
+    let odds = &v2["definitions"]["com.example.sea.v1.Boat"]["properties"]["spec"]["properties"]["odds"];
+    assert_eq!(odds, &json!({"x-kubernetes-preserve-unknown-fields": true}));
+}
