@@ -146,7 +146,7 @@ async fn objects_are_pruned_defaulted_validated_and_selected() {
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     let causes = refused["details"]["causes"].as_array().unwrap();
     let fields: Vec<_> = causes.iter().map(|cause| cause["field"].as_str().unwrap()).collect();
-    assert_eq!(fields, ["spec.cronSpec", "spec.replicas", "spec.ports[1]"]);
+    assert_eq!(fields, ["spec.cronSpec", "spec.replicas", "spec.ports[1]", ".spec.replicas"]);
     assert!(
         refused["message"].as_str().unwrap().starts_with("CronTab.stable.example.com \"b\" is invalid: "),
         "{refused}"
@@ -172,7 +172,10 @@ async fn versions_subresources_and_patches_work_as_upstream() {
     assert_eq!((&old["apiVersion"], &old["spec"]["color"]), (&json!("stable.example.com/v1beta1"), &json!("blue")));
     let (_, warnings, _) =
         ask(&client, "PATCH", &format!("{beta}/a"), &[MERGE], json!({"spec": {"color": "red"}})).await;
-    assert_eq!(warnings, ["299 - \"stable.example.com/v1beta1 CronTab is deprecated\""]);
+    assert_eq!(
+        warnings,
+        ["299 - \"stable.example.com/v1beta1 CronTab is deprecated; use stable.example.com/v1 CronTab\""]
+    );
     let one = format!("{TABS}/a");
     let (_, changed) = patch(&client, &one, json!({"status": {"replicas": 7}, "spec": {"replicas": 2}})).await;
     assert_eq!((changed.get("status"), &changed["metadata"]["generation"]), (None, &json!(3)));

@@ -45,13 +45,14 @@ fn translate(pattern: &str) -> Result<String, String> {
         let was = std::mem::replace(&mut last, Last::Other);
         match c {
             '\\' => escape(chars.next(), class, &mut chars, &mut text),
-            '[' if class => {
-                if chars.peek() == Some(&':') {
-                    text.push('[');
-                } else {
-                    text.push_str("\\[");
+            '[' if class => match named_class(&chars)? {
+                Some(name) => {
+                    chars.nth(name.len() - 2);
+                    text.push_str(&name);
                 }
-            }
+                // It is just a sign.
+                None => text.push_str("\\["),
+            },
             '[' => {
                 class = true;
                 first = true;
@@ -59,7 +60,6 @@ fn translate(pattern: &str) -> Result<String, String> {
                 text.extend(chars.next_if_eq(&'^'));
             }
             ']' if class && was_first => text.push_str("\\]"),
-            ']' if class && text.ends_with(':') => text.push(']'),
             ']' => {
                 class = false;
                 text.push(']');
@@ -109,6 +109,25 @@ impl Last {
     }
 }
 
+/// The names of classes that can stand in a class, such as `[:alpha:]`.
+const NAMED: &[&str] = &[
+    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "word",
+    "xdigit",
+];
+
+/// `[:alpha:]` or `[:^alpha:]`, if it is that what comes after a bracket within a class. A colon before the end of a class is a sign like
+/// others: `[a:]`.
+fn named_class(rest: &std::iter::Peekable<std::str::Chars<'_>>) -> Result<Option<String>, String> {
+    // No name is longer than a few letters, and a pattern may have a bracket at every place.
+    let after: String = rest.clone().take(32).collect();
+    let Some((name, _)) = after.strip_prefix(':').and_then(|after| after.split_once(":]")) else { return Ok(None) };
+    let text = format!("[:{name}:]");
+    match NAMED.contains(&name.strip_prefix('^').unwrap_or(name)) {
+        true => Ok(Some(text)),
+        false => Err(format!("invalid character class range: `{text}`")),
+    }
+}
+
 /// `{2}`, `{2,}` or `{2,5}`, if it is that what comes after an opening brace.
 fn counts(rest: &std::iter::Peekable<std::str::Chars<'_>>) -> Result<Option<String>, String> {
     let within: String = rest.clone().take_while(|c| *c != '}').take(32).collect();
@@ -149,6 +168,16 @@ fn escape(escaped: Option<char>, class: bool, chars: &mut std::iter::Peekable<st
             }
             text.push_str(&regex::escape(&quoted));
         }
+        Some(sort @ ('p' | 'P' | 'x')) => {
+            text.extend(['\\', sort]);
+            // What is in braces is a name or a number here, and no count.
+            if chars.peek() == Some(&'{') {
+                let ended = |before: &mut bool, c: char| (!std::mem::replace(before, c == '}')).then_some(c);
+                let named: String = chars.clone().scan(false, ended).collect();
+                chars.nth(named.chars().count().saturating_sub(1));
+                text.push_str(&named);
+            }
+        }
         Some(sign) if sign.is_ascii_punctuation() => text.push_str(&regex::escape(&sign.to_string())),
         Some(other) => {
             text.push('\\');
@@ -173,6 +202,13 @@ mod tests {
             ("^[]a]$", "]", "b"),
             ("^[a&&b]+$", "a&b", "c"),
             ("^[[:alpha:]]+$", "ab", "a1"),
+            ("^[[:^alpha:]_]+$", "1_", "a"),
+            // What every operator's conditions have: a colon before the end of a class, and another class after it.
+            ("^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$", "Ready", "Not ready"),
+            ("^[a:]+[[:digit:]b]$", "a:1", "a:c"),
+            ("^[[:]+$", "[:", "a"),
+            ("^\\p{Lu}{1,3}[\\p{L}_]$", "ÉTÉé", "été"),
+            ("^\\x{41}\\pL$", "Aé", "A1"),
             ("^\\Qa.b\\E$", "a.b", "axb"),
             ("^a\\/b\\_$", "a/b_", "a/b"),
             ("^[a\\-z]$", "-", "b"),
@@ -188,7 +224,21 @@ mod tests {
             assert!(compiled.is_match(good), "{pattern} {good}");
             assert!(!compiled.is_match(bad), "{pattern} {bad}");
         }
-        for pattern in ["(", "[a", "*a", "\\", "(?=a)", "a++", "a**", "a{2}{3}", "a+?+", "a{1001}", "a{3,2}"] {
+        for pattern in [
+            "(",
+            "[a",
+            "*a",
+            "\\",
+            "(?=a)",
+            "a++",
+            "a**",
+            "a{2}{3}",
+            "a+?+",
+            "a{1001}",
+            "a{3,2}",
+            "[[:word:]",
+            "[[:letter:]]",
+        ] {
             assert!(compile(pattern, 1 << 18).is_err(), "{pattern}");
         }
         assert_eq!(compile("(a{1000}){1000}", 1 << 18).unwrap_err(), TOO_LARGE);

@@ -1,12 +1,13 @@
 //! Custom resources on their way in and out of the store. Objects are kept in their definition's storage version.
 
 use ::objects::{
-    custom,
+    custom::{self, Scale},
     kinds::{Kind, Origin},
 };
 use serde_json::Value;
 
 use crate::{
+    http::go_text,
     registry::meta,
     status::{Cause, Failure},
     validation::metadata,
@@ -53,7 +54,81 @@ fn set_version(object: &mut Value, group: &str, version: &str) {
 /// Everything that is wrong with an object.
 pub(crate) fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<Cause> {
     let Some(definition) = kind.definition() else { return Vec::new() };
-    custom::validate(&definition.schema.compiled(), object, old, metadata::embedded)
+    let mut causes = custom::validate(&definition.schema.compiled(), object, old, metadata::embedded);
+    if let Some(scale) = &definition.scale {
+        causes.extend(count(object, &scale.spec));
+        causes.extend(counted(object, scale));
+    }
+    causes
+}
+
+/// Everything that is wrong with a write to the status of an object.
+pub(crate) fn validate_status(kind: &Kind, object: &Value, old: &Value) -> Vec<Cause> {
+    let Some(definition) = kind.definition() else { return Vec::new() };
+    let mut causes = custom::validate_status(&definition.schema.compiled(), object, old);
+    causes.extend(definition.scale.iter().flat_map(|scale| counted(object, scale)));
+    causes
+}
+
+/// What is wrong with what the scale subresource tells of the status: autoscalers go by it.
+fn counted(object: &Value, scale: &Scale) -> Vec<Cause> {
+    let selector = scale.selector.as_ref().and_then(|path| {
+        let wrong = found(object, path, "string", Value::is_string).err()?;
+        Some(Cause::invalid(path.replace('/', "."), &"".into(), &wrong))
+    });
+    count(object, &scale.status).into_iter().chain(selector).collect()
+}
+
+/// What is wrong with replicas: the scale subresource has room for whole numbers of 32 bits, none of them below zero.
+fn count(object: &Value, path: &str) -> Option<Cause> {
+    let wrong = |value: i64, why: &str| Some(Cause::invalid(path.replace('/', "."), &value.into(), why));
+    match found(object, path, "int64", Value::is_i64) {
+        Err(why) => wrong(0, &why),
+        Ok(found) => match found.and_then(Value::as_i64).unwrap_or(0) {
+            few if few < 0 => wrong(few, "should be a non-negative integer"),
+            many if many > i64::from(i32::MAX) => wrong(many, &format!("should be less than or equal to {}", i32::MAX)),
+            _ => None,
+        },
+    }
+}
+
+/// What a path of the scale subresource leads to, if it is there and of a type.
+///
+/// # Errors
+/// Why it is not, in Go's words (`unstructured.NestedInt64` and its like).
+fn found<'a>(object: &'a Value, path: &str, wanted: &str, is: fn(&Value) -> bool) -> Result<Option<&'a Value>, String> {
+    let wrong = |path: &str, value: &Value, wanted: &str| {
+        let (value, of) = go_typed(value);
+        Err(format!("{} accessor error: {value} is of the type {of}, expected {wanted}", path.replace('/', ".")))
+    };
+    let mut at = object;
+    for (end, _) in path.match_indices('/').skip(1).chain([(path.len(), "")]) {
+        let here = path.get(..end).unwrap_or(path);
+        let step = here.rsplit('/').next().unwrap_or_default();
+        match at {
+            Value::Null => return Ok(None),
+            Value::Object(map) => match map.get(step) {
+                Some(value) => at = value,
+                None => return Ok(None),
+            },
+            other => return wrong(here, other, "map[string]interface{}"),
+        }
+    }
+    if is(at) { Ok(Some(at)) } else { wrong(path, at, wanted) }
+}
+
+/// A value as Go prints it, and its type.
+fn go_typed(value: &Value) -> (String, &'static str) {
+    let of = match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_i64() => "int64",
+        Value::Number(_) => "float64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    };
+    (go_text(value), of)
 }
 
 /// Of what a changed object is let pass with, no more is told than this.

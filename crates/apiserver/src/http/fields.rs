@@ -109,9 +109,7 @@ impl Model {
             Failure::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
         };
         if let Some(unknown) = self.pruned(&mut object)? {
-            let mut warnings = judge(duplicates, unknown, directive).map_err(handled)?;
-            warnings.extend(self.deprecation());
-            return Ok((object, warnings));
+            return Ok((object, judge(duplicates, unknown, directive).map_err(handled)?));
         }
         let found = match self.conform(&mut object) {
             Ok(found) => found,
@@ -137,9 +135,7 @@ impl Model {
     ) -> Result<(Value, Vec<String>), Failure> {
         let invalid = |why: String| Failure::invalid_request("", &[Cause::invalid("patch", &patch.into(), &why)]);
         if let Some(unknown) = self.pruned(&mut object)? {
-            let mut warnings = judge(duplicates, unknown, directive).map_err(invalid)?;
-            warnings.extend(self.deprecation());
-            return Ok((object, warnings));
+            return Ok((object, judge(duplicates, unknown, directive).map_err(invalid)?));
         }
         let found = match self.conform(&mut object) {
             Ok(found) => found,
@@ -149,10 +145,6 @@ impl Model {
         let warnings = judge(duplicates, found.unknown, directive).map_err(invalid)?;
         let missing: Vec<Cause> = found.missing.into_iter().map(|field| Cause::required(field, "")).collect();
         if missing.is_empty() { Ok((object, warnings)) } else { Err(self.invalid(&object, &missing)) }
-    }
-
-    fn deprecation(&self) -> Option<String> {
-        self.defined.as_ref().and_then(|kind| crd::objects::deprecation(kind)).map(str::to_owned)
     }
 
     fn invalid(&self, object: &Value, causes: &[Cause]) -> Failure {
@@ -185,7 +177,7 @@ fn judge(duplicates: Vec<String>, unknown: Vec<String>, directive: Directive) ->
 }
 
 /// A value as Go prints it with `%v`: how strategic merge patches are shown in messages.
-pub(super) fn go_text(value: &Value) -> String {
+pub(crate) fn go_text(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".to_owned(),
         Value::String(text) => text.clone(),

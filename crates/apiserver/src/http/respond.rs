@@ -80,7 +80,11 @@ impl Form {
             tail: b"]}",
         };
         Ok(match self {
-            Self::Whole => text(&format!("{}List", kind.kind), &kind.api_version(), "\"items\""),
+            Self::Whole => {
+                let defined = kind.definition().map(|definition| definition.list_kind.clone());
+                let name = defined.unwrap_or_else(|| format!("{}List", kind.kind));
+                text(&name, &kind.api_version(), "\"items\"")
+            }
             Self::Metadata => text("PartialObjectMetadataList", "meta.k8s.io/v1", "\"items\""),
             Self::Table => {
                 let empty = printers::table(kind, &[], query.get("includeObject"), jiff::Timestamp::now());

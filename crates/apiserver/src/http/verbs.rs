@@ -51,6 +51,14 @@ pub(super) struct Call<'a> {
 
 impl Call<'_> {
     pub(super) async fn run(self) -> Result<Answer, Failure> {
+        // Whoever only reads is to know it, too.
+        let deprecated = crd::objects::deprecation(self.kind()).map(str::to_owned);
+        let mut answer = self.done().await?;
+        respond::warn(&mut answer, deprecated.as_slice());
+        Ok(answer)
+    }
+
+    async fn done(self) -> Result<Answer, Failure> {
         match self.target.subresource.as_deref() {
             None => self.on_object(Part::Main).await,
             Some("status") if self.target.kind.status => self.on_object(Part::Status).await,

@@ -83,7 +83,10 @@ fn rewrite(schema: &mut Value) {
     // Older clients take what a schema says for all there may be: where there may be more, or null, upstream says less to them.
     let is = |word: &str| map.get(word) == Some(&Value::Bool(true));
     let (or_null, more) = (is("nullable"), is("x-kubernetes-preserve-unknown-fields"));
-    for (hidden, word) in [(or_null, "type"), (or_null || more, "items"), (or_null || more, "properties")] {
+    // A list that says nothing of its elements is one that they cannot read at all, nor anything else of the document.
+    let bare_list = more && map.get("type").is_some_and(|of| of == "array");
+    for (hidden, word) in [(or_null || bare_list, "type"), (or_null || more, "items"), (or_null || more, "properties")]
+    {
         if hidden {
             map.remove(word);
         }

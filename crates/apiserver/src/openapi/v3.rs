@@ -9,6 +9,7 @@ use super::{
     operations::{Operation, Parameter, Path, paths, placeholder},
     root,
 };
+use crate::crd::openapi::SELECTABLE;
 
 pub(super) const REFERENCE: &str = "#/components/schemas/";
 
@@ -35,9 +36,13 @@ pub(super) fn lists(paths: &[Path], schemas: &mut Map<String, Value>) {
             "metadata": {"allOf": [{"$ref": format!("{REFERENCE}{}ListMeta", objects::schema::META)}], "description": "What the list says of itself."},
             "items": {"type": "array", "items": {"allOf": [{"$ref": format!("{REFERENCE}{item}")}]}, "description": "The objects."},
         });
-        let list = json!({"type": "object", "description": format!("A list of objects of kind {kind}."), "required": ["items"],
+        let mut list = json!({"type": "object", "description": format!("A list of objects of kind {kind}."), "required": ["items"],
             "properties": properties,
             "x-kubernetes-group-version-kind": [{"group": group, "version": version, "kind": format!("{kind}List")}]});
+        let selectable = schemas.get(item).and_then(|item| item.get(SELECTABLE)).cloned();
+        if let (Some(list), Some(fields)) = (list.as_object_mut(), selectable) {
+            list.insert(SELECTABLE.to_owned(), fields);
+        }
         schemas.insert(name.clone(), list);
     }
 }

@@ -32,6 +32,7 @@ const ROWS: &[(&str, &str, &[Column])] = &[
     ("", "Secret", SECRET),
     ("", "Service", network::SERVICE),
     ("", "ServiceAccount", &[column("Secrets", |a, _| list(a, "/secrets").count().into()), AGE]),
+    ("apiextensions.k8s.io", "CustomResourceDefinition", cluster::CREATED),
     ("apiregistration.k8s.io", "APIService", cluster::API_SERVICE),
     ("apps", "ControllerRevision", workload::CONTROLLER_REVISION),
     ("apps", "DaemonSet", workload::DAEMON_SET),

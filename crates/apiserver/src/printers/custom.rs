@@ -26,7 +26,7 @@ pub(super) fn table(
     }
     definitions.extend(columns.iter().map(|column| {
         json!({"name": column.name, "type": column.of, "format": column.format, "priority": column.priority,
-            "description": if column.description.is_empty() { usual_description(&column.name) } else { column.description.clone() }})
+            "description": column.description})
     }));
     let rows: Vec<Value> = objects
         .iter()
@@ -41,8 +41,4 @@ pub(super) fn table(
         })
         .collect();
     json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "columnDefinitions": definitions, "rows": rows})
-}
-
-fn usual_description(name: &str) -> String {
-    format!("Custom resource definition column (in JSONPath format): {name}")
 }

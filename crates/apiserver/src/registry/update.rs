@@ -71,6 +71,7 @@ pub fn merge(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Res
         match part {
             Part::EphemeralContainers => validation::ephemeral(&wanted, &old),
             Part::Resize => validation::resize(kind, &wanted, &old),
+            Part::Status => validation::custom_status(kind, &wanted, &old),
             _ => validation::update(kind, &wanted, &old),
         }
     } else if requests::is_certificate_request(kind) {

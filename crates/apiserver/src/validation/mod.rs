@@ -68,6 +68,11 @@ pub fn update(kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> {
     causes
 }
 
+/// What is wrong with a change of the status of a custom resource.
+pub fn custom_status(kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> {
+    crd::objects::validate_status(kind, new, old)
+}
+
 /// What is wrong with a change of a Pod's ephemeral containers.
 pub fn ephemeral(new: &Value, old: &Value) -> Vec<Cause> {
     ephemeral::check(new, old)

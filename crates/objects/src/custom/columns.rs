@@ -13,7 +13,7 @@ pub struct Column {
     pub of: String,
     /// The format of the type, such as `int32` or `password`.
     pub format: String,
-    /// What it means.
+    /// What it means; its path, if the definition does not say.
     pub description: String,
     /// Above 0, only `-o wide` shows it.
     pub priority: i64,
@@ -25,11 +25,15 @@ impl Column {
     /// Reads a column of a definition; `None` if its path is none.
     pub(super) fn read(column: &Value) -> Option<Self> {
         let text = |field: &str| column.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let description = match text("description") {
+            said if !said.is_empty() => said,
+            _ => format!("Custom resource definition column (in JSONPath format): {}", text("jsonPath")),
+        };
         Some(Self {
             name: text("name"),
             of: text("type"),
             format: text("format"),
-            description: text("description"),
+            description,
             priority: column.get("priority").and_then(Value::as_i64).unwrap_or(0),
             path: JsonPath::parse(&text("jsonPath")).ok()?,
         })

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     fields::Types,
-    kinds::{Kind, NamesFull, Origin, intern, intern_list},
+    kinds::{Kind, NamesFull, Origin, intern, intern_list, version_rank},
     schema,
 };
 
@@ -36,6 +36,8 @@ pub struct Definition {
     pub scale: Option<Scale>,
     /// What clients of a deprecated version are warned with.
     pub deprecated: Option<String>,
+    /// The kind of lists of the objects, such as `CronTabList`.
+    pub list_kind: String,
     /// Whether the definition is being deleted: nothing new is made then.
     pub terminating: bool,
     /// Differs between definitions that say different things.
@@ -142,12 +144,13 @@ pub fn kinds(definition: &Value) -> Result<Vec<Kind>, NotADefinition> {
     let of = |version: &Value| Schema::new(version.pointer("/schema/openAPIV3Schema"));
     let (storage, storage_schema) = (intern(&called(stored))?, of(stored));
     let singular = name("singular").map_or_else(|| kind.to_lowercase(), str::to_owned);
+    let list_kind = name("listKind").map_or_else(|| format!("{kind}List"), str::to_owned);
     let kept = stored.to_string();
     let mut kinds = Vec::new();
     for version in versions.iter().filter(|version| is(version, "served")) {
         let mut hasher = DefaultHasher::new();
         // Objects are read as they are kept, too.
-        (version.to_string(), &kept).hash(&mut hasher);
+        (version.to_string(), &kept, &list_kind).hash(&mut hasher);
         let definition = Definition {
             storage,
             schema: if is(version, "storage") { storage_schema.clone() } else { of(version) },
@@ -157,9 +160,9 @@ pub fn kinds(definition: &Value) -> Result<Vec<Kind>, NotADefinition> {
             scale: version.pointer("/subresources/scale").and_then(scale),
             deprecated: is(version, "deprecated").then(|| {
                 let own = version.get("deprecationWarning").and_then(Value::as_str);
-                let usual = || format!("{group}/{} {kind} is deprecated", called(version));
-                own.map_or_else(usual, str::to_owned)
+                own.map_or_else(|| deprecation((group, kind), &called(version), versions), str::to_owned)
             }),
+            list_kind: list_kind.clone(),
             terminating: text("/metadata/deletionTimestamp").is_some(),
             fingerprint: hasher.finish(),
         };
@@ -179,6 +182,17 @@ pub fn kinds(definition: &Value) -> Result<Vec<Kind>, NotADefinition> {
         });
     }
     Ok(kinds)
+}
+
+/// What clients of a deprecated version are warned with, if it does not say that itself: which newer one to use instead (upstream's
+/// `defaultDeprecationWarning`).
+fn deprecation((group, kind): (&str, &str), version: &str, versions: &[Value]) -> String {
+    let is = |version: &Value, field: &str| version.get(field) == Some(&Value::Bool(true));
+    let current = versions.iter().filter(|other| is(other, "served") && !is(other, "deprecated"));
+    let names = current.filter_map(|other| other.get("name").and_then(Value::as_str));
+    let newest = names.max_by_key(|name| version_rank(name)).filter(|name| version_rank(name) > version_rank(version));
+    let instead = newest.map(|name| format!("; use {group}/{name} {kind}")).unwrap_or_default();
+    format!("{group}/{version} {kind} is deprecated{instead}")
 }
 
 fn each<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {

@@ -26,7 +26,7 @@ mod values;
 pub use columns::Column;
 pub use definition::{Definition, NotADefinition, Scale, Schema, is_served, kinds};
 pub use embedded::MetadataCheck;
-pub use structural::{Additional, Checks, ListType, Structural, Type, compile_pattern, pattern_size};
+pub use structural::{Additional, Checks, ListType, Pattern, Structural, Type, compile_pattern, pattern_size};
 
 use serde_json::{Map, Value, json};
 
@@ -65,20 +65,47 @@ pub fn is_too_deep(value: &Value) -> bool {
 /// that of the objects within it.
 pub fn validate(schema: &Structural, object: &Value, old: Option<&Value>, metadata: MetadataCheck) -> Vec<Cause> {
     if is_too_deep(object) {
-        return vec![Cause::invalid_shown(
-            "<nil>",
-            "\"\"",
-            &format!("the object is nested deeper than {DEPTH} levels"),
-        )];
+        return vec![too_deep()];
     }
     let mut causes = schema.validate(object, old);
     causes.extend(embedded::validate(schema, object, metadata));
+    whole(schema, object, old, &mut causes);
+    causes
+}
+
+/// Everything that is wrong with a write to the status of an object: what the schema says of the rest is not asked, so that who reports
+/// can do so whatever became of the rest (upstream's `ValidateStatusUpdate`). Rules are asked, which may be about both.
+pub fn validate_status(schema: &Structural, object: &Value, old: &Value) -> Vec<Cause> {
+    const STATUS: &str = "status";
+    if is_too_deep(object) {
+        return vec![too_deep()];
+    }
+    let own = schema.field(STATUS).zip(object.get(STATUS));
+    let found = own.map(|(schema, status)| schema.validate(status, old.get(STATUS)));
+    let below = |cause: Cause| {
+        let field = match cause.field.as_str() {
+            "" | "<nil>" => STATUS.to_owned(),
+            field => format!("{STATUS}.{field}"),
+        };
+        Cause { field, ..cause }
+    };
+    let mut causes: Vec<Cause> = found.into_iter().flatten().map(below).collect();
+    whole(schema, object, Some(old), &mut causes);
+    causes
+}
+
+fn too_deep() -> Cause {
+    Cause::invalid_shown("<nil>", "\"\"", &format!("the object is nested deeper than {DEPTH} levels"))
+}
+
+/// What is asked of an object as a whole, whichever part of it is written: its lists and its rules.
+fn whole(schema: &Structural, object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
     // What was there twice before is not held against an update.
     if old.is_none_or(|old| lists::duplicates(schema, old).is_empty()) {
         causes.extend(lists::duplicates(schema, object));
     }
     if !schema.has_rules() {
-        return causes;
+        return;
     }
     let hinders = [
         "FieldValueNotSupported",
@@ -93,7 +120,6 @@ pub fn validate(schema: &Structural, object: &Value, old: Option<&Value>, metada
     } else {
         causes.extend(evaluate::check(schema, object, old));
     }
-    causes
 }
 
 /// What an update is let pass with: rules that do not hold for what it leaves as it was. Upstream warns of them.

@@ -111,6 +111,15 @@ pub struct Structural {
     embeds: bool,
 }
 
+/// A pattern, as it is said and compiled: messages have it as the definition has.
+#[derive(Debug)]
+pub struct Pattern {
+    /// As the definition has it.
+    pub said: Box<str>,
+    /// What texts are matched with.
+    pub compiled: Regex,
+}
+
 /// OpenAPI's constraints on a value.
 #[derive(Debug, Default)]
 pub struct Checks {
@@ -127,7 +136,7 @@ pub struct Checks {
     /// Characters of a text, at least.
     pub min_length: Option<u64>,
     /// What a text matches.
-    pub pattern: Option<Regex>,
+    pub pattern: Option<Pattern>,
     /// A pattern that is none, and why. No accepted definition has one, but one that was stored by another version can: no text
     /// matches it, as upstream has it.
     pub broken_pattern: Option<String>,
@@ -263,7 +272,7 @@ impl Structural {
     pub(super) fn patterns(&self) -> usize {
         let checks = self.checks.as_deref();
         let own = checks.and_then(|checks| checks.pattern.as_ref());
-        let own = own.and_then(|pattern| pattern_size(pattern.as_str()).ok()).unwrap_or(0);
+        let own = own.and_then(|pattern| pattern_size(&pattern.said).ok()).unwrap_or(0);
         let others = checks.into_iter().flat_map(|checks| {
             [&checks.all_of, &checks.any_of, &checks.one_of].into_iter().flatten().chain(&checks.not)
         });
@@ -313,7 +322,7 @@ impl Checks {
         }
         let (pattern, broken_pattern) = match text("pattern").map(|pattern| (pattern, compile_pattern(pattern))) {
             None => (None, None),
-            Some((_, Ok(compiled))) => (Some(compiled), None),
+            Some((said, Ok(compiled))) => (Some(Pattern { said: said.into(), compiled }), None),
             Some((pattern, Err(why))) => (None, Some(format!("{pattern}, but pattern is invalid: {why}"))),
         };
         Some(Box::new(Self {

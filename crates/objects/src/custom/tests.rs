@@ -30,7 +30,10 @@ fn a_definition_gives_its_served_versions() {
     let names: Vec<_> = kinds.iter().map(|kind| (kind.version, kind.plural, kind.status, kind.scale)).collect();
     assert_eq!(names, [("v1beta1", "crontabs", false, false), ("v1", "crontabs", true, true)]);
     let Origin::Defined(old) = &kinds[0].origin else { panic!() };
-    assert_eq!(old.deprecated.as_deref(), Some("stable.example.com/v1beta1 CronTab is deprecated"));
+    assert_eq!(
+        old.deprecated.as_deref(),
+        Some("stable.example.com/v1beta1 CronTab is deprecated; use stable.example.com/v1 CronTab")
+    );
     let Origin::Defined(new) = &kinds[1].origin else { panic!() };
     assert_eq!((new.storage, &new.selectable), ("v1", &vec!["spec.color".to_owned()]));
     assert_eq!(new.scale.as_ref().unwrap().spec, "/spec/replicas");

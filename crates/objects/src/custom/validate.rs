@@ -198,8 +198,8 @@ impl Check {
         if let Some(least) = checks.min_length.filter(|least| length < *least) {
             self.wrong(path, value, &format!("should be at least {least} chars long"));
         }
-        if let Some(pattern) = checks.pattern.as_ref().filter(|pattern| !pattern.is_match(text)) {
-            self.wrong(path, value, &format!("should match '{pattern}'"));
+        if let Some(pattern) = checks.pattern.as_ref().filter(|pattern| !pattern.compiled.is_match(text)) {
+            self.wrong(path, value, &format!("should match '{}'", pattern.said));
         }
         if let Some(broken) = &checks.broken_pattern {
             self.wrong(path, value, &format!("should match '{broken}'"));

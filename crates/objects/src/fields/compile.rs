@@ -140,7 +140,7 @@ impl<'a> Compiler<'a> {
             Some("array") => Atom { list: Some(self.list(schema)), ..Atom::default() },
             Some("object") => self.object(schema, keeps),
             _ if schema.get("properties").is_some() => self.object(schema, keeps),
-            _ if schema.get("anyOf").or_else(|| schema.get("oneOf")).is_some() && !keeps => scalar(Scalar::Any),
+            _ if is_choice_of_scalars(schema) && !keeps => scalar(Scalar::Any),
             _ => self.atom_at(if keeps { DEDUCED } else { WHOLE }),
         }
     }
@@ -187,6 +187,18 @@ impl<'a> Compiler<'a> {
 fn reference(schema: &Value) -> Option<&str> {
     let found = schema.get("$ref").or_else(|| schema.pointer("/allOf/0/$ref"))?.as_str()?;
     found.strip_prefix("#/components/schemas/").or_else(|| found.strip_prefix("#/definitions/"))
+}
+
+/// Whether a schema without a type is a choice between scalars, as a whole number or a text is. Upstream's schemas say nothing of what
+/// is a choice between more, such as the `items` of a schema in a definition, which are a schema or a list of them: that is one value
+/// of any form.
+fn is_choice_of_scalars(schema: &Value) -> bool {
+    let scalar = |choice: &Value| {
+        let of = choice.get("type").and_then(Value::as_str);
+        matches!(of, Some("string" | "integer" | "number" | "boolean"))
+    };
+    let choices = schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Value::as_array);
+    choices.is_some_and(|choices| choices.iter().all(scalar))
 }
 
 /// The default of a scalar, or of a struct that is always there.

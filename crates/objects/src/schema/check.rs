@@ -102,6 +102,10 @@ impl Check<'_> {
                 }
                 Ok(())
             }
+            (Type::Either(choices), value) => {
+                let chosen = choices.iter().find(|of| is_of_form(of, value)).or(choices.first());
+                chosen.map_or(Ok(()), |of| self.value(of, value, path, within))
+            }
             (of, value) => self.scalar(of, value, path, within),
         }
     }
@@ -191,7 +195,7 @@ impl Check<'_> {
 
     fn wrong(&self, of: &Type, value: &Value, path: &Path<'_>, go: String) -> WrongType {
         let expected = match of {
-            Type::Struct(_) | Type::Map(_) | Type::Any => "object",
+            Type::Struct(_) | Type::Map(_) | Type::Any | Type::Either(_) => "object",
             Type::List(_) => "array",
             Type::Integer(_) => "integer",
             Type::Number => "number",
@@ -215,7 +219,7 @@ impl Check<'_> {
             Type::Integer(bits) => format!("int{bits}"),
             Type::Number => "float64".to_owned(),
             Type::Bytes => "[]uint8".to_owned(),
-            Type::Any => "interface {}".to_owned(),
+            Type::Any | Type::Either(_) => "interface {}".to_owned(),
             Type::List(of) => format!("[]{}", self.go_name(of)),
             Type::Map(of) => format!("map[string]{}", self.go_name(of)),
             Type::Struct(at) => self.types.structs.get(*at).map_or_else(String::new, |s| format!("v1.{}", s.name)),
@@ -232,6 +236,20 @@ fn is_empty(of: &Type, value: &Value) -> bool {
     }
 }
 
+/// Whether a value is of the JSON type that a type is written in.
+fn is_of_form(of: &Type, value: &Value) -> bool {
+    match of {
+        Type::Struct(_) | Type::Map(_) => value.is_object(),
+        Type::List(_) => value.is_array(),
+        Type::Bool => value.is_boolean(),
+        Type::Integer(_) | Type::Number => value.is_number(),
+        Type::Text | Type::Time | Type::MicroTime | Type::Bytes => value.is_string(),
+        Type::Quantity | Type::IntOrString => value.is_number() || value.is_string(),
+        Type::Any => true,
+        Type::Either(all) => all.iter().any(|of| is_of_form(of, value)),
+    }
+}
+
 /// What a null in a list or map becomes: the zero value of its Go type.
 fn zero(of: &Type) -> Value {
     match of {
@@ -241,7 +259,7 @@ fn zero(of: &Type) -> Value {
         Type::Integer(_) | Type::Number | Type::IntOrString => 0.into(),
         Type::Quantity => "0".into(),
         Type::Text | Type::Bytes => "".into(),
-        Type::Time | Type::MicroTime | Type::Any => Value::Null,
+        Type::Time | Type::MicroTime | Type::Any | Type::Either(_) => Value::Null,
     }
 }
 

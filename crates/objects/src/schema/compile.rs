@@ -24,6 +24,8 @@ pub(super) enum Type {
     IntOrString,
     /// Whatever JSON can say.
     Any,
+    /// One of these, which differ in their JSON types: a definition's schemas say `additionalProperties: true`, or with which schema.
+    Either(Vec<Type>),
     List(Box<Type>),
     Map(Box<Type>),
     /// A position in [`Compiled::structs`].
@@ -114,8 +116,12 @@ impl Compiler<'_> {
             return self.definition(name);
         }
         for union in ["allOf", "anyOf", "oneOf"] {
-            if let Some(first) = schema.get(union).and_then(|list| list.get(0)) {
-                return self.of(first);
+            match schema.get(union).and_then(Value::as_array).map(Vec::as_slice) {
+                None | Some([]) => {}
+                Some(all @ [_, _, ..]) if union == "oneOf" => {
+                    return Type::Either(all.iter().map(|one| self.of(one)).collect());
+                }
+                Some([first, ..]) => return self.of(first),
             }
         }
         if schema.get("x-kubernetes-int-or-string").is_some() {

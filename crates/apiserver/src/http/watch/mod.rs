@@ -100,8 +100,8 @@ struct Kept {
 }
 
 impl Kept {
-    /// Whether what is now served under the kind's name is something else. That nothing is, is no reason to end: what was deleted is
-    /// still to be told.
+    /// Whether what is now served under the kind's name is something else, or its version is not served any more and others are. That
+    /// nothing is, is no reason to end: what was deleted is still to be told.
     fn is_outdated(&mut self, kind: &Kind) -> bool {
         let kinds = self.registry.kinds();
         if !kind.is_custom() || self.kinds.as_ref().is_some_and(|known| Arc::ptr_eq(known, &kinds)) {
@@ -109,8 +109,13 @@ impl Kept {
         }
         let print = |kind: &Kind| kind.definition().map(|definition| definition.fingerprint);
         let served = kinds.by_resource(kind.group, kind.version, kind.plural);
+        let is_other = |other: &Arc<Kind>| (other.group, other.plural) == (kind.group, kind.plural);
+        let outdated = match served {
+            Some(served) => print(&served) != print(kind),
+            None => kinds.defined().iter().any(is_other),
+        };
         self.kinds = Some(kinds);
-        served.is_some_and(|served| print(&served) != print(kind))
+        outdated
     }
 }
 
