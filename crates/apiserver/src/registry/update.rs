@@ -32,7 +32,7 @@ pub enum Part {
     Status,
     /// A Namespace's `spec.finalizers`.
     Finalize,
-    /// A Pod's node, which only its scheduler sets.
+    /// A Pod's node, which only its scheduler sets, and what that says of it.
     Binding,
     /// A Pod's ephemeral containers, which can only be added.
     EphemeralContainers,
@@ -115,7 +115,9 @@ fn chosen(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Value 
             }
             next
         }
-        Part::Finalize | Part::Binding => with_section(current, &wanted, "spec"),
+        Part::Finalize => with_section(current, &wanted, "spec"),
+        // It was made of what there is, by whoever binds.
+        Part::Binding => wanted,
         Part::EphemeralContainers => with_ephemeral(current, &wanted),
         Part::Resize => validation::only_sizes(current, &wanted),
         Part::Approval => {
