@@ -12,6 +12,7 @@ mod container;
 mod cron;
 mod data;
 mod ephemeral;
+mod event;
 mod gateway;
 mod ingress;
 pub(crate) mod metadata;
@@ -38,8 +39,8 @@ use crate::{crd, status::Cause};
 pub(crate) use cluster::SYSTEM_PRIORITIES;
 pub(crate) use resize::only_sizes;
 
-/// What is wrong with a new object.
-pub fn create(kind: &Kind, object: &Value) -> Vec<Cause> {
+/// What is wrong with a new object, which its writer said in a version of the kind, `view`.
+pub fn create(kind: &Kind, view: &Kind, object: &Value) -> Vec<Cause> {
     let mut causes = metadata::check(kind, object);
     if kind.is_custom() {
         causes.extend(crd::objects::validate(kind, object, None));
@@ -47,11 +48,14 @@ pub fn create(kind: &Kind, object: &Value) -> Vec<Cause> {
     }
     causes.extend(ephemeral::on_create(kind, object));
     causes.extend(spec(kind, &At::root(object)));
+    if is_strict(view) {
+        causes.extend(event::strictly(&At::root(object)));
+    }
     causes
 }
 
-/// What is wrong with a change of an object.
-pub fn update(kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> {
+/// What is wrong with a change of an object, which its writer said in a version of the kind, `view`.
+pub fn update(kind: &Kind, view: &Kind, new: &Value, old: &Value) -> Vec<Cause> {
     let mut causes = metadata::check(kind, new);
     causes.extend(metadata::change(new, old));
     if kind.is_custom() {
@@ -65,7 +69,15 @@ pub fn update(kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> {
     // What may not change is said first: it is what the client has to know.
     causes.extend(row(kind).map_or_else(|| gateway::change(kind, new, old), |row| (row.change)(new, old)));
     causes.extend(spec(kind, &At::root(new)));
+    if is_strict(view) {
+        causes.extend(event::strict_change(new, old));
+    }
     causes
+}
+
+/// Of events more is asked in their own group than in `v1`.
+fn is_strict(view: &Kind) -> bool {
+    view.is("events.k8s.io", "Event")
 }
 
 /// What is wrong with a change of a Pod's ephemeral containers.

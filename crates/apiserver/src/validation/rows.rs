@@ -4,8 +4,8 @@ use objects::{kinds::Kind, names};
 use serde_json::Value;
 
 use super::{
-    access, at::At, autoscaler, batch, certificates, change, cluster, data, ingress, network, pod, policy, quota, sets,
-    storage, vertical, workload,
+    access, at::At, autoscaler, batch, certificates, change, cluster, data, event, ingress, network, pod, policy, quota,
+    sets, storage, vertical, workload,
 };
 use crate::status::Cause;
 
@@ -43,7 +43,8 @@ const NETWORKING: &str = "networking.k8s.io";
 static ROWS: &[Row] = &[
     of("", "ConfigMap", data::config_map).fixed(change::config_map),
     of("", "Endpoints", cluster::endpoints),
-    of("", "Event", data::event),
+    // Upstream's recorders have names of what they are about in it, such as a role's.
+    of("", "Event", event::check).named(names::path_segment),
     of("", "LimitRange", quota::limit_range),
     of("", "Namespace", |_, _| {}).named(names::dns_label),
     of("", "Node", |node, causes| data::node(&node.field("spec"), causes)),
