@@ -163,8 +163,14 @@ fn select_own_pods(job: &mut Value) {
     if spec.get("manualSelector") == Some(&json!(true)) {
         return;
     }
-    let own = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
-    spec.entry("selector").or_insert(own);
+    // What else it selects by is refused later if its own pods do not have it.
+    let selector = spec.entry("selector").or_insert_with(|| json!({}));
+    if let Some(selector) = selector.as_object_mut() {
+        let labels = selector.entry("matchLabels").or_insert_with(|| json!({}));
+        if let Some(labels) = labels.as_object_mut() {
+            labels.entry("batch.kubernetes.io/controller-uid").or_insert_with(|| uid.clone().into());
+        }
+    }
     let Some(template) = spec.get_mut("template").filter(|template| template.is_object()) else { return };
     let labels = meta::metadata(template).entry("labels").or_insert_with(|| json!({}));
     for (label, value) in [

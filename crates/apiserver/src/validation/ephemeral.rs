@@ -1,7 +1,6 @@
 //! Ephemeral containers: what they may have, and that they are only ever added (upstream's
 //! `ValidatePodEphemeralContainersUpdate`).
 
-use objects::kinds::Kind;
 use serde_json::Value;
 
 use super::{at::At, container, volume};
@@ -21,9 +20,9 @@ const NEVER: &[&str] = &[
 const WHY: &str = "cannot be set for an Ephemeral Container";
 
 /// A new Pod has none.
-pub(super) fn on_create(kind: &Kind, object: &Value) -> Option<Cause> {
-    let list = At::root(object).field("spec").field("ephemeralContainers");
-    (kind.kind == "Pod" && list.len() > 0).then(|| list.forbidden("cannot be set on create"))
+pub(super) fn on_create(object: &At<'_>) -> Option<Cause> {
+    let list = object.field("spec").field("ephemeralContainers");
+    (list.len() > 0).then(|| list.forbidden("cannot be set on create"))
 }
 
 pub(super) fn check(new: &Value, old: &Value) -> Vec<Cause> {

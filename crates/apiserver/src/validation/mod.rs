@@ -9,16 +9,19 @@ mod certificates;
 mod change;
 mod cluster;
 mod container;
+mod creation;
 mod cron;
 mod data;
 mod ephemeral;
 mod event;
 mod gateway;
 mod ingress;
+mod job_policies;
 pub(crate) mod metadata;
 mod network;
 mod placement;
 mod pod;
+mod pod_change;
 mod policy;
 mod quota;
 mod resize;
@@ -46,7 +49,7 @@ pub fn create(kind: &Kind, view: &Kind, object: &Value) -> Vec<Cause> {
         causes.extend(crd::objects::validate(kind, object, None));
         return causes;
     }
-    causes.extend(ephemeral::on_create(kind, object));
+    causes.extend(creation::check(kind, object));
     causes.extend(spec(kind, &At::root(object)));
     if is_strict(view) {
         causes.extend(event::strictly(&At::root(object)));
