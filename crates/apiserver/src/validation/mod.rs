@@ -26,6 +26,7 @@ mod policy;
 mod quota;
 mod resize;
 mod rows;
+mod security;
 mod sets;
 mod storage;
 mod vertical;

@@ -148,7 +148,7 @@ fn a_pods_mistakes_are_named_by_their_paths() {
         ),
         (json!({"restartPolicy": "Sometimes"}), "spec.restartPolicy: Unsupported value: \"Sometimes\""),
         (json!({"terminationGracePeriodSeconds": -1}), "must be greater than or equal to 0"),
-        (json!({"dnsPolicy": "None"}), "must provide at least one DNS nameserver"),
+        (json!({"dnsPolicy": "None", "dnsConfig": {}}), "must provide at least one DNS nameserver"),
         (json!({"nodeSelector": {"a b": "c"}}), "spec.nodeSelector: Invalid value: \"a b\""),
         (
             json!({"tolerations": [{"operator": "Exists", "value": "x"}]}),
