@@ -39,8 +39,7 @@ async fn a_pod_that_is_bound_says_so_and_gets_what_the_binding_says_of_it() {
     let why = "0/1 nodes are available";
     let waits = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why,
         "lastProbeTime": null, "lastTransitionTime": "2020-01-01T00:00:00Z"});
-    let other =
-        json!({"type": "example.com/ready", "status": "True", "lastProbeTime": null, "lastTransitionTime": null});
+    let other = json!({"type": "example.com/ready", "status": "True"});
     let status = json!({"status": {"nominatedNodeName": "n", "conditions": [waits, other]}});
     let merge = [("content-type", "application/merge-patch+json")];
     let (answer, pod) = api.ask("PATCH", &format!("{PODS}/p/status"), &merge, status).await;
