@@ -108,7 +108,7 @@ mod tests {
             json!({"metadata": {"name": "j", "uid": "new"},
                 "spec": {"selector": selector, "template": {"metadata": {"labels": labels(of)}}}})
         };
-        assert_eq!(check(kind, &made("new")), []);
+        assert!(check(kind, &made("new")).is_empty());
         let found: Vec<String> = check(kind, &made("old")).into_iter().map(|cause| cause.field).collect();
         let expected = [
             "spec.template.metadata.labels[controller-uid]",
@@ -118,6 +118,6 @@ mod tests {
         assert_eq!(found, expected);
         let mut meant = made("old");
         meant["spec"]["manualSelector"] = json!(true);
-        assert_eq!(check(kind, &meant), []);
+        assert!(check(kind, &meant).is_empty());
     }
 }
