@@ -157,3 +157,42 @@ async fn mistakes_are_named_as_upstream_names_them() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(count > 100, "only {count} cases");
 }
+
+#[tokio::test]
+async fn a_job_does_not_take_anothers_pods_for_its_own() {
+    let api = Api::open().await;
+    let pods = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}});
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a"}, "spec": {"template": pods}});
+    let all = collection(&job);
+    let (status, first) = api.ask("POST", &all, &job).await;
+    assert_eq!(status, 201, "{first}");
+    let uid = first["metadata"]["uid"].as_str().unwrap();
+    // As somebody makes it again from what `kubectl get -o yaml` wrote.
+    let mut again = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a"}, "spec": first["spec"]});
+    api.ask("DELETE", &format!("{all}/a"), &json!({"propagationPolicy": "Background"})).await;
+    let (status, refused) = api.ask("POST", &all, &again).await;
+    let found = causes(&refused);
+    assert_eq!((status, found.len()), (422, 3), "{refused}");
+    assert!(found[0].starts_with("spec.template.metadata.labels[controller-uid]: Invalid value: map[string]string{"));
+    assert!(
+        found[2].starts_with("spec.selector: ") && found[2].ends_with("`selector` not auto-generated"),
+        "{found:?}"
+    );
+    assert!(found.iter().all(|cause| cause.contains(uid)), "{found:?}");
+    again["spec"]["manualSelector"] = json!(true);
+    let (status, meant) = api.ask("POST", &all, &again).await;
+    assert_eq!(status, 201, "{meant}");
+    let mut named = job;
+    named["metadata"]["name"] = json!("b");
+    named["spec"]["selector"] = json!({"matchLabels": {"job-name": "b"}});
+    let (status, made) = api.ask("POST", &all, &named).await;
+    assert_eq!(status, 201, "{made}");
+    let labels = json!({"job-name": "b", "batch.kubernetes.io/controller-uid": made["metadata"]["uid"]});
+    assert_eq!(made["spec"]["selector"]["matchLabels"], labels);
+    named["metadata"]["name"] = json!("c");
+    named["spec"]["selector"] = json!({"matchLabels": {"a": "b"}});
+    named["spec"]["template"]["metadata"] = json!({"labels": {"a": "b"}});
+    let (_, refused) = api.ask("POST", &all, &named).await;
+    let found = causes(&refused);
+    assert!(found.len() == 1 && found[0].ends_with("`selector` not auto-generated"), "{found:?}");
+}

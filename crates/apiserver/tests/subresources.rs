@@ -33,6 +33,37 @@ async fn another_pod_of_the_name_is_not_bound() {
 }
 
 #[tokio::test]
+async fn a_pod_that_is_bound_says_so_and_gets_what_the_binding_says_of_it() {
+    let api = Api::start().await;
+    make(&api).await;
+    let why = "0/1 nodes are available";
+    let waits = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why,
+        "lastProbeTime": null, "lastTransitionTime": "2020-01-01T00:00:00Z"});
+    let other = json!({"type": "example.com/ready", "status": "True"});
+    let status = json!({"status": {"nominatedNodeName": "n", "conditions": [waits, other]}});
+    let merge = [("content-type", "application/merge-patch+json")];
+    let (answer, pod) = api.ask("PATCH", &format!("{PODS}/p/status"), &merge, status).await;
+    assert_eq!((answer, &pod["status"]["nominatedNodeName"]), (StatusCode::OK, &json!("n")));
+    let metadata = json!({"name": "p", "annotations": {"example.com/a": "b"}, "labels": {"zone": "z"}});
+    let elsewhere = json!({"metadata": {"name": "q"}, "target": {"name": "n"}});
+    let (answer, said) = api.ask("POST", &format!("{PODS}/p/binding"), &[], elsewhere).await;
+    let why = "name in URL does not match name in Binding object";
+    assert_eq!((answer, &said["message"]), (StatusCode::BAD_REQUEST, &json!(why)));
+    let binding = json!({"metadata": metadata, "target": {"kind": "Node", "name": "n"}});
+    assert_eq!(api.ask("POST", &format!("{PODS}/p/binding"), &[], binding).await.0, StatusCode::CREATED);
+    let bound = api.get(&format!("{PODS}/p")).await.1;
+    assert_eq!((&bound["spec"]["nodeName"], bound["status"].get("nominatedNodeName")), (&json!("n"), None));
+    assert_eq!(bound["metadata"]["annotations"], json!({"example.com/a": "b"}));
+    assert_eq!(bound["metadata"]["labels"], json!({"zone": "z"}));
+    let conditions = bound["status"]["conditions"].as_array().unwrap();
+    assert_eq!((conditions.len(), &conditions[1]), (2, &other));
+    let mut scheduled = conditions[0].clone();
+    let since = scheduled.as_object_mut().unwrap().remove("lastTransitionTime").unwrap();
+    assert_eq!(scheduled, json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null}));
+    assert!(since.as_str().unwrap() > "2020-01-01T00:00:00Z" && since.as_str().unwrap().len() == 20, "{since}");
+}
+
+#[tokio::test]
 async fn a_pod_that_goes_is_not_bound() {
     let api = Api::start().await;
     make(&api).await;

@@ -50,6 +50,26 @@ pub fn dns_subdomain(text: &str) -> Vec<String> {
     too_long(text, 253).into_iter().chain(wrong).collect()
 }
 
+/// As [`dns_subdomain`], with `_` where `-` may be and at a label's start, as names of services have it (`_http._tcp`).
+pub fn subdomain_with_underscores(text: &str) -> Vec<String> {
+    let good = |label: &str| shaped(label.strip_prefix('_').unwrap_or(label), b"-_", false);
+    let wrong = (!text.split('.').all(good)).then(|| {
+        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and \
+         end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
+         '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')"
+            .to_owned()
+    });
+    too_long(text, 253).into_iter().chain(wrong).collect()
+}
+
+/// The name of a header of a probe's request.
+pub fn http_header(text: &str) -> Vec<String> {
+    let good = !text.is_empty() && text.bytes().all(|b| is_alphanumeric(b, true) || b == b'-');
+    let wrong = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for \
+                 validation is '[-A-Za-z0-9]+')";
+    if good { Vec::new() } else { vec![wrong.to_owned()] }
+}
+
 /// A label's or annotation's key: an optional subdomain and a slash, then at most 63 characters.
 pub fn qualified_name(text: &str) -> Vec<String> {
     if text.matches('/').count() > 1 {

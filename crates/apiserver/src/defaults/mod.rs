@@ -145,8 +145,16 @@ fn service(spec: &mut Map<String, Value>) {
     if of == "LoadBalancer" {
         set(spec, "allocateLoadBalancerNodePorts", json!(true));
     }
-    if spec.get("sessionAffinity").is_some_and(|affinity| affinity == "ClientIP") {
-        set(spec, "sessionAffinityConfig", json!({"clientIP": {"timeoutSeconds": 10800}}));
+    // A configuration of what is not asked for goes, so that whoever turns it off need not take that back as well.
+    match spec.get("sessionAffinity").and_then(Value::as_str) {
+        Some("None") => drop(spec.remove("sessionAffinityConfig")),
+        Some("ClientIP") => {
+            let said = spec.get("sessionAffinityConfig").and_then(|config| config.pointer("/clientIP/timeoutSeconds"));
+            if said.is_none_or(Value::is_null) {
+                spec.insert("sessionAffinityConfig".to_owned(), json!({"clientIP": {"timeoutSeconds": 10800}}));
+            }
+        }
+        _ => {}
     }
     for port in each(spec, "ports") {
         set(port, "protocol", json!("TCP"));

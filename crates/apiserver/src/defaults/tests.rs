@@ -79,3 +79,17 @@ fn a_gateway_waits_for_its_controller() {
     assert_eq!(made["status"]["conditions"][1]["type"], "Programmed");
     assert_eq!(made["spec"]["listeners"][0]["tls"]["certificateRefs"][0]["kind"], "Secret");
 }
+
+#[test]
+fn the_configuration_of_an_affinity_comes_and_goes_with_it() {
+    let config = json!({"clientIP": {"timeoutSeconds": 60}});
+    let of = |affinity: &str, config: Value| {
+        let spec = json!({"sessionAffinity": affinity, "sessionAffinityConfig": config});
+        defaulted("", "Service", json!({"spec": spec}))["spec"].get("sessionAffinityConfig").cloned()
+    };
+    assert_eq!(of("ClientIP", config.clone()), Some(config.clone()));
+    assert_eq!(of("None", config), None);
+    for empty in [json!({}), json!({"clientIP": {}}), json!({"clientIP": {"timeoutSeconds": null}})] {
+        assert_eq!(of("ClientIP", empty), Some(json!({"clientIP": {"timeoutSeconds": 10800}})));
+    }
+}

@@ -95,8 +95,8 @@ fn admit(kind: &KindRef, object: Value) -> Result<(Value, Vec<String>), Failure>
     let object = convert::to_stored(kind, object)?;
     // Whatever is unlike any other: nothing of it is kept.
     let identity = Identity { uid: String::new(), suffix: "00000".to_owned(), now: Timestamp::UNIX_EPOCH };
-    let kind = kind.storage();
-    let made = create::prepare(&kind, &namespace, object, &identity)?;
+    let (view, kind) = (kind, kind.storage());
+    let made = create::prepare(&kind, view, &namespace, object, &identity)?;
     let wrong = if kind.is("", "Service") { node_ports::out_of_range(&made) } else { Vec::new() };
     if !wrong.is_empty() {
         return Err(Failure::invalid(&kind, meta::text(&made, "name"), &wrong));

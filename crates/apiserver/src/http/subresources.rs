@@ -1,6 +1,8 @@
 //! Subresources that are more than a part of their object: `scale`, `binding`.
 
 use http::StatusCode;
+use jiff::Timestamp;
+use objects::{kinds::Kind, patch::merge_patch};
 use serde_json::{Value, json};
 
 use super::{
@@ -12,7 +14,7 @@ use super::{
 };
 use crate::{
     convert,
-    registry::{Change, meta, ownership::Write, update::Part},
+    registry::{Change, delete, meta, ownership::Write, update::Part},
     request::Verb,
     scale,
     status::Failure,
@@ -66,45 +68,80 @@ impl Call<'_> {
     /// `pods/binding`: the scheduler's decision.
     pub(super) async fn bind(self) -> Result<Answer, Failure> {
         let (binding, _) = self.body_as(BINDING)?;
-        let node = binding.pointer("/target/name").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let (kind, name) = (self.target.kind.clone(), self.name().to_owned());
+        let node = binding.pointer("/target/name").and_then(Value::as_str).unwrap_or_default();
         if self.verb != Verb::Create || node.is_empty() {
             return Err(Failure::bad_request("a binding needs target.name: the node"));
         }
+        let said = meta::text(&binding, "name");
+        if !said.is_empty() && said != self.name() {
+            return Err(Failure::bad_request("name in URL does not match name in Binding object"));
+        }
+        let kind = self.target.kind.clone();
         let bound = kind.clone();
-        let meant = meta::text(&binding, "uid").to_owned();
         let assign = move |current: &Value| {
-            let kind = &bound;
-            let uid = meta::text(current, "uid");
-            if !meant.is_empty() && meant != uid {
-                let why = format!("Precondition failed: UID in precondition: {meant}, UID in object meta: {uid}");
-                return Err(Failure::conflict(kind, &name, &why));
-            }
-            if meta::is_deleting(current) {
-                let why = format!("pod {name} is being deleted, cannot be assigned to a host");
-                return Err(Failure::conflict(kind, &name, &why));
-            }
-            let assigned = current.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or_default();
-            if !assigned.is_empty() {
-                return Err(Failure::conflict(
-                    kind,
-                    &name,
-                    &format!("pod {name} is already assigned to node {assigned:?}"),
-                ));
-            }
-            let gates = current.pointer("/spec/schedulingGates").and_then(Value::as_array);
-            if gates.is_some_and(|gates| !gates.is_empty()) {
-                let why = format!("pod {name} has non-empty .spec.schedulingGates");
-                return Err(Failure::conflict(kind, &name, &why));
-            }
-            let mut next = current.clone();
-            meta::section(&mut next, "spec").insert("nodeName".to_owned(), node.as_str().into());
-            Ok(next)
+            bindable(&bound, current, &binding)?;
+            Ok(assigned(current, &binding, Timestamp::now()))
         };
         let registry = &self.handler.registry;
         registry.update(kind, &self.target.namespace, self.name(), Part::Binding, self.dry_run()?, assign).await?;
         Ok(success(StatusCode::CREATED))
     }
+}
+
+/// Whether a pod may be given to a node now.
+///
+/// # Errors
+/// 409 for another pod than the one that is meant, and for one that goes, has a node, or is not to have one yet.
+fn bindable(kind: &Kind, pod: &Value, binding: &Value) -> Result<(), Failure> {
+    let name = meta::text(pod, "name");
+    let (meant, uid) = (meta::text(binding, "uid"), meta::text(pod, "uid"));
+    let node = pod.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or_default();
+    let gates = pod.pointer("/spec/schedulingGates").and_then(Value::as_array);
+    let why = if !meant.is_empty() && meant != uid {
+        format!("Precondition failed: UID in precondition: {meant}, UID in object meta: {uid}")
+    } else if meta::is_deleting(pod) {
+        format!("pod {name} is being deleted, cannot be assigned to a host")
+    } else if !node.is_empty() {
+        format!("pod {name} is already assigned to node {node:?}")
+    } else if gates.is_some_and(|gates| !gates.is_empty()) {
+        format!("pod {name} has non-empty .spec.schedulingGates")
+    } else {
+        return Ok(());
+    };
+    Err(Failure::conflict(kind, name, &why))
+}
+
+/// The pod with its node, with the labels and annotations of the binding, and saying that it has its place: since when it has
+/// said so already, or now. The place that was kept for it is not kept any more (upstream's `setPodNodeAndMetadata`).
+fn assigned(pod: &Value, binding: &Value, now: Timestamp) -> Value {
+    let mut next = pod.clone();
+    let node = binding.pointer("/target/name").cloned().unwrap_or_default();
+    meta::section(&mut next, "spec").insert("nodeName".to_owned(), node);
+    for field in ["annotations", "labels"] {
+        let more = meta::get(binding, field).and_then(Value::as_object).filter(|more| !more.is_empty());
+        if let Some(more) = more {
+            let own = meta::metadata(&mut next).entry(field).or_insert_with(|| json!({}));
+            merge_patch(own, &Value::Object(more.clone()));
+        }
+    }
+    let status = meta::section(&mut next, "status");
+    status.remove("nominatedNodeName");
+    let conditions = status.entry("conditions").or_insert_with(|| json!([]));
+    let Some(conditions) = conditions.as_array_mut() else { return next };
+    let mut says = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null,
+        "lastTransitionTime": delete::time(now)});
+    match conditions.iter_mut().find(|one| one.get("type") == says.get("type")) {
+        Some(before) => {
+            if before.get("status") == says.get("status")
+                && let (Some(since), Some(says)) = (before.get("lastTransitionTime"), says.as_object_mut())
+            {
+                says.insert("lastTransitionTime".to_owned(), since.clone());
+            }
+            *before = says;
+        }
+        None => conditions.push(says),
+    }
+    next
 }
 
 /// What a subresource without an object of its own answers.

@@ -108,7 +108,7 @@ impl<C: Change> Update<C> {
             current = crd::objects::read_whole(kind, parse(stored)?);
         }
         let supplied = ownership::of(&wanted).cloned();
-        let mut next = update::merge(kind, &current, wanted, part)?;
+        let mut next = update::merge(kind, self.write.view(kind), &current, wanted, part)?;
         if requests::is_certificate_request(kind) {
             requests::date(&current, &mut next, Timestamp::now());
         }

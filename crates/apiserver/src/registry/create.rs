@@ -31,11 +31,17 @@ impl Identity {
     }
 }
 
-/// The object as it is stored first.
+/// The object as it is stored first. Its writer said it in a version of the kind, `view`.
 ///
 /// # Errors
 /// 400 when it does not fit the path, 422 when it says what it may not.
-pub fn prepare(kind: &Kind, namespace: &str, mut object: Value, identity: &Identity) -> Result<Value, Failure> {
+pub fn prepare(
+    kind: &Kind,
+    view: &Kind,
+    namespace: &str,
+    mut object: Value,
+    identity: &Identity,
+) -> Result<Value, Failure> {
     if kind.definition().is_some_and(|definition| definition.terminating) {
         return Err(Failure::terminating_definition());
     }
@@ -69,7 +75,7 @@ pub fn prepare(kind: &Kind, namespace: &str, mut object: Value, identity: &Ident
         start(kind, &mut object);
     }
     crate::defaults::apply(kind, &mut object);
-    let causes = validation::create(kind, &object);
+    let causes = validation::create(kind, view, &object);
     if causes.is_empty() { Ok(object) } else { Err(Failure::invalid(kind, meta::text(&object, "name"), &causes)) }
 }
 
@@ -157,8 +163,14 @@ fn select_own_pods(job: &mut Value) {
     if spec.get("manualSelector") == Some(&json!(true)) {
         return;
     }
-    let own = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
-    spec.entry("selector").or_insert(own);
+    // What else it selects by is refused later if its own pods do not have it.
+    let selector = spec.entry("selector").or_insert_with(|| json!({}));
+    if let Some(selector) = selector.as_object_mut() {
+        let labels = selector.entry("matchLabels").or_insert_with(|| json!({}));
+        if let Some(labels) = labels.as_object_mut() {
+            labels.entry("batch.kubernetes.io/controller-uid").or_insert_with(|| uid.clone().into());
+        }
+    }
     let Some(template) = spec.get_mut("template").filter(|template| template.is_object()) else { return };
     let labels = meta::metadata(template).entry("labels").or_insert_with(|| json!({}));
     for (label, value) in [
@@ -189,7 +201,7 @@ mod tests {
         let pods = kinds::by_kind("", "v1", "Pod").unwrap();
         let sent = json!({"metadata": {"generateName": "a-", "uid": "mine", "managedFields": []}, "status": {"phase": "Running"},
             "spec": {"containers": [{"name": "c", "image": "i"}]}});
-        let made = prepare(pods, "ns", sent, &identity()).unwrap();
+        let made = prepare(pods, pods, "ns", sent, &identity()).unwrap();
         assert_eq!(made["metadata"]["name"], "a-abcde");
         assert_eq!(made["metadata"]["uid"], "u");
         assert_eq!(made["metadata"]["namespace"], "ns");
@@ -206,7 +218,7 @@ mod tests {
             json!({"metadata": {}}),
             json!({"metadata": {"name": "a", "resourceVersion": "7"}}),
         ] {
-            assert!(prepare(pods, "ns", wrong, &identity()).is_err());
+            assert!(prepare(pods, pods, "ns", wrong, &identity()).is_err());
         }
     }
 

@@ -172,7 +172,7 @@ impl Registry {
         for _ in 0..if generated { NAME_TRIES } else { 1 } {
             let identity = Identity::generate();
             let sent = if generated { object.clone() } else { std::mem::take(&mut object) };
-            let mut made = create::prepare(kind, namespace, sent, &identity)?;
+            let mut made = create::prepare(kind, write.view(kind), namespace, sent, &identity)?;
             let seen = ownership::without(&made, &unsaid);
             let new = (&*seen, supplied.as_ref());
             let managed = ownership::after(kind, Part::Main, &write, (None, None), new, identity.now);

@@ -28,6 +28,13 @@ pub struct Write {
     pub applied: bool,
 }
 
+impl Write {
+    /// The kind as the writer speaks of it.
+    pub(super) fn view<'a>(&'a self, kind: &'a Kind) -> &'a Kind {
+        self.view.as_deref().unwrap_or(kind)
+    }
+}
+
 /// The manager of what the API server itself writes.
 const ITSELF: &str = "coracle";
 

@@ -32,7 +32,7 @@ pub enum Part {
     Status,
     /// A Namespace's `spec.finalizers`.
     Finalize,
-    /// A Pod's node, which only its scheduler sets.
+    /// A Pod's node, which only its scheduler sets, and what that says of it.
     Binding,
     /// A Pod's ephemeral containers, which can only be added.
     EphemeralContainers,
@@ -42,11 +42,11 @@ pub enum Part {
     Approval,
 }
 
-/// The state that results from wanting `wanted` where there is `current`.
+/// The state that results from wanting `wanted` where there is `current`. Its writer said it in a version of the kind, `view`.
 ///
 /// # Errors
 /// 409 when `wanted` was made from another version, 422 when it says what it may not.
-pub fn merge(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Result<Value, Failure> {
+pub fn merge(kind: &Kind, view: &Kind, current: &Value, mut wanted: Value, part: Part) -> Result<Value, Failure> {
     let name = meta::text(current, "name").to_owned();
     check_place(current, &wanted)?;
     check_version(kind, &name, current, &wanted)?;
@@ -72,7 +72,7 @@ pub fn merge(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Res
             Part::EphemeralContainers => validation::ephemeral(&wanted, &old),
             Part::Resize => validation::resize(kind, &wanted, &old),
             Part::Status => validation::custom_status(kind, &wanted, &old),
-            _ => validation::update(kind, &wanted, &old),
+            _ => validation::update(kind, view, &wanted, &old),
         }
     } else if requests::is_certificate_request(kind) {
         validation::decision(&wanted, current, part == Part::Approval)
@@ -116,7 +116,9 @@ fn chosen(kind: &Kind, current: &Value, mut wanted: Value, part: Part) -> Value 
             }
             next
         }
-        Part::Finalize | Part::Binding => with_section(current, &wanted, "spec"),
+        Part::Finalize => with_section(current, &wanted, "spec"),
+        // It was made of what there is, by whoever binds.
+        Part::Binding => wanted,
         Part::EphemeralContainers => with_ephemeral(current, &wanted),
         Part::Resize => validation::only_sizes(current, &wanted),
         Part::Approval => {
@@ -248,10 +250,10 @@ mod tests {
     #[test]
     fn the_main_part_keeps_the_status_and_the_status_part_keeps_the_rest() {
         let (current, wanted) = (object("5", 1, 1), object("5", 2, 2));
-        let main = merge(autoscaler(), &current, wanted.clone(), Part::Main).unwrap();
+        let main = merge(autoscaler(), autoscaler(), &current, wanted.clone(), Part::Main).unwrap();
         assert_eq!((&main["spec"]["minReplicas"], &main["status"]["readyReplicas"]), (&json!(2), &json!(1)));
         assert_eq!(main["metadata"]["generation"], 2);
-        let status = merge(autoscaler(), &current, wanted, Part::Status).unwrap();
+        let status = merge(autoscaler(), autoscaler(), &current, wanted, Part::Status).unwrap();
         assert_eq!((&status["spec"]["minReplicas"], &status["status"]["readyReplicas"]), (&json!(1), &json!(2)));
         assert_eq!(status["metadata"]["generation"], 1);
     }
@@ -259,16 +261,19 @@ mod tests {
     #[test]
     fn objects_keep_their_place_and_custom_resources_name_their_version() {
         let renamed = json!({"metadata": {"name": "b"}});
-        assert_eq!(merge(autoscaler(), &object("5", 1, 1), renamed, Part::Main).unwrap_err().reason, "BadRequest");
+        assert_eq!(
+            merge(autoscaler(), autoscaler(), &object("5", 1, 1), renamed, Part::Main).unwrap_err().reason,
+            "BadRequest"
+        );
         let gateway = kinds::by_kind("gateway.networking.k8s.io", "v1", "Gateway").unwrap();
         let current = json!({"metadata": {"name": "a", "resourceVersion": "5"}});
-        let refused = merge(gateway, &current, json!({"metadata": {"name": "a"}}), Part::Main).unwrap_err();
+        let refused = merge(gateway, gateway, &current, json!({"metadata": {"name": "a"}}), Part::Main).unwrap_err();
         assert!(refused.message.contains("Invalid value: 0x0: must be specified for an update"), "{}", refused.message);
     }
 
     #[test]
     fn an_update_made_from_an_old_version_is_a_conflict() {
-        let failure = merge(autoscaler(), &object("5", 1, 1), object("4", 2, 1), Part::Main).unwrap_err();
+        let failure = merge(autoscaler(), autoscaler(), &object("5", 1, 1), object("4", 2, 1), Part::Main).unwrap_err();
         assert_eq!(failure.reason, "Conflict");
     }
 }

@@ -5,14 +5,22 @@ use serde_json::{Value, json};
 
 use super::{
     at::At,
-    change::{go_map, immutable},
-    cron, pod,
+    change::{go_map, immutable, without_empty_affinity},
+    cron, job_policies, pod,
     workload::{label_selector, template_labels},
 };
 use crate::{registry::meta, status::Cause};
 
 /// The most pods of an indexed Job at once.
 const MOST_PARALLEL: i64 = 100_000;
+/// The most failed indexes of a Job.
+const MOST_FAILED: i64 = 100_000;
+/// With more completions than this, and a limit per index, less is allowed at once and less may fail:
+const MANY: i64 = 100_000;
+/// this many.
+const MOST_OF_MANY: i64 = 10_000;
+/// The longest name of who manages a Job.
+const LONGEST_MANAGER: usize = 63;
 /// The longest name of a CronJob: its Jobs add eleven characters.
 const LONGEST_NAME: usize = 52;
 
@@ -58,9 +66,8 @@ fn job_spec(spec: &At<'_>, causes: &mut Vec<Cause>) {
     if policy.is_set() && replaces.is_set() && replaces.text() != "Failed" {
         causes.extend(replaces.one_of(&["Failed"]));
     }
-    if policy.is_set() {
-        failure_policy(&policy, &template, causes);
-    }
+    job_policies::failure(spec, causes);
+    job_policies::success(spec, causes);
     template_labels(&template, causes);
     pod::spec(&template.field("spec"), causes);
     let restarts = template.field("spec").field("restartPolicy");
@@ -69,10 +76,12 @@ fn job_spec(spec: &At<'_>, causes: &mut Vec<Cause>) {
     } else if policy.is_set() && restarts.text() != "Never" {
         causes.push(restarts.invalid("only \"Never\" is supported when podFailurePolicy is specified"));
     }
-    success_policy(spec, causes);
     let manager = spec.field("managedBy");
     if manager.is_set() {
         causes.extend(manager.named(objects::names::domain_prefixed_path));
+        if manager.len() > LONGEST_MANAGER {
+            causes.push(Cause::too_long(&manager.path, LONGEST_MANAGER));
+        }
     }
 }
 
@@ -102,73 +111,18 @@ fn indexed(spec: &At<'_>, causes: &mut Vec<Cause>) {
     {
         causes.push(most_failed.invalid("must be less than or equal to completions"));
     }
-}
-
-fn failure_policy(policy: &At<'_>, template: &At<'_>, causes: &mut Vec<Cause>) {
-    let rules = policy.field("rules");
-    if rules.len() > 20 {
-        causes.push(Cause::too_many(&rules.path, rules.len(), 20));
+    if most_failed.number().is_some_and(|number| number > MOST_FAILED) {
+        causes.push(most_failed.invalid(&format!("must be less than or equal to {MOST_FAILED}")));
     }
-    let pod = template.field("spec");
-    for rule in rules.elements() {
-        causes.extend(rule.field("action").must_be_one_of(&["Count", "FailIndex", "FailJob", "Ignore"]));
-        let (codes, conditions) = (rule.field("onExitCodes"), rule.field("onPodConditions"));
-        match (codes.is_set(), conditions.len() > 0) {
-            (true, true) => {
-                causes.push(rule.invalid("specifying both OnExitCodes and OnPodConditions is not supported"));
-            }
-            (false, false) => {
-                causes.push(rule.invalid("specifying one of OnExitCodes and OnPodConditions is required"));
-            }
-            _ => {}
+    if completions.number().is_some_and(|number| number > MANY) && per_index.is_set() {
+        if !most_failed.is_set() {
+            causes.push(most_failed.required(&format!("must be specified when completions is above {MANY}")));
         }
-        if codes.is_set() {
-            exit_codes(&codes, &pod, causes);
-        }
-        for condition in conditions.elements() {
-            causes.extend(condition.field("type").must_be_named(objects::names::qualified_name));
-            causes.extend(condition.field("status").must_be_one_of(&["False", "True", "Unknown"]));
-        }
-    }
-}
-
-fn exit_codes(codes: &At<'_>, pod: &At<'_>, causes: &mut Vec<Cause>) {
-    causes.extend(codes.field("operator").must_be_one_of(&["In", "NotIn"]));
-    let container = codes.field("containerName");
-    let mut all = pod.each("containers").chain(pod.each("initContainers"));
-    if container.is_set() && !all.any(|one| one.field("name").text() == container.text()) {
-        causes.push(container.invalid("must be one of the container or initContainer names in the pod template"));
-    }
-    let values = codes.field("values");
-    if values.len() == 0 {
-        causes.push(values.invalid("at least one value is required"));
-    }
-    for value in values.elements() {
-        if value.number() == Some(0) && codes.field("operator").text() == "In" {
-            causes.push(value.invalid("must not be 0 for the In operator"));
-        }
-    }
-}
-
-fn success_policy(spec: &At<'_>, causes: &mut Vec<Cause>) {
-    let policy = spec.field("successPolicy");
-    if !policy.is_set() {
-        return;
-    }
-    if spec.field("completionMode").text() != "Indexed" {
-        causes.push(policy.invalid("requires indexed completion mode"));
-        return;
-    }
-    let rules = policy.field("rules");
-    if rules.len() == 0 {
-        causes.push(rules.required("at least one rules must be specified when the successPolicy is specified"));
-    }
-    for rule in rules.elements() {
-        let (count, indexes) = (rule.field("succeededCount"), rule.field("succeededIndexes"));
-        if !count.is_set() && !indexes.is_set() {
-            causes.push(rule.required("at least one of succeededCount or succeededIndexes must be specified"));
-        }
-        causes.extend(count.not_negative());
+        let why = format!(
+            "must be less than or equal to {MOST_OF_MANY} when completions are above {MANY} and used with backoff limit per index"
+        );
+        let too_many = [&parallelism, &most_failed].into_iter().filter(|field| field.number() > Some(MOST_OF_MANY));
+        causes.extend(too_many.map(|field| field.invalid(&why)));
     }
 }
 
@@ -219,11 +173,14 @@ fn time_zone(zone: &At<'_>) -> Option<Cause> {
 pub(super) fn change(new: &Value, old: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     let number = |object: &Value, field: &str| object.pointer(&format!("/spec/{field}")).and_then(Value::as_i64);
-    let elastic = new.pointer("/spec/completionMode").is_some_and(|mode| mode == "Indexed")
-        && number(new, "completions").is_some()
-        && number(new, "completions") == number(new, "parallelism");
-    if !elastic {
+    if new.pointer("/spec/completionMode").is_none_or(|mode| mode != "Indexed") {
         causes.extend(immutable(new, old, "spec.completions"));
+    } else if let Some(completions) = number(new, "completions")
+        && Some(completions) != number(old, "completions")
+        && Some(completions) != number(new, "parallelism")
+    {
+        let why = "can only be modified in tandem with spec.parallelism";
+        causes.push(Cause::invalid("spec.completions", &completions.into(), why));
     }
     causes.extend(immutable(new, old, "spec.selector"));
     let waits = old.pointer("/spec/suspend") == Some(&json!(true)) && old.pointer("/status/startTime").is_none();
@@ -241,12 +198,14 @@ pub(super) fn change(new: &Value, old: &Value) -> Vec<Cause> {
 fn unscheduled(template: &Value) -> Value {
     let mut template = template.clone();
     for (at, fields) in [
-        ("/spec", ["nodeSelector", "affinity", "tolerations", "schedulingGates"].as_slice()),
+        ("/spec", ["nodeSelector", "tolerations", "schedulingGates"].as_slice()),
+        ("/spec/affinity", ["nodeAffinity"].as_slice()),
         ("/metadata", ["annotations", "labels"].as_slice()),
     ] {
         if let Some(map) = template.pointer_mut(at).and_then(Value::as_object_mut) {
             fields.iter().for_each(|field| drop(map.remove(*field)));
         }
     }
+    without_empty_affinity(template.get_mut("spec"));
     template
 }

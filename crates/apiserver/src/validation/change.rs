@@ -1,6 +1,6 @@
 //! What an update may not change.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::at::At;
 use crate::status::Cause;
@@ -63,12 +63,14 @@ fn selector(new: &Value, old: &Value) -> Option<Cause> {
     if !fixed(new, old, pointer) {
         return None;
     }
-    let labels = new.pointer("/spec/selector/matchLabels").unwrap_or(&Value::Null);
-    let shown = format!(
-        "v1.LabelSelector{{MatchLabels:{}, MatchExpressions:[]v1.LabelSelectorRequirement(nil)}}",
-        go_map(labels)
-    );
+    let shown = go_selector(new.pointer(pointer).unwrap_or(&Value::Null));
     Some(Cause::invalid_shown("spec.selector", &shown, "field is immutable"))
+}
+
+/// A selector's labels as Go's `%#v` writes them.
+pub(super) fn go_selector(selector: &Value) -> String {
+    let labels = go_map(selector.get("matchLabels").unwrap_or(&Value::Null));
+    format!("v1.LabelSelector{{MatchLabels:{labels}, MatchExpressions:[]v1.LabelSelectorRequirement(nil)}}")
 }
 
 /// A map of texts as Go's `%#v` writes it.
@@ -101,76 +103,30 @@ pub(super) fn service(new: &Value, old: &Value) -> Vec<Cause> {
     if is_checked(new) && is_checked(old) && fixed(new, old, health) {
         causes.push(Cause::forbidden("spec.healthCheckNodePort", "field is immutable"));
     }
-    causes
-}
-
-/// Fields of a Pod's containers, and of its spec, that an update may change.
-const CHANGEABLE: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
-`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),\
-`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
-
-pub(super) fn pod(new: &Value, old: &Value) -> Vec<Cause> {
-    let (Some(new_spec), Some(old_spec)) = (new.get("spec"), old.get("spec")) else { return Vec::new() };
-    let mut causes = Vec::new();
-    for list in ["containers", "initContainers"] {
-        let count = |spec: &Value| spec.get(list).and_then(Value::as_array).map_or(0, Vec::len);
-        if count(new_spec) != count(old_spec) {
-            causes.push(Cause::forbidden(format!("spec.{list}"), "pod updates may not add or remove containers"));
-        }
-    }
-    let (new_deadline, old_deadline) = (new_spec.get("activeDeadlineSeconds"), old_spec.get("activeDeadlineSeconds"));
-    if new_deadline != old_deadline {
-        let shrinks = match (new_deadline.and_then(Value::as_i64), old_deadline.and_then(Value::as_i64)) {
-            (Some(new), Some(old)) => new < old,
-            (Some(_), None) => true,
-            (None, _) => false,
-        };
-        if !shrinks {
-            let at = At::root(new).field("spec").field("activeDeadlineSeconds");
-            causes.push(at.invalid("must be less than or equal to previous value"));
-        }
-    }
-    let kept = |list: &Value| {
-        let added = new_spec.get("tolerations").and_then(Value::as_array);
-        list.as_array().into_iter().flatten().all(|one| added.is_some_and(|all| all.contains(one)))
-    };
-    if old_spec.get("tolerations").is_some_and(|list| !kept(list)) {
-        causes.push(Cause::forbidden(
-            "spec.tolerations",
-            "existing toleration can not be modified except its tolerationSeconds",
-        ));
-    }
-    let gates = |spec: &Value| -> Vec<String> {
-        let all = spec.get("schedulingGates").and_then(Value::as_array).into_iter().flatten();
-        all.filter_map(|gate| gate.get("name")?.as_str().map(str::to_owned)).collect()
-    };
-    let had = gates(old_spec);
-    for new in gates(new_spec).iter().filter(|gate| !had.contains(gate)) {
-        let why = format!("only deletion is allowed, but found new scheduling gate '{new}'");
-        causes.push(Cause::forbidden("spec.schedulingGates", &why));
-    }
-    if causes.is_empty() && unchangeable(new_spec) != unchangeable(old_spec) {
-        causes.push(Cause::forbidden("spec", CHANGEABLE));
+    let is_balanced = |service: &Value| service.pointer("/spec/type").is_some_and(|of| of == "LoadBalancer");
+    let class = "/spec/loadBalancerClass";
+    if is_balanced(new) && is_balanced(old) && new.pointer(class) != old.pointer(class) {
+        let shown = new.pointer(class).unwrap_or(&Value::Null);
+        causes.push(Cause::invalid("spec.loadBalancerClass", shown, "may not change once set"));
     }
     causes
 }
 
-/// A Pod's spec without what an update may change.
-fn unchangeable(spec: &Value) -> Value {
-    let mut spec = spec.clone();
-    let Some(map) = spec.as_object_mut() else { return spec };
-    map.remove("activeDeadlineSeconds");
-    map.remove("tolerations");
-    map.remove("schedulingGates");
-    let grace = map.get("terminationGracePeriodSeconds").and_then(Value::as_i64);
-    if grace.is_some_and(|seconds| seconds < 0) {
-        map.insert("terminationGracePeriodSeconds".to_owned(), 1.into());
+/// A pod's spec without an affinity that says nothing: it is as good as none.
+pub(super) fn without_empty_affinity(spec: Option<&mut Value>) {
+    let Some(spec) = spec.and_then(Value::as_object_mut) else { return };
+    if spec.get("affinity").and_then(Value::as_object).is_some_and(Map::is_empty) {
+        spec.remove("affinity");
     }
-    for list in ["containers", "initContainers"] {
-        let containers = map.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten();
-        for container in containers.filter_map(Value::as_object_mut) {
-            container.remove("image");
-        }
-    }
-    spec
+}
+
+/// Where a Node's pods have their addresses, and who it is to those who made it, is said once.
+pub(super) fn node(new: &Value, old: &Value) -> Vec<Cause> {
+    let fields = [("podCIDRs", "podCIDR"), ("providerID", "providerID")];
+    let changed = fields.into_iter().filter(|(field, _)| fixed(new, old, &format!("/spec/{field}")));
+    let said = |(field, name)| {
+        let why = format!("node updates may not change {name} except from \"\" to valid");
+        Cause::forbidden(format!("spec.{field}"), &why)
+    };
+    changed.map(said).collect()
 }

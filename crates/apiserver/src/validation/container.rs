@@ -3,10 +3,32 @@
 use objects::{names, quantity::Quantity};
 use serde_json::{Value, json};
 
-use super::at::{At, duplicates};
+use super::{
+    at::{At, duplicates},
+    security,
+};
 use crate::status::Cause;
 
-pub(super) fn check(container: &At<'_>, volumes: &[&str], init: bool, on_host: bool, causes: &mut Vec<Cause>) {
+/// What of a pod its containers depend on.
+#[derive(Debug)]
+pub(super) struct Around<'a> {
+    /// The volumes' names.
+    volumes: Vec<&'a str>,
+    /// Whether the containers' ports are the node's.
+    on_host: bool,
+    /// Seconds for which the pod may end; `None` where that cannot be said.
+    grace: Option<i64>,
+}
+
+impl<'a> Around<'a> {
+    /// Of a pod's spec, and the names of all its volumes.
+    pub(super) fn of(spec: &At<'a>, volumes: Vec<&'a str>) -> Self {
+        let grace = spec.field("terminationGracePeriodSeconds").number();
+        Self { volumes, on_host: spec.field("hostNetwork").is_true(), grace }
+    }
+}
+
+pub(super) fn check(container: &At<'_>, around: &Around<'_>, init: bool, causes: &mut Vec<Cause>) {
     causes.extend(container.field("name").must_be_named(names::dns_label));
     let image = container.field("image");
     causes.extend(image.must_be_set());
@@ -15,11 +37,12 @@ pub(super) fn check(container: &At<'_>, volumes: &[&str], init: bool, on_host: b
     }
     causes.extend(container.field("imagePullPolicy").one_of(&["Always", "IfNotPresent", "Never"]));
     causes.extend(container.field("terminationMessagePolicy").one_of(&["FallbackToLogsOnError", "File"]));
-    ports(container, on_host, causes);
+    ports(container, around.on_host, causes);
     environment(container, causes);
-    mounts(container, volumes, causes);
+    mounts(container, &around.volumes, causes);
+    devices(container, &around.volumes, causes);
     resources(&container.field("resources"), causes);
-    security(&container.field("securityContext"), causes);
+    security::of_container(&container.field("securityContext"), causes);
     let policy = container.field("restartPolicy");
     let sidecar = init && policy.text() == "Always";
     if init {
@@ -36,8 +59,10 @@ pub(super) fn check(container: &At<'_>, volumes: &[&str], init: bool, on_host: b
             }
             "lifecycle" => {
                 for hook in ["postStart", "preStop"] {
-                    if part.field(hook).is_set() {
-                        handler(&part.field(hook), &["exec", "httpGet", "tcpSocket", "sleep"], causes);
+                    let hook = part.field(hook);
+                    if hook.is_set() {
+                        handler(&hook, &["exec", "httpGet", "tcpSocket", "sleep"], causes);
+                        causes.extend(sleep(&hook.field("sleep"), around.grace));
                     }
                 }
             }
@@ -56,7 +81,7 @@ fn ports(container: &At<'_>, on_host: bool, causes: &mut Vec<Cause>) {
         if host.number().is_some_and(|host| host != 0) {
             causes.extend(host.port_number());
             if on_host && host.value != number.value {
-                causes.push(number.invalid("must match `hostPort` when `hostNetwork` is true"));
+                causes.push(host.invalid("must match `containerPort` when `hostNetwork` is true"));
             }
         }
         causes.extend(port.field("protocol").one_of(&["SCTP", "TCP", "UDP"]));
@@ -158,10 +183,56 @@ fn mounts(container: &At<'_>, volumes: &[&str], causes: &mut Vec<Cause>) {
         }
         seen.push(path.text());
         causes.extend(sub.local_path());
+        causes.extend(mount.field("subPathExpr").local_path());
+        let flow = mount.field("mountPropagation");
+        causes.extend(flow.one_of(&["Bidirectional", "HostToContainer", "None"]));
+        let privileged = container.field("securityContext").field("privileged").is_true();
+        if flow.text() == "Bidirectional" && !privileged {
+            causes.push(flow.forbidden("Bidirectional mount propagation is available only to privileged containers"));
+        }
         if !sub.text().is_empty() && !mount.field("subPathExpr").text().is_empty() {
             causes.push(mount.field("subPathExpr").invalid("subPathExpr and subPath are mutually exclusive"));
         }
     }
+}
+
+/// Volumes that a container sees as devices.
+fn devices(container: &At<'_>, volumes: &[&str], causes: &mut Vec<Cause>) {
+    let (mut names, mut paths) = (Vec::new(), Vec::new());
+    let mounted =
+        |field: &str, text: &str| container.each("volumeMounts").any(|mount| mount.field(field).text() == text);
+    for device in container.each("volumeDevices") {
+        let (name, path) = (device.field("name"), device.field("devicePath"));
+        match name.text() {
+            "" => causes.push(name.required("")),
+            text if !volumes.contains(&text) => causes.push(Cause::not_found(&name.path, name.value)),
+            _ => {}
+        }
+        causes.extend(path.must_be_set());
+        if path.no_steps_up().is_some() {
+            causes.push(path.invalid("can not contain backsteps ('..')"));
+        }
+        for (field, seen) in [(&name, &mut names), (&path, &mut paths)] {
+            if seen.contains(&field.text()) {
+                causes.push(field.invalid("must be unique"));
+            }
+            seen.push(field.text());
+        }
+        if mounted("name", name.text()) {
+            causes.push(name.invalid("must not already exist in volumeMounts"));
+        }
+        if mounted("mountPath", path.text()) {
+            causes.push(path.invalid("must not already exist as a path in volumeMounts"));
+        }
+    }
+}
+
+/// A hook may not sleep for longer than the pod may take to end.
+fn sleep(sleep: &At<'_>, grace: Option<i64>) -> Option<Cause> {
+    let (seconds, grace) = (sleep.field("seconds"), grace.filter(|_| sleep.is_set())?);
+    let wrong = !(0..=grace).contains(&seconds.number().unwrap_or(0));
+    let why = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
+    wrong.then(|| Cause::invalid(&sleep.path, seconds.value, &why))
 }
 
 /// Handlers, of which a probe or hook has one.
@@ -176,6 +247,11 @@ fn handler(part: &At<'_>, kinds: &[&str], causes: &mut Vec<Cause>) {
                 causes.extend(handler.field("path").must_be_set());
                 causes.extend(handler.field("port").port());
                 causes.extend(handler.field("scheme").one_of(&["HTTP", "HTTPS"]));
+                for header in handler.each("httpHeaders") {
+                    let (list, name) = (handler.field("httpHeaders").path, header.field("name"));
+                    let wrong = names::http_header(name.text());
+                    causes.extend(wrong.iter().map(|wrong| Cause::invalid(&list, &name.text().into(), wrong)));
+                }
             }
             "tcpSocket" => causes.extend(handler.field("port").port()),
             "grpc" => causes.extend(handler.field("port").port_number()),
@@ -209,26 +285,56 @@ fn probe(probe: &At<'_>, name: &str, causes: &mut Vec<Cause>) {
 const STANDARD: &[&str] = &["cpu", "memory", "ephemeral-storage"];
 
 fn resources(resources: &At<'_>, causes: &mut Vec<Cause>) {
-    for list in ["limits", "requests"] {
-        let amounts = resources.field(list);
+    let (limits, requests) = (resources.field("limits"), resources.field("requests"));
+    for (list, amounts) in [("limits", &limits), ("requests", &requests)] {
         for (name, amount) in amounts.clone().entries() {
             resource_name(name, &amount.path, causes);
-            match quantity(amount.value) {
-                None => causes.push(amount.invalid(&objects::quantity::NotAQuantity.to_string())),
-                Some(parsed) if parsed.is_negative() => {
-                    causes.push(amount.invalid("must be greater than or equal to 0"));
+            let Some(parsed) = quantity(amount.value) else {
+                causes.push(amount.invalid(&objects::quantity::NotAQuantity.to_string()));
+                continue;
+            };
+            if parsed.is_negative() {
+                causes.push(amount.invalid("must be greater than or equal to 0"));
+                continue;
+            }
+            if name.contains('/') && !is_native(name) && parsed.millis() % 1000 != 0 {
+                causes.push(amount.invalid("must be an integer"));
+            }
+            let limit = limits.value.get(name).and_then(quantity);
+            match limit.filter(|_| list == "requests") {
+                Some(limit) if parsed != limit && !may_be_shared(name) => {
+                    let why = format!("must be equal to {name} limit of {limit}");
+                    causes.push(Cause::invalid(&amounts.path, amount.value, &why));
                 }
-                Some(parsed) if list == "requests" => {
-                    let limit = resources.field("limits").value.get(name).and_then(quantity);
-                    if let Some(limit) = limit.filter(|limit| parsed > *limit) {
-                        let why = format!("must be less than or equal to {name} limit of {limit}");
-                        causes.push(Cause::invalid(&amounts.path, amount.value, &why));
-                    }
+                Some(limit) if parsed > limit => {
+                    let why = format!("must be less than or equal to {name} limit of {limit}");
+                    causes.push(Cause::invalid(&amounts.path, amount.value, &why));
                 }
-                Some(_) => {}
+                None if list == "requests" && !may_be_shared(name) => {
+                    causes.push(limits.required("Limit must be set for non overcommitable resources"));
+                }
+                _ => {}
             }
         }
     }
+    let says =
+        |is: fn(&str) -> bool| [&limits, &requests].into_iter().any(|of| of.clone().entries().any(|(k, _)| is(k)));
+    if says(|name| name.starts_with(HUGE)) && !says(|name| matches!(name, "cpu" | "memory")) {
+        causes.push(resources.forbidden("HugePages require cpu or memory"));
+    }
+}
+
+const HUGE: &str = "hugepages-";
+
+/// Whether a resource is one of Kubernetes itself.
+fn is_native(name: &str) -> bool {
+    !name.contains('/') || name.contains("kubernetes.io/")
+}
+
+/// Whether more of a resource may be promised than there is. Of what nodes offer beyond the machine's own, such as devices, and of
+/// huge pages, everybody has what is theirs alone.
+fn may_be_shared(name: &str) -> bool {
+    is_native(name) && !name.starts_with(HUGE)
 }
 
 fn quantity(value: &Value) -> Option<Quantity> {
@@ -240,26 +346,5 @@ fn resource_name(name: &str, path: &str, causes: &mut Vec<Cause>) {
     causes.extend(wrong.iter().map(|wrong| Cause::invalid(path, &json!(name), wrong)));
     if wrong.is_empty() && !name.contains('/') && !STANDARD.contains(&name) && !name.starts_with("hugepages-") {
         causes.push(Cause::invalid(path, &json!(name), "must be a standard resource for containers"));
-    }
-}
-
-/// A security context of a pod or container.
-pub(super) fn security(context: &At<'_>, causes: &mut Vec<Cause>) {
-    for field in ["runAsUser", "runAsGroup", "fsGroup"] {
-        let id = context.field(field);
-        if id.number().is_some_and(|id| !(0..=i64::from(i32::MAX)).contains(&id)) {
-            causes.push(id.invalid("must be between 0 and 2147483647, inclusive"));
-        }
-    }
-    let escalation = context.field("allowPrivilegeEscalation");
-    if escalation.value == &Value::Bool(false) {
-        if context.field("privileged").is_true() {
-            causes.push(empty(context, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"));
-        }
-        let added = context.field("capabilities").each("add");
-        if added.into_iter().any(|capability| capability.text() == "CAP_SYS_ADMIN") {
-            let why = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
-            causes.push(empty(context, why));
-        }
     }
 }

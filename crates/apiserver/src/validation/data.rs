@@ -1,4 +1,4 @@
-//! ConfigMaps, Secrets, Leases, Nodes and Events.
+//! ConfigMaps, Secrets, Leases and Nodes.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use objects::names;
@@ -92,15 +92,5 @@ pub(super) fn node(spec: &At<'_>, causes: &mut Vec<Cause>) {
             causes.push(taint.duplicate());
         }
         seen.push((key.text(), effect.text()));
-    }
-}
-
-/// An event lies in the namespace of what it is about; what is in none has its events in `default`.
-pub(super) fn event(object: &At<'_>, causes: &mut Vec<Cause>) {
-    let about = object.field("involvedObject").field("namespace");
-    let own = object.field("metadata").field("namespace").text();
-    let fits = if about.text().is_empty() { matches!(own, "default" | "kube-system") } else { about.text() == own };
-    if !fits {
-        causes.push(Cause::invalid(about.path, about.value, "does not match event.namespace"));
     }
 }

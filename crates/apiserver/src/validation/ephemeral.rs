@@ -1,10 +1,13 @@
 //! Ephemeral containers: what they may have, and that they are only ever added (upstream's
 //! `ValidatePodEphemeralContainersUpdate`).
 
-use objects::kinds::Kind;
 use serde_json::Value;
 
-use super::{at::At, container, volume};
+use super::{
+    at::At,
+    container::{self, Around},
+    volume,
+};
 use crate::status::Cause;
 
 /// What an ephemeral container may not have: nobody may rely on one.
@@ -21,22 +24,21 @@ const NEVER: &[&str] = &[
 const WHY: &str = "cannot be set for an Ephemeral Container";
 
 /// A new Pod has none.
-pub(super) fn on_create(kind: &Kind, object: &Value) -> Option<Cause> {
-    let list = At::root(object).field("spec").field("ephemeralContainers");
-    (kind.kind == "Pod" && list.len() > 0).then(|| list.forbidden("cannot be set on create"))
+pub(super) fn on_create(object: &At<'_>) -> Option<Cause> {
+    let list = object.field("spec").field("ephemeralContainers");
+    (list.len() > 0).then(|| list.forbidden("cannot be set on create"))
 }
 
 pub(super) fn check(new: &Value, old: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     let spec = At::root(new).field("spec");
-    let volumes = volume::all(&spec, &mut Vec::new());
+    let around = Around::of(&spec, volume::all(&spec, &mut Vec::new()));
     let named = |list: &str| spec.each(list).map(|one| one.field("name").text().to_owned()).collect::<Vec<_>>();
     let others = [named("containers"), named("initContainers")].concat();
     let mut seen = others.clone();
-    let on_host = spec.field("hostNetwork").is_true();
     for one in spec.each("ephemeralContainers") {
         let (name, target) = (one.field("name"), one.field("targetContainerName"));
-        container::check(&one, &volumes, false, on_host, &mut causes);
+        container::check(&one, &around, false, &mut causes);
         if seen.iter().any(|other| other == name.text()) {
             causes.push(name.duplicate());
         }

@@ -50,11 +50,6 @@ pub(super) fn ingress(object: &At<'_>, causes: &mut Vec<Cause>) {
     if class.is_set() {
         causes.extend(class.named(names::dns_subdomain));
     }
-    let old = object.field("metadata").field("annotations").field("kubernetes.io/ingress.class");
-    if class.is_set() && old.is_set() {
-        let place = "metadata.annotations.kubernetes.io/ingress.class";
-        causes.push(Cause::invalid(place, old.value, "can not be set when the class field is also set"));
-    }
 }
 
 fn host(host: &At<'_>, causes: &mut Vec<Cause>) {

@@ -9,19 +9,24 @@ mod certificates;
 mod change;
 mod cluster;
 mod container;
+mod creation;
 mod cron;
 mod data;
 mod ephemeral;
+mod event;
 mod gateway;
 mod ingress;
+mod job_policies;
 pub(crate) mod metadata;
 mod network;
 mod placement;
 mod pod;
+mod pod_change;
 mod policy;
 mod quota;
 mod resize;
 mod rows;
+mod security;
 mod sets;
 mod storage;
 mod vertical;
@@ -38,20 +43,23 @@ use crate::{crd, status::Cause};
 pub(crate) use cluster::SYSTEM_PRIORITIES;
 pub(crate) use resize::only_sizes;
 
-/// What is wrong with a new object.
-pub fn create(kind: &Kind, object: &Value) -> Vec<Cause> {
+/// What is wrong with a new object, which its writer said in a version of the kind, `view`.
+pub fn create(kind: &Kind, view: &Kind, object: &Value) -> Vec<Cause> {
     let mut causes = metadata::check(kind, object);
     if kind.is_custom() {
         causes.extend(crd::objects::validate(kind, object, None));
         return causes;
     }
-    causes.extend(ephemeral::on_create(kind, object));
+    causes.extend(creation::check(kind, object));
     causes.extend(spec(kind, &At::root(object)));
+    if is_strict(view) {
+        causes.extend(event::strictly(&At::root(object)));
+    }
     causes
 }
 
-/// What is wrong with a change of an object.
-pub fn update(kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> {
+/// What is wrong with a change of an object, which its writer said in a version of the kind, `view`.
+pub fn update(kind: &Kind, view: &Kind, new: &Value, old: &Value) -> Vec<Cause> {
     let mut causes = metadata::check(kind, new);
     causes.extend(metadata::change(new, old));
     if kind.is_custom() {
@@ -65,12 +73,20 @@ pub fn update(kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> {
     // What may not change is said first: it is what the client has to know.
     causes.extend(row(kind).map_or_else(|| gateway::change(kind, new, old), |row| (row.change)(new, old)));
     causes.extend(spec(kind, &At::root(new)));
+    if is_strict(view) {
+        causes.extend(event::strict_change(new, old));
+    }
     causes
 }
 
 /// What is wrong with a change of the status of a custom resource.
 pub fn custom_status(kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> {
     crd::objects::validate_status(kind, new, old)
+}
+
+/// Of events more is asked in their own group than in `v1`.
+fn is_strict(view: &Kind) -> bool {
+    view.is("events.k8s.io", "Event")
 }
 
 /// What is wrong with a change of a Pod's ephemeral containers.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     at::{At, duplicates},
-    metadata,
+    metadata, policy,
 };
 use crate::status::Cause;
 
@@ -51,13 +51,62 @@ pub(super) fn service(spec: &At<'_>, causes: &mut Vec<Cause>) {
     if timeout.number().is_some_and(|seconds| !(1..=86400).contains(&seconds)) {
         causes.push(timeout.invalid("must be greater than 0 and less than 86400"));
     }
+    if of.text() != "ExternalName" {
+        families(spec, causes);
+    }
     for external in spec.each("externalIPs") {
-        if external.text().parse::<IpAddr>().is_err() {
-            causes.push(external.invalid(NOT_AN_ADDRESS));
-        }
+        reachable(&external, causes);
     }
     outside(spec, node_port, causes);
+    causes.extend(spec.field("trafficDistribution").one_of(&["PreferClose", "PreferSameNode", "PreferSameZone"]));
     causes.extend(spec.field("internalTrafficPolicy").one_of(&["Cluster", "Local"]));
+}
+
+/// An address that is somebody's: neither nobody's nor one's own.
+fn reachable(at: &At<'_>, causes: &mut Vec<Cause>) {
+    let Ok(parsed) = at.text().parse::<IpAddr>() else {
+        causes.push(at.invalid(NOT_AN_ADDRESS));
+        return;
+    };
+    let (link, multicast) = match parsed {
+        IpAddr::V4(v4) => (v4.is_link_local(), v4.octets().starts_with(&[224, 0, 0])),
+        IpAddr::V6(v6) => (v6.is_unicast_link_local(), v6.segments()[0] & 0xff0f == 0xff02),
+    };
+    for (is, why) in [
+        (parsed.is_unspecified(), format!("may not be unspecified ({parsed})")),
+        (parsed.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned()),
+        (link, "may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned()),
+        (multicast, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".to_owned()),
+    ] {
+        causes.extend(is.then(|| at.invalid(&why)));
+    }
+}
+
+/// Which families of addresses a Service has, and which addresses. There are only those of IPv4 here; a headless Service without a
+/// selector may say that it has both, since whoever says its endpoints has them.
+fn families(spec: &At<'_>, causes: &mut Vec<Cause>) {
+    let [address, addresses, families, policy] =
+        ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"].map(|field| spec.field(field));
+    let first = addresses.clone().elements().next();
+    if address.text().is_empty() && addresses.len() > 0 {
+        causes.push(addresses.invalid("must be empty when `clusterIP` is not specified"));
+    } else if first.is_some_and(|first| first.text() != address.text()) {
+        causes.push(addresses.invalid("first value must match `clusterIP`"));
+    }
+    if addresses.len() > 2 {
+        causes.push(addresses.invalid("may only hold up to 2 values"));
+    }
+    causes.extend(families.clone().elements().filter_map(|family| family.one_of(&["IPv4", "IPv6"])));
+    causes.extend(duplicates(families.clone().elements()));
+    causes.extend(policy.one_of(&["PreferDualStack", "RequireDualStack", "SingleStack"]));
+    if address.text() == "None" && spec.field("selector").len() == 0 {
+        return;
+    }
+    let foreign = families.elements().filter(|family| family.text() == "IPv6");
+    causes.extend(foreign.map(|family| family.invalid("not configured on this cluster")));
+    if policy.text() == "RequireDualStack" {
+        causes.push(policy.invalid("this cluster is not configured for dual-stack services"));
+    }
 }
 
 /// What is said of how a Service is reached from outside the cluster.
@@ -67,6 +116,20 @@ fn outside(spec: &At<'_>, node_port: bool, causes: &mut Vec<Cause>) {
         if field.is_set() && !balanced {
             causes.push(field.forbidden("may only be used when `type` is 'LoadBalancer'"));
         }
+    }
+    let class = spec.field("loadBalancerClass");
+    if balanced && class.is_set() {
+        causes.extend(class.named(names::qualified_name));
+    }
+    // Upstream names the field as its own language does.
+    let ranges = At { path: "spec.LoadBalancerSourceRanges".to_owned(), ..spec.field("loadBalancerSourceRanges") };
+    if ranges.len() > 0 && !balanced {
+        causes.push(ranges.forbidden("may only be used when `type` is 'LoadBalancer'"));
+    }
+    for range in ranges.elements() {
+        // They may be padded, as they might in the annotation that there was before.
+        let wrong = policy::range(range.text().trim()).is_none();
+        causes.extend(wrong.then(|| range.invalid(policy::NOT_A_RANGE)));
     }
     let policy = spec.field("externalTrafficPolicy");
     if node_port {
@@ -107,6 +170,10 @@ fn service_port(port: &At<'_>, several: bool, inside: bool, causes: &mut Vec<Cau
     let target = port.field("targetPort");
     if target.is_set() {
         causes.extend(target.port());
+    }
+    let application = port.field("appProtocol");
+    if application.is_set() {
+        causes.extend(application.named(names::qualified_name));
     }
     // Which numbers there are is said by who gives them.
     let node = port.field("nodePort");
@@ -150,5 +217,9 @@ pub(super) fn endpoint_slice(slice: &At<'_>, causes: &mut Vec<Cause>) {
             causes.extend(name.named(names::dns_label));
         }
         causes.extend(port.field("protocol").one_of(PROTOCOLS));
+        let application = port.field("appProtocol");
+        if application.is_set() {
+            causes.extend(application.named(names::qualified_name));
+        }
     }
 }

@@ -60,7 +60,13 @@ pub(super) fn node_selector(selector: &At<'_>, causes: &mut Vec<Cause>) {
     if terms.len() == 0 {
         causes.push(terms.required("must have at least one node selector term"));
     }
-    terms.elements().for_each(|term| node_term(&term, causes));
+    for term in terms.elements() {
+        node_term(&term, causes);
+        // What is only preferred may name what no label can be.
+        for value in term.each("matchExpressions").flat_map(|expression| expression.each("values")) {
+            causes.extend(value.named(names::label_value));
+        }
+    }
 }
 
 fn node_term(term: &At<'_>, causes: &mut Vec<Cause>) {
@@ -82,7 +88,12 @@ fn node_term(term: &At<'_>, causes: &mut Vec<Cause>) {
         causes.extend(expression.field("key").named(names::qualified_name));
     }
     for field in term.each("matchFields") {
-        causes.extend(field.field("key").one_of(&["metadata.name"]));
+        let key = field.field("key");
+        if key.text() == "metadata.name" {
+            causes.extend(field.each("values").flat_map(|name| name.named(names::dns_subdomain)));
+        } else {
+            causes.push(Cause::invalid(&key.path, &key.text().into(), "not a valid field selector key"));
+        }
         if !matches!(field.field("operator").text(), "In" | "NotIn") {
             causes.push(field.field("operator").invalid("not a valid selector operator"));
         }
@@ -142,6 +153,25 @@ fn spread(spec: &At<'_>, causes: &mut Vec<Cause>) {
         for policy in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
             causes.extend(constraint.field(policy).one_of(&["Honor", "Ignore"]));
         }
-        label_selector(&constraint.field("labelSelector"), causes);
+        let selector = constraint.field("labelSelector");
+        label_keys(&constraint.field("matchLabelKeys"), &selector, causes);
+        label_selector(&selector, causes);
+    }
+}
+
+/// Keys whose values are those of the pod itself are not selected by otherwise.
+fn label_keys(keys: &At<'_>, selector: &At<'_>, causes: &mut Vec<Cause>) {
+    if keys.len() > 0 && !selector.is_set() {
+        causes.push(keys.forbidden("must not be specified when labelSelector is not set"));
+    }
+    let chosen = |key: &str| {
+        selector.field("matchLabels").value.get(key).is_some()
+            || selector.each("matchExpressions").any(|expression| expression.field("key").text() == key)
+    };
+    for key in keys.clone().elements() {
+        causes.extend(key.named(names::qualified_name));
+        if chosen(key.text()) {
+            causes.push(key.invalid("exists in both matchLabelKeys and labelSelector"));
+        }
     }
 }

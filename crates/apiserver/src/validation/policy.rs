@@ -63,9 +63,9 @@ fn peer(peer: &At<'_>, causes: &mut Vec<Cause>) {
         return;
     }
     causes.extend(cidr(&whole));
-    let Some(whole) = parsed(whole.text()) else { return };
+    let Some(whole) = range(whole.text()) else { return };
     for except in block.each("except") {
-        match parsed(except.text()) {
+        match range(except.text()) {
             None => causes.extend(cidr(&except)),
             Some(part) if !is_within(whole, part) => {
                 causes.push(except.invalid(&format!("must be a strict subset of `{}`", block.field("cidr").text())));
@@ -75,13 +75,17 @@ fn peer(peer: &At<'_>, causes: &mut Vec<Cause>) {
     }
 }
 
+/// What is said of a text that is no range of addresses.
+pub(super) const NOT_A_RANGE: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+
 /// A range of addresses in the notation `10.9.8.0/24`.
 pub(super) fn cidr(at: &At<'_>) -> Option<Cause> {
-    let wrong = parsed(at.text()).is_none();
-    wrong.then(|| at.invalid("must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"))
+    let wrong = range(at.text()).is_none();
+    wrong.then(|| at.invalid(NOT_A_RANGE))
 }
 
-fn parsed(text: &str) -> Option<(IpAddr, u32)> {
+/// The address and the number of bits of a range.
+pub(super) fn range(text: &str) -> Option<(IpAddr, u32)> {
     let (address, bits) = text.split_once('/')?;
     let address: IpAddr = address.parse().ok()?;
     let bits: u32 = bits.parse().ok()?;
@@ -120,10 +124,10 @@ mod tests {
 
     #[test]
     fn a_range_within_another_is_smaller_and_starts_like_it() {
-        let within = |whole: &str, part: &str| is_within(parsed(whole).unwrap(), parsed(part).unwrap());
+        let within = |whole: &str, part: &str| is_within(range(whole).unwrap(), range(part).unwrap());
         assert!(within("10.0.0.0/8", "10.1.0.0/16") && within("0.0.0.0/0", "10.0.0.0/8"));
         assert!(!within("10.0.0.0/8", "10.0.0.0/8") && !within("10.0.0.0/8", "11.0.0.0/16"));
         assert!(within("fd00::/8", "fd00:1::/32") && !within("fd00::/8", "10.0.0.0/16"));
-        assert!(parsed("10.0.0.0/33").is_none() && parsed("10.0.0.0").is_none());
+        assert!(range("10.0.0.0/33").is_none() && range("10.0.0.0").is_none());
     }
 }

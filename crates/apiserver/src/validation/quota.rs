@@ -51,9 +51,7 @@ pub(super) fn resource_quota(object: &At<'_>, causes: &mut Vec<Cause>) {
     for (name, amount) in spec.field("hard").entries() {
         let wrong = names::qualified_name(name);
         causes.extend(wrong.iter().map(|wrong| Cause::invalid(&amount.path, &json!(name), wrong)));
-        let prefixed = name.starts_with("hugepages-") || name.starts_with("requests.hugepages-");
-        let known = COMPUTE.contains(&name) || COUNTED.contains(&name) || name == "requests.storage" || prefixed;
-        if wrong.is_empty() && !name.contains('/') && !known {
+        if wrong.is_empty() && !name.contains('/') && !is_known(name) {
             causes.push(Cause::invalid(&amount.path, &json!(name), "must be a standard resource for quota"));
         }
         let Some(parsed) = quantity(&amount) else { continue };
@@ -72,25 +70,40 @@ pub(super) fn resource_quota(object: &At<'_>, causes: &mut Vec<Cause>) {
     if says("BestEffort") && says("NotBestEffort") || says("Terminating") && says("NotTerminating") {
         causes.push(spec.field("scopes").invalid("conflicting scopes"));
     }
-    for expression in spec.field("scopeSelector").each("matchExpressions") {
+    let selector = spec.field("scopeSelector");
+    for expression in selector.each("matchExpressions") {
         scope_expression(&expression, causes);
+        let list = selector.field("matchExpressions").path;
+        let misfits = misfits(expression.field("scopeName").text(), &spec);
+        causes.extend(misfits.map(|_| Cause::invalid(&list, selector.value, MISFIT)));
     }
 }
 
 fn this_scope(scope: &At<'_>, spec: &At<'_>, causes: &mut Vec<Cause>) {
-    if !SCOPES.contains(&scope.text()) {
-        causes.push(Cause::invalid("spec.scopes", spec.field("scopes").value, "unsupported scope"));
-        return;
+    let scopes = spec.field("scopes");
+    if SCOPES.contains(&scope.text()) {
+        causes.extend(misfits(scope.text(), spec).map(|_| scopes.invalid(MISFIT)));
+    } else {
+        causes.push(scopes.invalid("unsupported scope"));
     }
-    if scope.text() == "VolumeAttributesClass" {
-        return;
-    }
-    let only_pods = scope.text() == "BestEffort";
-    let misfits = |name: &str| if only_pods { name != "pods" } else { !COMPUTE.contains(&name) };
-    if spec.field("hard").entries().any(|(name, _)| misfits(name)) {
-        let why = "unsupported scope applied to resource";
-        causes.push(Cause::invalid("spec.scopes", spec.field("scopes").value, why));
-    }
+}
+
+const MISFIT: &str = "unsupported scope applied to resource";
+
+/// The resources of a quota that a scope says nothing about. Of those that are not Kubernetes' own nothing is known.
+fn misfits<'a>(scope: &str, spec: &At<'a>) -> impl Iterator<Item = &'a str> + use<'a> {
+    let fits: fn(&str) -> bool = match scope {
+        "BestEffort" => |name| name == "pods",
+        "VolumeAttributesClass" => |name| matches!(name, "persistentvolumeclaims" | "requests.storage"),
+        _ => |name| COMPUTE.contains(&name),
+    };
+    spec.field("hard").entries().map(|(name, _)| name).filter(move |name| is_known(name) && !fits(name))
+}
+
+/// Whether a resource that a quota may be about is one of Kubernetes' own.
+fn is_known(name: &str) -> bool {
+    let is_huge = name.starts_with("hugepages-") || name.starts_with("requests.hugepages-");
+    COMPUTE.contains(&name) || COUNTED.contains(&name) || name == "requests.storage" || is_huge
 }
 
 fn scope_expression(expression: &At<'_>, causes: &mut Vec<Cause>) {
@@ -180,5 +193,14 @@ fn amounts(limit: &At<'_>, name: &str, causes: &mut Vec<Cause>) {
         && ratio.millis() < 1000
     {
         causes.push(at.invalid(&format!("ratio {ratio} is less than 1")));
+    }
+    if let (Some((ratio, at)), Some((min, _)), Some((max, _))) = (&ratio, &min, &max)
+        && min.millis() > 0
+        && ratio.millis().saturating_mul(min.millis()) > max.millis().saturating_mul(1000)
+    {
+        // As Go writes the quotient: with six digits after the point.
+        let millionths = max.millis().saturating_mul(1_000_000).saturating_add(min.millis() / 2) / min.millis();
+        let (whole, rest) = (millionths / 1_000_000, millionths % 1_000_000);
+        causes.push(at.invalid(&format!("ratio {ratio} is greater than max/min = {whole}.{rest:06}")));
     }
 }

@@ -4,8 +4,8 @@ use objects::{kinds::Kind, names};
 use serde_json::Value;
 
 use super::{
-    access, at::At, autoscaler, batch, certificates, change, cluster, data, ingress, network, pod, policy, quota, sets,
-    storage, vertical, workload,
+    access, at::At, autoscaler, batch, certificates, change, cluster, data, event, ingress, network, pod, pod_change,
+    policy, quota, sets, storage, vertical, workload,
 };
 use crate::status::Cause;
 
@@ -43,13 +43,14 @@ const NETWORKING: &str = "networking.k8s.io";
 static ROWS: &[Row] = &[
     of("", "ConfigMap", data::config_map).fixed(change::config_map),
     of("", "Endpoints", cluster::endpoints),
-    of("", "Event", data::event),
+    // Upstream's recorders have names of what they are about in it, such as a role's.
+    of("", "Event", event::check).named(names::path_segment),
     of("", "LimitRange", quota::limit_range),
     of("", "Namespace", |_, _| {}).named(names::dns_label),
-    of("", "Node", |node, causes| data::node(&node.field("spec"), causes)),
+    of("", "Node", |node, causes| data::node(&node.field("spec"), causes)).fixed(change::node),
     of("", "PersistentVolume", storage::persistent).fixed(storage::persistent_change),
     of("", "PersistentVolumeClaim", storage::claim).fixed(storage::claim_change),
-    of("", "Pod", |object, causes| pod::spec(&object.field("spec"), causes)).fixed(change::pod),
+    of("", "Pod", |object, causes| pod::spec(&object.field("spec"), causes)).fixed(pod_change::check),
     of("", "PodTemplate", sets::pod_template),
     of("", "ReplicationController", sets::replication_controller),
     of("", "ResourceQuota", quota::resource_quota).fixed(quota::resource_quota_change),

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     at::At,
     change::{go_map, immutable},
-    metadata, pod, storage,
+    pod, storage,
     workload::{amount, common, int_or_percent, template_labels},
 };
 use crate::{registry::meta, status::Cause};
@@ -46,10 +46,6 @@ pub(super) fn stateful_set(object: &At<'_>, causes: &mut Vec<Cause>) {
     for claim in spec.each("volumeClaimTemplates") {
         causes.extend(claim.field("metadata").field("name").must_be_named(names::dns_subdomain));
         storage::claim_spec(&claim.field("spec"), causes);
-    }
-    let service = spec.field("serviceName");
-    if !service.text().is_empty() {
-        causes.extend(service.named(names::dns_1035_label));
     }
     let claims: Vec<&str> =
         spec.each("volumeClaimTemplates").map(|c| c.field("metadata").field("name").text()).collect();
@@ -139,7 +135,7 @@ pub(super) fn replication_controller(object: &At<'_>, causes: &mut Vec<Cause>) {
 
 pub(super) fn pod_template(object: &At<'_>, causes: &mut Vec<Cause>) {
     let template = object.field("template");
-    causes.extend(metadata::labels(&template.field("metadata").field("labels")));
+    template_labels(&template, causes);
     pod::spec(&template.field("spec"), causes);
 }
 

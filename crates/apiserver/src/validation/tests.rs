@@ -20,7 +20,7 @@ fn said(causes: Vec<Cause>) -> Vec<String> {
 }
 
 fn wrong(name: &str, object: Value) -> Vec<String> {
-    said(create(kind(name), &defaulted(name, object)))
+    said(create(kind(name), kind(name), &defaulted(name, object)))
 }
 
 /// What is wrong with the only container of a Pod.
@@ -50,7 +50,7 @@ fn a_deployment_must_select_its_own_pods() {
     let operator = json!({"matchExpressions": [{"key": "app", "operator": "Is"}]});
     one(&wrong("Deployment", deployment(operator, json!({}))), "not a valid selector operator");
     let (old, new) = (defaulted("Deployment", deployment(exact("a"), json!({}))), deployment(exact("x"), json!({})));
-    let found = said(update(kind("Deployment"), &defaulted("Deployment", new), &old));
+    let found = said(update(kind("Deployment"), kind("Deployment"), &defaulted("Deployment", new), &old));
     let expected = "spec.selector: Invalid value: v1.LabelSelector{MatchLabels:map[string]string{\"app\":\"x\"}, MatchExpressions:[]v1.LabelSelectorRequirement(nil)}: field is immutable";
     assert_eq!(found[0], expected);
 }
@@ -148,7 +148,7 @@ fn a_pods_mistakes_are_named_by_their_paths() {
         ),
         (json!({"restartPolicy": "Sometimes"}), "spec.restartPolicy: Unsupported value: \"Sometimes\""),
         (json!({"terminationGracePeriodSeconds": -1}), "must be greater than or equal to 0"),
-        (json!({"dnsPolicy": "None"}), "must provide at least one DNS nameserver"),
+        (json!({"dnsPolicy": "None", "dnsConfig": {}}), "must provide at least one DNS nameserver"),
         (json!({"nodeSelector": {"a b": "c"}}), "spec.nodeSelector: Invalid value: \"a b\""),
         (
             json!({"tolerations": [{"operator": "Exists", "value": "x"}]}),
@@ -181,7 +181,7 @@ fn of_a_pod_only_images_and_a_few_more_change() {
         )
     };
     let old = pod("a", json!(["x"]), 1);
-    let change = |new: Value| said(update(kind("Pod"), &new, &old));
+    let change = |new: Value| said(update(kind("Pod"), kind("Pod"), &new, &old));
     assert!(change(pod("b", json!(["x"]), 1)).is_empty());
     one(&change(pod("b", json!(["y"]), 1)), "spec: Forbidden: pod updates may not change fields other than");
     one(&change(pod("b", json!(["x"]), 2)), "spec.containers: Forbidden: pod updates may not add or remove containers");
@@ -215,7 +215,7 @@ fn a_services_mistakes_are_named_by_their_paths() {
         assert!(!found.is_empty() && found[0].contains(expected), "{expected}: {found:?}");
     }
     let at = |ip: &str| defaulted("Service", json!({"spec": {"clusterIP": ip, "ports": [{"port": 80}]}}));
-    let found = said(update(kind("Service"), &at("10.43.0.2"), &at("10.43.0.1")));
+    let found = said(update(kind("Service"), kind("Service"), &at("10.43.0.2"), &at("10.43.0.1")));
     assert_eq!(found, ["spec.clusterIPs[0]: Invalid value: []string{\"10.43.0.2\"}: may not change once set"]);
 }
 
@@ -272,7 +272,7 @@ fn data_is_kept_within_its_bounds() {
     let broken = json!({"type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": "{"}});
     one(&wrong("Secret", broken), "data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\"");
     let frozen = |data: &str| json!({"metadata": {"name": "a"}, "immutable": true, "data": {"a": data}});
-    let found = said(update(kind("ConfigMap"), &frozen("y"), &frozen("x")));
+    let found = said(update(kind("ConfigMap"), kind("ConfigMap"), &frozen("y"), &frozen("x")));
     assert_eq!(found, ["data: Forbidden: field is immutable when `immutable` is set"]);
 }
 
@@ -291,7 +291,8 @@ fn metadata_is_checked_in_every_kind() {
         one(&wrong("ConfigMap", json!({"metadata": metadata})), expected);
     }
     let going = |finalizers: Value| json!({"metadata": {"name": "a", "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": finalizers}});
-    let found = said(update(kind("ConfigMap"), &going(json!(["a/b", "c/d"])), &going(json!(["a/b"]))));
+    let found =
+        said(update(kind("ConfigMap"), kind("ConfigMap"), &going(json!(["a/b", "c/d"])), &going(json!(["a/b"]))));
     one(
         &found,
         "no new finalizers can be added if the object is being deleted, found new finalizers []string{\"c/d\"}",

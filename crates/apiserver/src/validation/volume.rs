@@ -3,7 +3,11 @@
 use objects::{names, quantity::Quantity};
 use serde_json::json;
 
-use super::at::{At, duplicates};
+use super::{
+    at::{At, duplicates},
+    storage,
+    workload::template_labels,
+};
 use crate::status::Cause;
 
 const HOST_PATHS: &[&str] =
@@ -63,6 +67,27 @@ fn source(name: &str, source: &At<'_>, causes: &mut Vec<Cause>) {
             }
         }
         "persistentVolumeClaim" => causes.extend(source.field("claimName").must_be_set()),
+        "nfs" => {
+            let path = source.field("path");
+            causes.extend([source.field("server").must_be_set(), path.must_be_set()].into_iter().flatten());
+            if !path.text().is_empty() && !path.text().starts_with('/') {
+                causes.push(path.invalid("must be an absolute path"));
+            }
+        }
+        "csi" => {
+            let secret = source.field("nodePublishSecretRef");
+            causes.extend(source.field("driver").must_be_named(names::dns_subdomain));
+            causes.extend(secret.field("name").must_be_set().filter(|_| secret.is_set()));
+        }
+        "ephemeral" => {
+            let template = source.field("volumeClaimTemplate");
+            if template.is_set() {
+                template_labels(&template, causes);
+                storage::claim_spec(&template.field("spec"), causes);
+            } else {
+                causes.push(template.required(""));
+            }
+        }
         _ => {}
     }
 }

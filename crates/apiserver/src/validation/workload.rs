@@ -23,8 +23,12 @@ pub(super) fn replica_set(object: &At<'_>, causes: &mut Vec<Cause>) {
     common(&object.field("spec"), "replicaset", "ReplicaSet", &[], causes);
 }
 
-/// The labels and annotations that a template gives its pods.
+/// The labels and annotations that a template gives its pods, and that it gives them no ephemeral containers.
 pub(super) fn template_labels(template: &At<'_>, causes: &mut Vec<Cause>) {
+    let ephemeral = template.field("spec").field("ephemeralContainers");
+    if ephemeral.len() > 0 {
+        causes.push(ephemeral.forbidden("ephemeral containers not allowed in pod template"));
+    }
     let metadata = template.field("metadata");
     causes.extend(metadata::labels(&metadata.field("labels")));
     causes.extend(metadata::annotations(&metadata.field("annotations")));

@@ -79,6 +79,16 @@ fn said_of(pod: &Pod) -> Said {
     }
 }
 
+/// The condition of a pod that waits, and why. Another reason is no transition: it has waited since it began to.
+fn unschedulable(pod: &Pod, message: &str, now: Timestamp) -> Value {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let before = conditions.into_iter().flatten().find(|condition| condition.type_ == "PodScheduled");
+    let waits = before.filter(|condition| condition.status == "False");
+    let since = waits.and_then(|condition| condition.last_transition_time.as_ref()).map_or(now, |time| time.0);
+    json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
+        "lastProbeTime": null, "lastTransitionTime": since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()})
+}
+
 impl Controller {
     pub(crate) fn new(client: Client, cache: Arc<Cache>) -> Self {
         Self { events: Recorder::new(client.clone(), COMPONENT), client, cache, recent: Mutex::default() }
@@ -113,9 +123,7 @@ impl Controller {
         let message = &said.message;
         let mut status = json!({"nominatedNodeName": said.nominated});
         if before.message != *message {
-            let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-            status["conditions"] = json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
-                "message": message, "lastProbeTime": null, "lastTransitionTime": now}]);
+            status["conditions"] = json!([unschedulable(pod, message, Timestamp::now())]);
         }
         self.patch_status(pod, status).await?;
         self.recent().said.insert(uid, said.clone());

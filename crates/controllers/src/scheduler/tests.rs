@@ -11,7 +11,10 @@ use kube::ResourceExt;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::plan::{Decision, Said, World, plan};
+use super::{
+    plan::{Decision, Said, World, plan},
+    unschedulable,
+};
 
 /// One node of four CPUs that takes six pods.
 fn node() -> Node {
@@ -82,6 +85,22 @@ fn room_goes_to_the_most_important_pod_and_then_to_the_oldest() {
     let expected = ["high binds", "early binds", &format!("late waits: {FULL} {NOBODY}"), "small binds"];
     // The small one is less important than the one that waits, but takes nothing that it could have.
     assert_eq!(round(&pods, &[]), expected);
+}
+
+#[test]
+fn a_pod_waits_since_it_began_to_whatever_for() {
+    let said = |status: &str, since: Value| json!({"status": {"conditions": [{"type": "PodScheduled", "status": status, "lastTransitionTime": since}]}});
+    let now = Timestamp::from_second(60).unwrap();
+    let since = |extra: &Value| {
+        let condition = unschedulable(&with("a", 0, 1, false, extra), FULL, now);
+        assert_eq!((&condition["status"], &condition["message"]), (&json!("False"), &json!(FULL)));
+        condition["lastTransitionTime"].clone()
+    };
+    let earlier = json!("1970-01-01T00:00:05Z");
+    assert_eq!(since(&said("False", earlier.clone())), earlier);
+    for another in [json!({}), said("True", earlier), said("False", Value::Null)] {
+        assert_eq!(since(&another), "1970-01-01T00:01:00Z");
+    }
 }
 
 #[test]
