@@ -14,6 +14,9 @@ use crate::{
     store::{Facts, Stored},
 };
 
+/// Groups that are built in here and come with definitions of custom resources elsewhere.
+const DEFINED: &[&str] = &["gateway.networking.k8s.io", objects::vertical::GROUP];
+
 /// The fields, besides name and namespace, that a kind's objects can be selected by, as upstream registers them. A field that is
 /// there has this value when the object does not say.
 const FIELDS: &[(&str, &[(&str, &str)])] = &[
@@ -147,7 +150,7 @@ fn not_selectable(kind: &Kind, path: &str) -> String {
     if kind.is("batch", "Job") {
         return format!("field label {path:?} not supported for Job");
     }
-    if kind.is_custom() || FIELDS.iter().any(|(name, _)| *name == kind.kind) {
+    if kind.is_custom() || DEFINED.contains(&kind.group) || FIELDS.iter().any(|(name, _)| *name == kind.kind) {
         return format!("field label not supported: {path}");
     }
     format!("{path:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
