@@ -52,7 +52,7 @@ async fn a_pod_that_is_bound_says_so_and_gets_what_the_binding_says_of_it() {
     let binding = json!({"metadata": metadata, "target": {"kind": "Node", "name": "n"}});
     assert_eq!(api.ask("POST", &format!("{PODS}/p/binding"), &[], binding).await.0, StatusCode::CREATED);
     let bound = api.get(&format!("{PODS}/p")).await.1;
-    assert_eq!((&bound["spec"]["nodeName"], bound["status"].get("nominatedNodeName")), (&json!("n"), None));
+    assert_eq!((&bound["spec"]["nodeName"], &bound["status"]["nominatedNodeName"]), (&json!("n"), &json!("n")));
     assert_eq!(bound["metadata"]["annotations"], json!({"example.com/a": "b"}));
     assert_eq!(bound["metadata"]["labels"], json!({"zone": "z"}));
     let conditions = bound["status"]["conditions"].as_array().unwrap();

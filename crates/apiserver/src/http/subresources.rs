@@ -112,7 +112,7 @@ fn bindable(kind: &Kind, pod: &Value, binding: &Value) -> Result<(), Failure> {
 }
 
 /// The pod with its node, with the labels and annotations of the binding, and saying that it has its place: since when it has
-/// said so already, or now. The place that was kept for it is not kept any more (upstream's `setPodNodeAndMetadata`).
+/// said so already, or now (upstream's `setPodNodeAndMetadata`; which node it was nominated for stays said, as up to 1.33).
 fn assigned(pod: &Value, binding: &Value, now: Timestamp) -> Value {
     let mut next = pod.clone();
     let node = binding.pointer("/target/name").cloned().unwrap_or_default();
@@ -125,7 +125,6 @@ fn assigned(pod: &Value, binding: &Value, now: Timestamp) -> Value {
         }
     }
     let status = meta::section(&mut next, "status");
-    status.remove("nominatedNodeName");
     let conditions = status.entry("conditions").or_insert_with(|| json!([]));
     let Some(conditions) = conditions.as_array_mut() else { return next };
     let mut says = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null,
