@@ -3,21 +3,18 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Weak},
-    time::Duration,
 };
 
 use objects::{kinds, patch::merge_patch};
 use serde_json::{Value, json};
 
 use crate::{
+    follow,
     registry::{Registry, parse, update::Part},
     status::Failure,
     store::Watcher,
     validation::SYSTEM_PRIORITIES,
 };
-
-/// How soon what the store refused is tried again: at first, doubled each time, and at most.
-const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
 
@@ -112,37 +109,8 @@ fn says(object: &Value, wanted: &Value) -> bool {
 /// served where somebody says otherwise, until the registry is gone. Upstream's controllers of the Service `kubernetes` and of the
 /// system's namespaces do the same, every ten seconds and every minute: `kubectl delete services --all` is no reason to lose the API.
 pub(crate) async fn keep(registry: Weak<Registry>, at: SocketAddr) {
-    let Some(closed) = registry.upgrade().map(|registry| registry.closed()) else { return };
-    tokio::pin!(closed);
-    let mut pause = AGAIN.0;
-    loop {
-        let Some(registry) = registry.upgrade() else { return };
-        // Before looking, so that no change falls in between.
-        let mut watchers = watchers(&registry);
-        let outcome = restore(&registry, at).await;
-        drop(registry);
-        let again = match outcome {
-            Ok(()) => {
-                pause = AGAIN.0;
-                None
-            }
-            Err(failure) => {
-                // The address of a Service that has just gone is free a moment after it is seen to have gone.
-                if pause > AGAIN.0 {
-                    tracing::warn!("the Service kubernetes: {}; trying again", failure.message);
-                }
-                let again = pause;
-                pause = AGAIN.1.min(pause * 2);
-                Some(again)
-            }
-        };
-        let changes = watchers.iter_mut().map(|watcher| Box::pin(watcher.changed()));
-        tokio::select! {
-            _ = futures::future::select_all(changes) => {}
-            () = tokio::time::sleep(again.unwrap_or_default()), if again.is_some() => {}
-            () = &mut closed => return,
-        }
-    }
+    let work = |registry: Arc<Registry>| async move { restore(&registry, at).await };
+    follow::run(registry, "the Service kubernetes", watchers, work).await;
 }
 
 async fn restore(registry: &Registry, at: SocketAddr) -> Result<(), Failure> {

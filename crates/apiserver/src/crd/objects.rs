@@ -7,7 +7,7 @@ use ::objects::{
 use serde_json::Value;
 
 use crate::{
-    http::go_text,
+    go,
     registry::meta,
     status::{Cause, Failure},
     validation::metadata,
@@ -98,7 +98,7 @@ fn count(object: &Value, path: &str) -> Option<Cause> {
 /// Why it is not, in Go's words (`unstructured.NestedInt64` and its like).
 fn found<'a>(object: &'a Value, path: &str, wanted: &str, is: fn(&Value) -> bool) -> Result<Option<&'a Value>, String> {
     let wrong = |path: &str, value: &Value, wanted: &str| {
-        let (value, of) = go_typed(value);
+        let (value, of) = (go::text(value), go::type_of(value));
         Err(format!("{} accessor error: {value} is of the type {of}, expected {wanted}", path.replace('/', ".")))
     };
     let mut at = object;
@@ -115,20 +115,6 @@ fn found<'a>(object: &'a Value, path: &str, wanted: &str, is: fn(&Value) -> bool
         }
     }
     if is(at) { Ok(Some(at)) } else { wrong(path, at, wanted) }
-}
-
-/// A value as Go prints it, and its type.
-fn go_typed(value: &Value) -> (String, &'static str) {
-    let of = match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_i64() => "int64",
-        Value::Number(_) => "float64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
-    };
-    (go_text(value), of)
 }
 
 /// Of what a changed object is let pass with, no more is told than this.

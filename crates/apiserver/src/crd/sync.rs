@@ -1,10 +1,7 @@
 //! Bringing everything up to date with the stored definitions: their statuses, the kinds that are served, and the objects of
 //! definitions that are being deleted.
 
-use std::{
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::sync::{Arc, Weak};
 
 use ::objects::{
     custom,
@@ -16,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::{FINALIZER, kind, names, stored};
 use crate::{
+    follow,
     registry::{
         Registry,
         delete::{self, DeleteOptions},
@@ -25,9 +23,6 @@ use crate::{
     status::Failure,
     store::Watcher,
 };
-
-/// How soon what the store refused is tried again: at first, doubled each time, and at most.
-const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
 /// Reads every definition, writes the statuses that changed, and serves what is to be served.
 ///
@@ -47,34 +42,8 @@ pub(crate) async fn sync(registry: &Registry) -> Result<(), Failure> {
 /// requests that change definitions do the same, so that it is done when they are answered; but whoever asked may leave before that.
 /// What the store refused is tried again.
 pub(crate) async fn follow(registry: Weak<Registry>) {
-    let Some(closed) = registry.upgrade().map(|registry| registry.closed()) else { return };
-    tokio::pin!(closed);
-    let mut pause = AGAIN.0;
-    loop {
-        let Some(registry) = registry.upgrade() else { return };
-        // Before looking, so that no change falls in between.
-        let mut watchers = watchers(&registry);
-        let outcome = sync(&registry).await;
-        drop(registry);
-        let again = match outcome {
-            Ok(()) => {
-                pause = AGAIN.0;
-                None
-            }
-            Err(failure) => {
-                tracing::warn!("CustomResourceDefinitions: {}; trying again", failure.message);
-                let again = pause;
-                pause = AGAIN.1.min(pause * 2);
-                Some(again)
-            }
-        };
-        let changes = watchers.iter_mut().map(|watcher| Box::pin(watcher.changed()));
-        tokio::select! {
-            _ = futures::future::select_all(changes) => {}
-            () = tokio::time::sleep(again.unwrap_or_default()), if again.is_some() => {}
-            () = &mut closed => return,
-        }
-    }
+    let work = |registry: Arc<Registry>| async move { sync(&registry).await };
+    follow::run(registry, "CustomResourceDefinitions", watchers, work).await;
 }
 
 /// The kinds whose definitions are being deleted.

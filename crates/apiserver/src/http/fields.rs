@@ -176,26 +176,12 @@ fn judge(duplicates: Vec<String>, unknown: Vec<String>, directive: Directive) ->
     }
 }
 
-/// A value as Go prints it with `%v`: how strategic merge patches are shown in messages.
-pub(crate) fn go_text(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Array(list) => format!("[{}]", list.iter().map(go_text).collect::<Vec<_>>().join(" ")),
-        Value::Object(map) => {
-            let mut entries: Vec<_> = map.iter().map(|(k, v)| format!("{k}:{}", go_text(v))).collect();
-            entries.sort();
-            format!("map[{}]", entries.join(" "))
-        }
-        other => other.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::go;
 
     const DEPLOYMENT: Model = Model::new("apps", "v1", "Deployment");
 
@@ -218,7 +204,7 @@ mod tests {
     #[test]
     fn a_patch_that_adds_an_unknown_field_is_invalid() {
         let patch = json!({"spec": {"foo": 1, "a": [true, null]}});
-        let refused = DEPLOYMENT.patched(patch.clone(), vec![], &go_text(&patch), Directive::Strict).unwrap_err();
+        let refused = DEPLOYMENT.patched(patch.clone(), vec![], &go::text(&patch), Directive::Strict).unwrap_err();
         let said = " \"\" is invalid: patch: Invalid value: \"map[spec:map[a:[true <nil>] foo:1]]\": strict decoding error: unknown field \"spec.a\", unknown field \"spec.foo\"";
         assert_eq!((refused.code.as_u16(), refused.message.as_str()), (422, said));
     }

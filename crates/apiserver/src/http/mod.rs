@@ -120,7 +120,6 @@ pub struct Origin {
 
 pub use check::{Refusal, Verdict, check};
 pub(crate) use discovery::subresources;
-pub(crate) use fields::go_text;
 
 /// The reviews that are answered: group, kind and resource; their version is `v1`.
 pub(crate) fn review_kinds() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {

@@ -10,8 +10,9 @@ use objects::{
 };
 use serde_json::Value;
 
-use super::fields::{Directive, Model, go_text};
+use super::fields::{Directive, Model};
 use crate::{
+    go,
     registry::Change,
     status::{Cause, Failure},
 };
@@ -61,7 +62,7 @@ impl Patch {
             let Self { kind, apply, strategic, body: Strict { value: patch, duplicates }, model, directive } = &self;
             let mut next = current.clone();
             apply(kind, &mut next, patch).map_err(|e| rejected(&e))?;
-            let shown = if *strategic { go_text(patch) } else { next.to_string() };
+            let shown = if *strategic { go::text(patch) } else { next.to_string() };
             // Upstream has these out of the way of strategic patches: what such a patch says of them counts for nothing.
             if !*strategic {
                 model.is_said_by(&next).map_err(|why| {

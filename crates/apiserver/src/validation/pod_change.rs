@@ -20,9 +20,9 @@ pub(super) fn check(new: &Value, old: &Value) -> Vec<Cause> {
     if !after.is_set() || !before.is_set() {
         return Vec::new();
     }
-    for list in ["containers", "initContainers"] {
-        let list = after.field(list);
-        if list.len() != before.value.get(list.path.trim_start_matches("spec.")).map_or(0, length) {
+    for name in ["containers", "initContainers"] {
+        let list = after.field(name);
+        if list.len() != before.field(name).len() {
             return vec![list.forbidden("pod updates may not add or remove containers")];
         }
     }
